@@ -1,0 +1,83 @@
+//! What became of one contact in one run, and why. No variant holds a value of the contact.
+
+use std::fmt;
+
+/// Why a contact was set aside.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SetAside {
+    /// A stable word for grouping.
+    pub kind: SetAsideKind,
+    /// The field concerned, when one is.
+    pub field: Option<String>,
+    /// HTTP status, when the target refused it.
+    pub status: Option<u16>,
+    /// One sentence for people, without any value of the contact.
+    pub detail: String,
+}
+
+/// The kinds of reasons for which a contact is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SetAsideKind {
+    /// The row from LiveDesk could not be read.
+    Unreadable,
+    /// A value could not be mapped and its field says `reject`.
+    Mapping,
+    /// FIRST LINE refused the record (4xx).
+    Refused,
+    /// FIRST LINE refused one of its e-mails or phones.
+    ChildRefused,
+    /// Its absence at the target could not be proven, so nothing was created.
+    Unproven,
+    /// The linked record is gone from the target.
+    Gone,
+}
+
+impl SetAsideKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Unreadable, Self::Mapping, Self::Refused, Self::ChildRefused, Self::Unproven, Self::Gone];
+
+    /// The stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Mapping => "mapping",
+            Self::Refused => "refused",
+            Self::ChildRefused => "child_refused",
+            Self::Unproven => "unproven",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// Reads the stable word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for SetAsideKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a run did with one contact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A record was created.
+    Created,
+    /// An existing record was linked, and its blanks filled.
+    Adopted,
+    /// The linked record was changed.
+    Updated,
+    /// Nothing to do.
+    Unchanged,
+    /// `[select]` does not carry it.
+    NotSelected,
+    /// Rejected; waits for `retry`.
+    SetAside(SetAside),
+    /// The outcome of a create is in doubt; a later look settles it.
+    Parked,
+    /// Identity in doubt; waits for a person.
+    Conflict,
+}

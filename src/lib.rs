@@ -1,0 +1,10 @@
+//! deskferry carries every contact of a LiveDesk account into FIRST LINE and keeps both in step.
+//!
+//! Modules in reading order: [`domain`] (the words), [`mapping`] (contact to desired record, pure),
+//! [`sync`] (the engine and its ports), [`store`] (SQLite), [`http`] (one API client core), [`livedesk`] and
+//! [`firstline`] (the adapters), [`config`], [`app`] (wiring), [`cli`] (commands), [`sandbox`] (both platforms,
+//! simulated; knows nothing of the client side).
+
+pub mod clock;
+pub mod domain;
+pub mod sync;

@@ -1,0 +1,3 @@
+//! The `deskferry` binary: parse, dispatch, exit code.
+
+fn main() {}
