@@ -3,6 +3,7 @@
 //! Everything here is plain data and pure functions. No I/O, no async, no clock, no knowledge of HTTP,
 //! SQL or of either platform's wire format.
 
+pub mod base;
 pub mod contact;
 pub mod field;
 pub mod hash;

@@ -3,4 +3,6 @@
 //! `ports` are the doors to both platforms; the stages are one file each; this module knows neither HTTP
 //! nor SQL text nor the terminal.
 
+pub mod decide;
 pub mod ports;
+pub mod stamp;

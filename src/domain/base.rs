@@ -1,0 +1,228 @@
+//! Base and fingerprint: what was last wished and written, as keyed hashes (design, section 3).
+//!
+//! The base answers "who changed this field since?", the fingerprint "is there anything to do at all?".
+
+use std::collections::BTreeMap;
+
+use super::hash::{Digest, HashKey};
+use super::phone::{self, Country};
+use super::record::{Desired, DesiredRecord, FieldKey};
+
+/// Digest domain of field values.
+const VALUE: &str = "value";
+/// Digest domain of child lists.
+const LIST: &str = "list";
+
+/// What both sides held for one field when it was last settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BaseField {
+    /// What the mapping wished.
+    pub desired: Digest,
+    /// What the target held.
+    pub target: Digest,
+}
+
+/// The base of one link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// Per field.
+    pub fields: BTreeMap<FieldKey, BaseField>,
+    /// The wished e-mails as a whole.
+    pub emails: Option<Digest>,
+    /// The wished phones as a whole.
+    pub phones: Option<Digest>,
+}
+
+/// Digest of a value's canonical text; the empty text stands for "nothing".
+pub fn value_digest(key: &HashKey, canonical: Option<&str>) -> Digest {
+    key.digest(VALUE, canonical.unwrap_or(""))
+}
+
+/// Digest of a wished field; `None` when it is unknown.
+pub fn desired_digest(key: &HashKey, desired: &Desired<super::record::FieldValue>) -> Option<Digest> {
+    match desired {
+        Desired::Unknown => None,
+        Desired::Empty => Some(value_digest(key, None)),
+        Desired::Value(value) => Some(value_digest(key, Some(&value.canonical()))),
+    }
+}
+
+/// Canonical forms of the wished e-mails, sorted.
+pub fn canonical_emails(record: &DesiredRecord) -> Vec<String> {
+    let mut emails: Vec<String> = record.emails.items().iter().map(super::record::DesiredEmail::canonical).collect();
+    emails.sort_unstable();
+    emails
+}
+
+/// Canonical forms of the wished phones, sorted.
+pub fn canonical_phones(record: &DesiredRecord, home: Country) -> Vec<String> {
+    let mut phones: Vec<String> =
+        record.phones.items().iter().map(|wished| phone::canonical(&wished.number, home)).collect();
+    phones.sort_unstable();
+    phones
+}
+
+/// Digest of the wished e-mails; `None` when unknown.
+pub fn emails_digest(key: &HashKey, record: &DesiredRecord) -> Option<Digest> {
+    (record.emails.value != Desired::Unknown).then(|| key.digest(LIST, &canonical_emails(record).join("\n")))
+}
+
+/// Digest of the wished phones, their types included; `None` when unknown.
+pub fn phones_digest(key: &HashKey, record: &DesiredRecord, home: Country) -> Option<Digest> {
+    (record.phones.value != Desired::Unknown).then(|| {
+        let mut lines: Vec<String> = record
+            .phones
+            .items()
+            .iter()
+            .map(|wished| format!("{} {}", phone::canonical(&wished.number, home), wished.kind))
+            .collect();
+        lines.sort_unstable();
+        key.digest(LIST, &lines.join("\n"))
+    })
+}
+
+/// Hash of all that is wished and of the mapping's version. Parts that are unknown in this run are taken from
+/// `base`, so that not looking at something is never a change.
+pub fn fingerprint(
+    key: &HashKey,
+    record: &DesiredRecord,
+    base: Option<&Base>,
+    home: Country,
+    mapping_version: &str,
+) -> Digest {
+    let mut text = String::with_capacity(64 * (record.fields.len() + 3));
+    text.push_str(mapping_version);
+    let mut part = |name: &dyn std::fmt::Display, digest: Option<Digest>| {
+        use std::fmt::Write;
+        match digest {
+            Some(digest) => write!(text, "\n{name}={digest}"),
+            None => write!(text, "\n{name}=?"),
+        }
+        .expect("writing to a String cannot fail");
+    };
+    for (field, wished) in &record.fields {
+        let known = desired_digest(key, &wished.value);
+        part(field, known.or_else(|| base.and_then(|base| base.fields.get(field)).map(|entry| entry.desired)));
+    }
+    part(&"emails", emails_digest(key, record).or_else(|| base.and_then(|base| base.emails)));
+    part(&"phones", phones_digest(key, record, home).or_else(|| base.and_then(|base| base.phones)));
+    key.digest("fingerprint", &text)
+}
+
+impl Base {
+    /// Compact form for the store: `key(i64) desired(16) target(16)` per field, after the two list digests.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(2 + 34 + self.fields.len() * 40);
+        for list in [self.emails, self.phones] {
+            match list {
+                Some(digest) => {
+                    bytes.push(1);
+                    bytes.extend_from_slice(&digest.0);
+                }
+                None => bytes.push(0),
+            }
+        }
+        for (field, entry) in &self.fields {
+            bytes.extend_from_slice(&field_code(*field).to_le_bytes());
+            bytes.extend_from_slice(&entry.desired.0);
+            bytes.extend_from_slice(&entry.target.0);
+        }
+        bytes
+    }
+
+    /// Reads what `encode` wrote; `None` when the bytes are not that.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (emails, rest) = take_list(bytes)?;
+        let (phones, rest) = take_list(rest)?;
+        let mut base = Self { fields: BTreeMap::new(), emails, phones };
+        let entries = rest.chunks_exact(40);
+        if !entries.remainder().is_empty() {
+            return None;
+        }
+        for entry in entries {
+            let field = field_of(i64::from_le_bytes(entry[..8].try_into().ok()?))?;
+            let desired = Digest(entry[8..24].try_into().ok()?);
+            let target = Digest(entry[24..].try_into().ok()?);
+            base.fields.insert(field, BaseField { desired, target });
+        }
+        Some(base)
+    }
+}
+
+fn take_list(bytes: &[u8]) -> Option<(Option<Digest>, &[u8])> {
+    match bytes.split_first()? {
+        (0, rest) => Some((None, rest)),
+        (1, rest) if rest.len() >= 16 => Some((Some(Digest(rest[..16].try_into().ok()?)), &rest[16..])),
+        _ => None,
+    }
+}
+
+/// Standard fields are negative; custom fields keep their id, which is not.
+fn field_code(field: FieldKey) -> i64 {
+    match field {
+        FieldKey::FirstName => -1,
+        FieldKey::LastName => -2,
+        FieldKey::MembershipNo => -3,
+        FieldKey::IdentityNo => -4,
+        FieldKey::Gender => -5,
+        FieldKey::BirthAt => -6,
+        FieldKey::Custom(id) => id,
+    }
+}
+
+fn field_of(code: i64) -> Option<FieldKey> {
+    if code >= 0 {
+        return Some(FieldKey::Custom(code));
+    }
+    FieldKey::STANDARD.into_iter().find(|field| field_code(*field) == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Base, BaseField, fingerprint, value_digest};
+    use crate::domain::hash::HashKey;
+    use crate::domain::phone::Country;
+    use crate::domain::record::{Desired, DesiredField, DesiredRecord, FieldKey, FieldValue};
+
+    fn record(points: Desired<FieldValue>) -> DesiredRecord {
+        let mut record = DesiredRecord::default();
+        record.fields.insert(FieldKey::Custom(33), DesiredField { value: points, owner: None });
+        record
+    }
+
+    #[test]
+    fn a_base_survives_its_compact_form() {
+        let key = HashKey::new([3; 32]);
+        let digest = value_digest(&key, Some("x"));
+        let mut base = Base { emails: Some(digest), ..Base::default() };
+        for field in FieldKey::STANDARD.into_iter().chain([FieldKey::Custom(33)]) {
+            base.fields.insert(field, BaseField { desired: digest, target: value_digest(&key, None) });
+        }
+        assert_eq!(Base::decode(&base.encode()), Some(base.clone()));
+        assert_eq!(Base::decode(&base.encode()[1..]), None);
+        assert_eq!(Base::decode(&[]), None);
+    }
+
+    #[test]
+    fn unknown_never_changes_a_fingerprint() {
+        let key = HashKey::new([3; 32]);
+        let digest = value_digest(&key, Some("7"));
+        let mut base = Base::default();
+        base.fields.insert(FieldKey::Custom(33), BaseField { desired: digest, target: digest });
+        let print = |points| fingerprint(&key, &record(points), Some(&base), Country::TAIWAN, "1");
+        let known = print(Desired::Value(FieldValue::Text("7".into())));
+        assert_eq!(known, print(Desired::Unknown));
+        assert_ne!(known, print(Desired::Empty));
+        assert_ne!(known, print(Desired::Value(FieldValue::Text("8".into()))));
+    }
+
+    #[test]
+    fn another_mapping_version_is_another_fingerprint() {
+        let key = HashKey::new([3; 32]);
+        let record = record(Desired::Empty);
+        assert_ne!(
+            fingerprint(&key, &record, None, Country::TAIWAN, "1"),
+            fingerprint(&key, &record, None, Country::TAIWAN, "2")
+        );
+    }
+}
