@@ -1,8 +1,23 @@
 //! The engine: what a run does, from scanning the source to recording the result.
 //!
-//! `ports` are the doors to both platforms; the stages are one file each; this module knows neither HTTP
-//! nor SQL text nor the terminal.
+//! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `resolve` and
+//! `finder` and `survey` (which record is it?), `decide` (pure), `carry` and `children` (apply and record), `settle`
+//! (doubt). `pipeline` is one run; `ports` are the doors to both platforms. Nothing here knows HTTP, SQL text or the
+//! terminal.
 
+pub mod carrier;
+pub mod carry;
+pub mod children;
 pub mod decide;
+pub mod engine;
+pub mod finder;
+pub mod pipeline;
 pub mod ports;
+pub mod progress;
+pub mod rebuild;
+pub mod resolve;
+pub mod scan;
+pub mod settle;
 pub mod stamp;
+pub mod summary;
+pub mod survey;

@@ -1,0 +1,379 @@
+//! The carrier: takes contacts page by page, carries many at once, keeps the order that matters, and counts.
+//!
+//! Two contacts that share a match key are never resolved at the same time: each waits for the one before it, so that
+//! families end the same way whatever the timing. The checkpoint moves only over pages whose contacts are all recorded.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::Shared;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::domain::base::{self, Base};
+use crate::domain::contact::Contact;
+use crate::domain::hash::Digest;
+use crate::domain::ids::LiveDeskId;
+use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
+use crate::domain::phone;
+use crate::domain::sweep::ScanPosition;
+use crate::store::{Conflict, DeadLetter, Intent, Link, WriteOp};
+use crate::sync::carry::{Carried, Job};
+use crate::sync::engine::{Engine, RunError, SharedKeys};
+use crate::sync::ports::{ContactTarget, MalformedRow};
+use crate::sync::progress::ProgressEvent;
+use crate::sync::resolve::Directory;
+use crate::sync::summary::Summary;
+
+/// Pages between two checkpoints. What lies between is carried again after a crash, which costs no request: its
+/// links are there.
+const CHECKPOINT_PAGES: u64 = 16;
+/// Lanes kept before finished ones are swept out.
+const LANES: usize = 4_096;
+
+/// What to do with contacts that wait for somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Leave dead letters that have not changed, and conflicts that are not decided, as they are.
+    Respect,
+    /// Try them again: the operator asked for it.
+    TryAgain,
+}
+
+/// A page of contacts on its way.
+struct PageOnItsWay {
+    number: u64,
+    /// Where to go on once this page and all before it are recorded.
+    next: Option<ScanPosition>,
+    outstanding: usize,
+}
+
+type Lane = Shared<oneshot::Receiver<()>>;
+
+enum Finished {
+    Contact(Box<Carried>),
+    Written { contacts: u64 },
+}
+
+/// Carries contacts concurrently. Owned by one task.
+pub struct Carrier<T> {
+    engine: Arc<Engine<T>>,
+    directory: Arc<Directory>,
+    waiting: Waiting,
+    sweep: Option<i64>,
+    /// What was done so far.
+    pub summary: Summary,
+    tasks: JoinSet<(u64, Result<Finished, RunError>)>,
+    pages: VecDeque<PageOnItsWay>,
+    next_page: u64,
+    since_checkpoint: u64,
+    lanes: HashMap<Digest, Lane>,
+    superseded: HashMap<LiveDeskId, Intent>,
+    failure: Option<RunError>,
+}
+
+/// What the state knows of the contacts of one page.
+struct Known {
+    links: HashMap<LiveDeskId, Link>,
+    dead_letters: HashMap<LiveDeskId, DeadLetter>,
+    conflicts: HashMap<LiveDeskId, Conflict>,
+    in_doubt: std::collections::HashSet<LiveDeskId>,
+}
+
+impl<T: ContactTarget> Carrier<T> {
+    /// A carrier for one sweep, or for single contacts (`sweep` is `None`).
+    pub fn new(engine: Arc<Engine<T>>, directory: Arc<Directory>, waiting: Waiting, sweep: Option<i64>) -> Self {
+        Self {
+            engine,
+            directory,
+            waiting,
+            sweep,
+            summary: Summary::default(),
+            tasks: JoinSet::new(),
+            pages: VecDeque::new(),
+            next_page: 0,
+            since_checkpoint: 0,
+            lanes: HashMap::new(),
+            superseded: HashMap::new(),
+            failure: None,
+        }
+    }
+
+    /// Tells the carrier that a contact's next create takes the place of one whose absence was proven.
+    pub fn supersede(&mut self, id: LiveDeskId, intent: Intent) {
+        self.superseded.insert(id, intent);
+    }
+
+    /// Takes the contacts of one page. Returns once they are on their way; waits while too many are.
+    pub async fn feed(
+        &mut self,
+        contacts: Vec<Contact>,
+        malformed: Vec<MalformedRow>,
+        next: Option<ScanPosition>,
+    ) -> Result<(), RunError> {
+        let page = self.next_page;
+        self.next_page += 1;
+        // The page itself is one outstanding part, so that it cannot finish while it is being fed.
+        self.pages.push_back(PageOnItsWay { number: page, next, outstanding: 1 });
+        for row in malformed {
+            let reason = SetAside { kind: SetAsideKind::Unreadable, field: None, status: None, detail: row.problem };
+            self.summary.set_aside(row.id, reason);
+        }
+        let ids: Vec<LiveDeskId> = contacts.iter().map(|contact| contact.id).collect();
+        let mut known = self.known(&ids).await?;
+        let mut rows = Vec::new();
+        let mut at_once = 0;
+        for contact in contacts {
+            let id = contact.id;
+            match self.prepare(contact, &mut known) {
+                Prepared::Done { outcome, ops } => {
+                    at_once += 1;
+                    self.summary.count(id, outcome);
+                    rows.extend(ops);
+                    rows.extend(self.sweep.map(|sweep| WriteOp::Sight { sweep, id }));
+                }
+                Prepared::Job(job) => self.start(page, *job).await?,
+            }
+        }
+        if !rows.is_empty() {
+            self.begin(page);
+            let engine = Arc::clone(&self.engine);
+            self.tasks.spawn(async move {
+                let written = engine.store.write(rows).await;
+                (page, written.map(|()| Finished::Written { contacts: at_once }).map_err(RunError::from))
+            });
+        }
+        self.part_done(page);
+        while let Some(result) = self.tasks.try_join_next() {
+            self.take(result);
+        }
+        self.checkpoint().await
+    }
+
+    /// Waits for everything that is on its way, and moves the checkpoint.
+    pub async fn drain(&mut self) -> Result<(), RunError> {
+        while let Some(result) = self.tasks.join_next().await {
+            self.take(result);
+        }
+        self.since_checkpoint = CHECKPOINT_PAGES;
+        match self.failure.take() {
+            Some(failure) => {
+                // The checkpoint covers only what was recorded, so it may move even now.
+                self.checkpoint().await?;
+                Err(failure)
+            }
+            None => self.checkpoint().await,
+        }
+    }
+
+    /// Whether a failure that ends the run has come back.
+    pub fn failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    async fn known(&self, ids: &[LiveDeskId]) -> Result<Known, RunError> {
+        let store = &self.engine.store;
+        let (links, dead_letters, conflicts, in_doubt) = futures::try_join!(
+            store.links_for(ids),
+            store.dead_letters_for(ids),
+            store.conflicts_for(ids),
+            store.has_intents_for(ids),
+        )?;
+        Ok(Known { links, dead_letters, conflicts, in_doubt })
+    }
+
+    /// Everything that needs no request: selection, mapping, fingerprint, what waits.
+    fn prepare(&mut self, contact: Contact, known: &mut Known) -> Prepared {
+        let engine = &self.engine;
+        let id = contact.id;
+        let link = known.links.remove(&id);
+        let dead_letter = known.dead_letters.remove(&id);
+        let conflict = known.conflicts.remove(&id);
+        match engine.mapping.select(&contact) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.summary.left_as_is += u64::from(link.is_some());
+                return Prepared::Done { outcome: Outcome::NotSelected, ops: Vec::new() };
+            }
+            Err(problem) => {
+                let reason = SetAside {
+                    kind: SetAsideKind::Mapping,
+                    field: Some(problem.field),
+                    status: None,
+                    detail: problem.problem,
+                };
+                return self.unmapped(id, reason, dead_letter);
+            }
+        }
+        let record = match engine.mapping.apply(&contact) {
+            Ok(record) => record,
+            Err(reason) => return self.unmapped(id, reason, dead_letter),
+        };
+        for warning in &record.warnings {
+            let key = format!("{}: {}", warning.field, warning.problem);
+            *self.summary.skipped_values.entry(key).or_default() += 1;
+        }
+        let superseded = self.superseded.remove(&id);
+        if superseded.is_none() && known.in_doubt.contains(&id) {
+            return Prepared::Done { outcome: Outcome::Parked, ops: Vec::new() };
+        }
+        let base = link.as_ref().and_then(|link| Base::decode(&link.base));
+        let fingerprint = base::fingerprint(
+            engine.store.hash_key(),
+            &record,
+            base.as_ref(),
+            engine.settings.phone_country,
+            engine.mapping.version(),
+        );
+        let decision = conflict.as_ref().and_then(|conflict| conflict.decision);
+        if conflict.is_some() && decision.is_none() && self.waiting == Waiting::Respect {
+            return Prepared::Done { outcome: Outcome::Conflict, ops: Vec::new() };
+        }
+        if link.as_ref().is_some_and(|link| link.fingerprint == Some(fingerprint)) {
+            return Prepared::Done { outcome: Outcome::Unchanged, ops: Vec::new() };
+        }
+        if let Some(letter) = &dead_letter
+            && letter.fingerprint == Some(fingerprint)
+            && letter.reason.kind != SetAsideKind::Unproven
+            && self.waiting == Waiting::Respect
+        {
+            return Prepared::Done { outcome: Outcome::SetAside(letter.reason.clone()), ops: Vec::new() };
+        }
+        Prepared::Job(Box::new(Job {
+            contact,
+            record,
+            fingerprint,
+            link,
+            decision,
+            dead_letter,
+            in_conflict: conflict.is_some(),
+            superseded,
+            sweep: self.sweep,
+            directory: Arc::clone(&self.directory),
+        }))
+    }
+
+    fn unmapped(&self, id: LiveDeskId, reason: SetAside, earlier: Option<DeadLetter>) -> Prepared {
+        let now = self.engine.clock.now();
+        let letter = DeadLetter {
+            livedesk_id: id,
+            reason: reason.clone(),
+            fingerprint: None,
+            attempts: earlier.as_ref().map_or(0, |letter| letter.attempts) + 1,
+            first_at: earlier.as_ref().map_or(now, |letter| letter.first_at),
+            last_at: now,
+            run: self.engine.run,
+        };
+        Prepared::Done { outcome: Outcome::SetAside(reason), ops: vec![WriteOp::PutDeadLetter(letter)] }
+    }
+
+    /// Sends a job on its way, behind every earlier job that shares one of its match keys.
+    async fn start(&mut self, page: u64, job: Job) -> Result<(), RunError> {
+        while self.tasks.len() >= self.engine.settings.jobs.max(1) {
+            if let Some(result) = self.tasks.join_next().await {
+                self.take(result);
+            }
+        }
+        let (done, lane) = oneshot::channel::<()>();
+        let lane = lane.shared();
+        let mut before: Vec<Lane> = Vec::new();
+        for key in self.shared_keys(&job) {
+            before.extend(self.lanes.insert(key, lane.clone()));
+        }
+        if self.lanes.len() > LANES {
+            self.lanes.retain(|_, lane| lane.peek().is_none());
+        }
+        self.begin(page);
+        let engine = Arc::clone(&self.engine);
+        self.tasks.spawn(async move {
+            for lane in before {
+                // A dropped sender means the earlier job ended, which is all that is waited for.
+                let _ = lane.await;
+            }
+            let result = engine.carry(job).await.map(|carried| Finished::Contact(Box::new(carried)));
+            drop(done);
+            (page, result)
+        });
+        Ok(())
+    }
+
+    /// Keys that another contact on its way could share; none where nothing is looked up by them.
+    fn shared_keys(&self, job: &Job) -> Vec<Digest> {
+        let engine = &self.engine;
+        let looked_up = !matches!(*self.directory, Directory::Empty) || engine.settings.shared_keys == SharedKeys::Conflict;
+        if job.link.is_some() || engine.settings.match_keys.is_empty() || !looked_up {
+            return Vec::new();
+        }
+        let home = engine.settings.phone_country;
+        let emails = job.record.emails.items().iter().map(|email| engine.email_digest(&email.canonical()));
+        let phones = job.record.phones.items().iter().map(|wished| {
+            let canonical = phone::canonical(&wished.number, home);
+            engine.phone_digest(&canonical)
+        });
+        emails.chain(phones).collect()
+    }
+
+    fn begin(&mut self, page: u64) {
+        if let Some(on_its_way) = self.pages.iter_mut().find(|on_its_way| on_its_way.number == page) {
+            on_its_way.outstanding += 1;
+        }
+    }
+
+    fn part_done(&mut self, page: u64) {
+        if let Some(on_its_way) = self.pages.iter_mut().find(|on_its_way| on_its_way.number == page) {
+            on_its_way.outstanding -= 1;
+        }
+    }
+
+    /// Takes a finished task. After a failure nothing more is started, and no page behind it counts as recorded.
+    fn take(&mut self, result: Result<(u64, Result<Finished, RunError>), tokio::task::JoinError>) {
+        let (page, result) = match result {
+            Ok(finished) => finished,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return,
+            },
+        };
+        match result {
+            Ok(Finished::Contact(carried)) => {
+                self.summary.both_changed += carried.both_changed;
+                self.summary.kept += carried.kept;
+                self.summary.recreated += u64::from(carried.recreated);
+                self.summary.count(carried.id, carried.outcome);
+                self.engine.progress.event(ProgressEvent::Advance(1));
+                self.part_done(page);
+            }
+            Ok(Finished::Written { contacts }) => {
+                self.engine.progress.event(ProgressEvent::Advance(contacts));
+                self.part_done(page);
+            }
+            Err(error) => {
+                // The first failure that is not a mere interruption is the one to tell.
+                if self.failure.as_ref().is_none_or(RunError::is_interruption) {
+                    self.failure = Some(error);
+                }
+            }
+        }
+    }
+
+    async fn checkpoint(&mut self) -> Result<(), RunError> {
+        let mut reached = None;
+        while self.pages.front().is_some_and(|page| page.outstanding == 0) {
+            if let Some(page) = self.pages.pop_front() {
+                self.since_checkpoint += 1;
+                reached = page.next.or(reached);
+            }
+        }
+        if let (Some(sweep), Some(position), true) = (self.sweep, reached, self.since_checkpoint >= CHECKPOINT_PAGES) {
+            self.since_checkpoint = 0;
+            self.engine.store.write(vec![WriteOp::Checkpoint { sweep, position }]).await?;
+        }
+        Ok(())
+    }
+}
+
+enum Prepared {
+    Done { outcome: Outcome, ops: Vec<WriteOp> },
+    Job(Box<Job>),
+}

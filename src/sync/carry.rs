@@ -1,0 +1,511 @@
+//! Carry: one contact from its desired record to a settled link. Resolve, decide, apply, record, in that order.
+//!
+//! What a crash leaves behind at each step is written beside it. A create is preceded by a committed intent and
+//! followed by one transaction that stores the link and removes the intent; nothing in between is ever resent.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
+use crate::domain::base::{self, Base};
+use crate::domain::contact::Contact;
+use crate::domain::hash::Digest;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
+use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
+use crate::domain::record::{DesiredRecord, FieldKey, is_blank};
+use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
+use crate::store::{Conflict, DeadLetter, Decision, Intent, IntentKind, IntentState, JournalEntry, Link, Origin, WriteOp};
+use crate::sync::children::ChildPlan;
+use crate::sync::decide::{self, Authorship, FieldDecision};
+use crate::sync::engine::{Engine, RunError, SharedKeys, UpdateSemantics};
+use crate::sync::ports::{ContactTarget, PortError};
+use crate::sync::resolve::{Directory, Resolution};
+use crate::sync::stamp::StampReading;
+
+/// One contact with what the state knows of it.
+#[derive(Debug)]
+pub struct Job {
+    /// The contact as read.
+    pub contact: Contact,
+    /// What the mapping wants.
+    pub record: DesiredRecord,
+    /// Its fingerprint.
+    pub fingerprint: Digest,
+    /// Its link, if it has one.
+    pub link: Option<Link>,
+    /// A person's decision about its identity.
+    pub decision: Option<Decision>,
+    /// Whether it has a dead letter that a success clears.
+    pub dead_letter: Option<DeadLetter>,
+    /// Whether it has a conflict that a success clears.
+    pub in_conflict: bool,
+    /// An earlier create whose absence was proven; the new one takes its place and is audited.
+    pub superseded: Option<Intent>,
+    /// The sweep that saw it.
+    pub sweep: Option<i64>,
+    /// Where look-ups go.
+    pub directory: Arc<Directory>,
+}
+
+/// What became of a job.
+#[derive(Debug)]
+pub struct Carried {
+    /// The contact.
+    pub id: LiveDeskId,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Fields that both sides had changed.
+    pub both_changed: u64,
+    /// Fields left as FIRST LINE has them.
+    pub kept: u64,
+    /// Whether this create repeated one whose absence was proven.
+    pub recreated: bool,
+}
+
+impl Carried {
+    fn new(id: LiveDeskId, outcome: Outcome) -> Self {
+        Self { id, outcome, both_changed: 0, kept: 0, recreated: false }
+    }
+}
+
+impl<T: ContactTarget> Engine<T> {
+    /// Carries one contact. An error is one that ends the run; whatever concerns this contact alone is an outcome.
+    pub async fn carry(&self, job: Job) -> Result<Carried, RunError> {
+        if let Some(link) = job.link.clone() {
+            return self.update(&job, link, Outcome::Updated).await;
+        }
+        let resolution = match job.decision {
+            Some(Decision::Create) => Resolution::Create,
+            Some(Decision::Skip) => {
+                self.store.write(self.sighting(&job)).await?;
+                return Ok(Carried::new(job.contact.id, Outcome::NotSelected));
+            }
+            Some(Decision::Link(target)) => match self.full_contact(target).await? {
+                Some(record) => Resolution::Adopt(Box::new(record)),
+                None => {
+                    let gone = "the record that was decided on is not there any more";
+                    return self.set_aside(&job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
+                }
+            },
+            None => self.resolve(&job.contact, &job.record, &job.directory).await?,
+        };
+        match resolution {
+            Resolution::Create => self.create(&job).await,
+            Resolution::Relink(record) => self.adopt(&job, &record, Origin::Rebuilt).await,
+            Resolution::Adopt(record) => {
+                let origin = if job.decision.is_some() { Origin::Decided } else { Origin::Adopted };
+                self.adopt(&job, &record, origin).await
+            }
+            Resolution::Conflict { kind, candidates, keys } => self.conflict(&job, kind, candidates, keys).await,
+            Resolution::Unproven(why) => self.set_aside(&job, reason(SetAsideKind::Unproven, None, None, why)).await,
+        }
+    }
+
+    /// Creates a record. Crash before the intent is committed: nothing happened. Crash after: the next start finds
+    /// the intent and looks for the stamp before anything else.
+    async fn create(&self, job: &Job) -> Result<Carried, RunError> {
+        let id = job.contact.id;
+        let FieldDecision { write: fields, base, .. } = decide::creation(&job.record, self.store.hash_key());
+        let mut write = ContactWrite { fields, ..ContactWrite::default() };
+        write.fields.extend(self.scheme.fields(id).into_iter().map(|(key, value)| (key, WriteValue::Typed(value))));
+        let intent = self.contact_intent(job);
+        let seq = intent.seq;
+        let superseded = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });
+        self.store.write(superseded.into_iter().chain([WriteOp::OpenIntent(intent)]).collect()).await?;
+        match self.target.create(&write).await {
+            Ok(created) => self.created(job, &created, base, seq).await,
+            Err(PortError::Refused { status, fields }) => {
+                if self.names_the_stamp(&fields)
+                    && let Some(record) = self.find_stamped(id).await?.into_values().next()
+                {
+                    self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
+                    return self.adopt(job, &record, Origin::Rebuilt).await;
+                }
+                self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
+                self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await
+            }
+            Err(PortError::Doubt { .. }) => {
+                // An answer that was lost is the common case: look once, now; this read also waits while the platform is down.
+                self.store.write(vec![WriteOp::ParkIntent { seq, at: self.clock.now() }]).await?;
+                match self.find_stamped(id).await?.into_values().next() {
+                    Some(record) => self.created(job, &record, base, seq).await,
+                    None => {
+                        self.store.write(self.sighting(job)).await?;
+                        Ok(Carried::new(id, Outcome::Parked))
+                    }
+                }
+            }
+            Err(PortError::NotFound) => {
+                self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
+                Err(RunError::Refused(
+                    "FIRST LINE has no /contact under firstline.base_url (404); check the address, it must end in /api/v1".into(),
+                ))
+            }
+            Err(error @ (PortError::Stop { .. } | PortError::Unavailable { .. } | PortError::Interrupted)) => {
+                self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Records a create that is known to have been applied, then hangs its children on it.
+    async fn created(&self, job: &Job, created: &TargetContact, base: Base, seq: i64) -> Result<Carried, RunError> {
+        self.saw(created.id);
+        let id = job.contact.id;
+        let plan = self.plan_children(job, created.id, None, &[], Authorship::Ours);
+        let recreated = job.superseded.is_some();
+        let closing = if recreated { WriteOp::AuditIntent { seq, target: created.id } } else { WriteOp::CloseIntent { seq } };
+        let mut link = Link {
+            livedesk_id: id,
+            target: created.id,
+            origin: Origin::Created,
+            fingerprint: None,
+            base: base.encode(),
+            intent_seq: Some(seq),
+            linked_at: self.clock.now(),
+            updated_at: self.clock.now(),
+            run: self.run,
+        };
+        let mut carried = Carried { recreated, ..Carried::new(id, Outcome::Created) };
+        if plan.is_empty() {
+            let mut ops = vec![closing];
+            ops.extend(self.settled(job, &mut link, base, created.id));
+            self.store.write(ops).await?;
+            return Ok(carried);
+        }
+        let mut ops = vec![closing, WriteOp::PutLink(link.clone())];
+        ops.extend(plan.intents());
+        self.store.write(ops).await?;
+        if let Some(outcome) = self.finish_children(job, link, base, created.profile_id, plan).await? {
+            carried.outcome = outcome;
+        }
+        Ok(carried)
+    }
+
+    /// Links an existing record and fills its blanks. Crash in between: the link is there without a fingerprint, and
+    /// the next run goes on from it.
+    async fn adopt(&self, job: &Job, record: &TargetContact, origin: Origin) -> Result<Carried, RunError> {
+        self.saw(record.id);
+        let link = Link {
+            livedesk_id: job.contact.id,
+            target: record.id,
+            origin,
+            fingerprint: None,
+            base: Base::default().encode(),
+            intent_seq: None,
+            linked_at: self.clock.now(),
+            updated_at: self.clock.now(),
+            run: self.run,
+        };
+        self.store.write(vec![WriteOp::PutLink(link.clone())]).await?;
+        self.update(job, link, Outcome::Adopted).await
+    }
+
+    /// Brings a linked record in step: read, decide, write only what is owned, then the children.
+    async fn update(&self, job: &Job, mut link: Link, changed: Outcome) -> Result<Carried, RunError> {
+        let id = job.contact.id;
+        let Some(current) = self.full_contact(link.target).await? else {
+            let gone = "the linked record is not there any more (merged or deleted in FIRST LINE)";
+            return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
+        };
+        match self.scheme.read(&current) {
+            StampReading::Of(other) if other != id => {
+                return self.conflict(job, "stamp", vec![current.id], "link").await;
+            }
+            _ => {}
+        }
+        let authorship = match link.origin {
+            Origin::Created => Authorship::Ours,
+            Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,
+        };
+        let before = Base::decode(&link.base);
+        let decision = decide::update(
+            &job.record,
+            before.as_ref(),
+            &current,
+            authorship,
+            self.mapping.kinds(),
+            self.store.hash_key(),
+        );
+        let mut write = decision.write;
+        for (field, stamp) in self.scheme.fields(id) {
+            if current.value(field).is_some_and(is_blank) {
+                write.insert(field, WriteValue::Typed(stamp));
+            }
+        }
+        let wrote_fields = !write.is_empty();
+        if wrote_fields {
+            self.store.write(vec![WriteOp::Journal(self.before_image(job, &current, write.keys()))]).await?;
+            match self.send_update(&current, write, authorship).await {
+                Ok(()) => {}
+                Err(RunError::Port(PortError::Refused { status, fields })) => {
+                    return self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await;
+                }
+                Err(RunError::Port(PortError::NotFound)) => {
+                    let gone = "the linked record vanished while it was being updated";
+                    return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let ours = self.store.children_of(id).await?;
+        let plan = self.plan_children(job, current.id, Some(&current), &ours, authorship);
+        let wrote = wrote_fields || !plan.is_empty();
+        // A create of this run whose answer was lost and found is a create.
+        let unchanged = match (&changed, link.origin) {
+            (Outcome::Adopted, _) => Outcome::Adopted,
+            (_, Origin::Created) if link.fingerprint.is_none() && link.run == self.run => Outcome::Created,
+            _ => Outcome::Unchanged,
+        };
+        let mut carried = Carried {
+            both_changed: decision.both_changed.len() as u64,
+            kept: decision.kept.len() as u64,
+            ..Carried::new(id, if wrote && unchanged == Outcome::Unchanged { changed } else { unchanged })
+        };
+        if plan.is_empty() {
+            let ops = self.settled(job, &mut link, decision.base, current.id);
+            self.store.write(ops).await?;
+            return Ok(carried);
+        }
+        link.base = decision.base.encode();
+        let mut ops = vec![WriteOp::PutLink(link.clone())];
+        ops.extend(plan.intents());
+        self.store.write(ops).await?;
+        if let Some(outcome) = self.finish_children(job, link, decision.base, current.profile_id, plan).await? {
+            carried.outcome = outcome;
+        }
+        Ok(carried)
+    }
+
+    /// Hangs the children and records the contact as settled; an outcome when something is left over.
+    async fn finish_children(
+        &self,
+        job: &Job,
+        mut link: Link,
+        base: Base,
+        profile_id: Option<i64>,
+        plan: ChildPlan,
+    ) -> Result<Option<Outcome>, RunError> {
+        let target = link.target;
+        let done = self.run_children(job, target, profile_id, plan).await?;
+        let mut ops = done.ops;
+        if let Some(reason) = done.refused {
+            ops.extend(self.dead_letter(job, &reason));
+            self.store.write(ops).await?;
+            return Ok(Some(Outcome::SetAside(reason)));
+        }
+        if done.parked {
+            ops.extend(self.sighting(job));
+            self.store.write(ops).await?;
+            return Ok(Some(Outcome::Parked));
+        }
+        ops.extend(self.settled(job, &mut link, base, target));
+        self.store.write(ops).await?;
+        Ok(None)
+    }
+
+    /// Sends an update in the way that keeps what it does not name (notes FIRST LINE 3.7, design section 4, Apply).
+    async fn send_update(
+        &self,
+        current: &TargetContact,
+        write: std::collections::BTreeMap<FieldKey, WriteValue>,
+        authorship: Authorship,
+    ) -> Result<(), RunError> {
+        let partial = ContactWrite { fields: write, ..ContactWrite::default() };
+        match (self.update_semantics(), authorship) {
+            (UpdateSemantics::Partial, _) => {
+                self.target.update(current.id, &partial).await?;
+            }
+            (UpdateSemantics::Unknown, Authorship::Ours) => self.try_partial_update(current, partial).await?,
+            // Never first on a customer's record: the whole of it is right under both readings.
+            (UpdateSemantics::Unknown | UpdateSemantics::Replace, _) => {
+                self.target.update(current.id, &merged(current, partial)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first partial update of a tenant, on a record that we created: read back what became of the fields that
+    /// were not sent, and put them right if they are gone.
+    async fn try_partial_update(&self, current: &TargetContact, partial: ContactWrite) -> Result<(), RunError> {
+        let _one_at_a_time = self.experiment.lock().await;
+        if self.update_semantics() != UpdateSemantics::Unknown {
+            let write = match self.update_semantics() {
+                UpdateSemantics::Partial => partial,
+                UpdateSemantics::Unknown | UpdateSemantics::Replace => merged(current, partial),
+            };
+            self.target.update(current.id, &write).await?;
+            return Ok(());
+        }
+        let whole = merged(current, partial.clone());
+        let witnesses: Vec<FieldKey> = whole.fields.keys().filter(|key| !partial.fields.contains_key(key)).copied().collect();
+        if witnesses.is_empty() {
+            self.target.update(current.id, &whole).await?;
+            return Ok(());
+        }
+        // Refused without the required fields: this tenant wants the whole record.
+        let kept = match self.target.update(current.id, &partial).await {
+            Ok(_) => self
+                .target
+                .contact(current.id)
+                .await?
+                .is_some_and(|after| witnesses.iter().all(|key| after.value(*key).is_some_and(|value| !is_blank(value)))),
+            Err(PortError::Refused { .. }) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if kept {
+            self.learn_update_semantics(UpdateSemantics::Partial).await?;
+        } else {
+            self.learn_update_semantics(UpdateSemantics::Replace).await?;
+            self.notice("FIRST LINE resets fields that an update leaves out; from now on whole records are sent");
+            self.target.update(current.id, &whole).await?;
+        }
+        Ok(())
+    }
+
+    fn contact_intent(&self, job: &Job) -> Intent {
+        Intent {
+            seq: self.store.next_intent_seq(),
+            livedesk_id: job.contact.id,
+            kind: IntentKind::Contact,
+            stamp: self.scheme.text(job.contact.id),
+            key: None,
+            target: None,
+            high_water: job.superseded.as_ref().map_or(self.highest(), |old| old.high_water),
+            opened_at: self.clock.now(),
+            parked_at: None,
+            state: IntentState::Open,
+            recreated: job.superseded.is_some(),
+        }
+    }
+
+    /// The rows that say "this contact is done": link with fingerprint, sighting, nothing left over.
+    fn settled(&self, job: &Job, link: &mut Link, mut base: Base, target: FirstLineId) -> Vec<WriteOp> {
+        let key = self.store.hash_key();
+        base.emails = base::emails_digest(key, &job.record).or(base.emails);
+        base.phones = base::phones_digest(key, &job.record, self.settings.phone_country).or(base.phones);
+        link.base = base.encode();
+        link.fingerprint = Some(job.fingerprint);
+        link.updated_at = self.clock.now();
+        let mut ops = vec![WriteOp::PutLink(link.clone())];
+        if job.dead_letter.is_some() {
+            ops.push(WriteOp::ClearDeadLetter(job.contact.id));
+        }
+        if job.in_conflict && job.decision.is_none() {
+            ops.push(WriteOp::ClearConflict(job.contact.id));
+        }
+        if self.settings.shared_keys == SharedKeys::Conflict {
+            ops.extend(job.record.emails.items().iter().map(|email| self.index_email(&email.address, target)));
+            ops.extend(job.record.phones.items().iter().map(|phone| self.index_phone(&phone.number, target)));
+        }
+        ops.extend(self.sighting(job));
+        ops
+    }
+
+    /// The row that says which sweep saw the contact.
+    pub(super) fn sighting(&self, job: &Job) -> Vec<WriteOp> {
+        job.sweep.map(|sweep| WriteOp::Sight { sweep, id: job.contact.id }).into_iter().collect()
+    }
+
+    fn dead_letter(&self, job: &Job, reason: &SetAside) -> Vec<WriteOp> {
+        let now = self.clock.now();
+        let letter = DeadLetter {
+            livedesk_id: job.contact.id,
+            reason: reason.clone(),
+            fingerprint: Some(job.fingerprint),
+            attempts: job.dead_letter.as_ref().map_or(0, |letter| letter.attempts) + 1,
+            first_at: job.dead_letter.as_ref().map_or(now, |letter| letter.first_at),
+            last_at: now,
+            run: self.run,
+        };
+        let mut ops = vec![WriteOp::PutDeadLetter(letter)];
+        ops.extend(self.sighting(job));
+        ops
+    }
+
+    async fn set_aside(&self, job: &Job, reason: SetAside) -> Result<Carried, RunError> {
+        self.store.write(self.dead_letter(job, &reason)).await?;
+        Ok(Carried::new(job.contact.id, Outcome::SetAside(reason)))
+    }
+
+    async fn conflict(
+        &self,
+        job: &Job,
+        kind: &str,
+        candidates: Vec<FirstLineId>,
+        keys: &str,
+    ) -> Result<Carried, RunError> {
+        let conflict = Conflict {
+            livedesk_id: job.contact.id,
+            kind: kind.to_owned(),
+            candidates,
+            keys: keys.to_owned(),
+            run: self.run,
+            at: self.clock.now(),
+            decision: None,
+        };
+        let mut ops = vec![WriteOp::PutConflict(conflict)];
+        ops.extend(self.sighting(job));
+        self.store.write(ops).await?;
+        Ok(Carried::new(job.contact.id, Outcome::Conflict))
+    }
+
+    fn before_image<'a>(
+        &self,
+        job: &Job,
+        current: &TargetContact,
+        fields: impl Iterator<Item = &'a FieldKey>,
+    ) -> JournalEntry {
+        let before: Map<String, Value> =
+            fields.map(|field| (field.to_string(), current.value(*field).cloned().unwrap_or(Value::Null))).collect();
+        JournalEntry {
+            run: self.run,
+            livedesk_id: job.contact.id,
+            target: current.id,
+            action: String::from("update"),
+            before: Value::Object(before).to_string(),
+            at: self.clock.now(),
+        }
+    }
+
+    fn names_the_stamp(&self, fields: &BTreeSet<String>) -> bool {
+        fields.iter().any(|name| {
+            (self.scheme.membership_prefix.is_some() && name.starts_with("membership_no"))
+                || (self.scheme.custom_field.is_some() && name.starts_with("cz_cols"))
+        })
+    }
+}
+
+/// The whole record as it should be after the write: what was read, with the written fields in their places.
+fn merged(current: &TargetContact, partial: ContactWrite) -> ContactWrite {
+    let custom = current.custom.iter().flatten().map(|(id, value)| (FieldKey::Custom(*id), value));
+    let standard = current.standard.iter().map(|(key, value)| (*key, value));
+    let mut fields: std::collections::BTreeMap<FieldKey, WriteValue> = standard
+        .chain(custom)
+        .filter(|(_, value)| !is_blank(value))
+        .map(|(key, value)| (key, WriteValue::AsRead(value.clone())))
+        .collect();
+    fields.extend(partial.fields);
+    ContactWrite { fields, tag_ids: current.tag_ids.clone(), company_ids: current.company_ids.clone() }
+}
+
+pub(super) fn reason(kind: SetAsideKind, field: Option<&str>, status: Option<u16>, detail: &str) -> SetAside {
+    SetAside { kind, field: field.map(str::to_owned), status, detail: detail.to_owned() }
+}
+
+pub(super) fn refused(kind: SetAsideKind, fields: &BTreeSet<String>, status: u16) -> SetAside {
+    let names: Vec<&str> = fields.iter().map(String::as_str).collect();
+    SetAside {
+        kind,
+        field: (!names.is_empty()).then(|| names.join(", ")),
+        status: Some(status),
+        detail: String::from("FIRST LINE refused it"),
+    }
+}
+
+/// Milliseconds between two moments, never negative.
+pub(super) fn elapsed_ms(from: Timestamp, to: Timestamp) -> i64 {
+    (to.0 - from.0).max(0)
+}

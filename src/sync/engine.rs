@@ -1,0 +1,220 @@
+//! The engine's shared parts: what every stage needs, handed around as one value.
+//!
+//! `Engine` belongs to one run. It holds no contact and no list; what grows with the account lives in the store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
+use crate::domain::phone::Country;
+use crate::mapping::Mapping;
+use crate::store::{Store, StoreError};
+use crate::sync::ports::{ContactTarget, PortError};
+use crate::sync::progress::{Progress, ProgressEvent};
+use crate::sync::stamp::StampScheme;
+
+/// A key by which an existing record may be recognised, after link and stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatchKey {
+    /// Any of the contact's wished e-mails.
+    Email,
+    /// Any of the contact's wished phones.
+    Phone,
+}
+
+/// What to do when a match key leads only to records that belong to other contacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedKeys {
+    /// Families share a phone: create a record of its own.
+    Create,
+    /// Ask a person.
+    Conflict,
+}
+
+/// Settings of the engine, checked by `config`.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// Match keys in their order; may be empty.
+    pub match_keys: Vec<MatchKey>,
+    /// Policy for shared keys.
+    pub shared_keys: SharedKeys,
+    /// Pause between looks at a doubtful create.
+    pub settle: Duration,
+    /// How long a request may still be applied after it was given up.
+    pub doubt_horizon: Duration,
+    /// How many ids one doubt may be looked for by reading them one by one.
+    pub id_walk_limit: usize,
+    /// Country of phone numbers without a country code.
+    pub phone_country: Country,
+    /// Contacts worked on at once.
+    pub jobs: usize,
+    /// Whether a one-shot run waits for its parked creates at its end.
+    pub wait: bool,
+}
+
+/// What is known about updates that leave fields out (notes FIRST LINE 3.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateSemantics {
+    /// Not tried yet.
+    Unknown,
+    /// Fields that are not sent survive.
+    Partial,
+    /// Fields that are not sent are reset: send the whole merged record.
+    Replace,
+}
+
+/// Profile key under which the update semantics are remembered.
+const UPDATE_SEMANTICS: &str = "update_semantics";
+
+/// Why a run had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A platform said stop, stayed away, or we were interrupted.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The state could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sweep could not go on.
+    #[error(transparent)]
+    Scan(#[from] crate::sync::scan::ScanError),
+    /// The run must not begin, or not go on, for a reason that a person has to settle.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl RunError {
+    /// Whether this is a shutdown rather than a failure.
+    pub fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Self::Port(PortError::Interrupted)
+                | Self::Scan(crate::sync::scan::ScanError::Port(PortError::Interrupted))
+        )
+    }
+}
+
+/// What every stage of a run needs.
+pub struct Engine<T> {
+    /// FIRST LINE.
+    pub target: Arc<T>,
+    /// The state.
+    pub store: Store,
+    /// The compiled mapping.
+    pub mapping: Arc<Mapping>,
+    /// Where the stamp is written.
+    pub scheme: StampScheme,
+    /// Settings.
+    pub settings: EngineSettings,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Who watches.
+    pub progress: Arc<dyn Progress>,
+    /// Cancelled at the first signal: finish what is in flight, begin nothing new.
+    pub stop: CancellationToken,
+    /// This run.
+    pub run: RunId,
+    highest: AtomicI64,
+    semantics: AtomicU8,
+    /// Held while the update semantics are being tried, so that one record is enough.
+    pub(super) experiment: Mutex<()>,
+}
+
+impl<T: ContactTarget> Engine<T> {
+    /// Puts the parts of a run together.
+    #[expect(clippy::too_many_arguments, reason = "called once, by app; a builder would only rename the fields")]
+    pub async fn new(
+        target: Arc<T>,
+        store: Store,
+        mapping: Arc<Mapping>,
+        scheme: StampScheme,
+        settings: EngineSettings,
+        clock: Arc<dyn Clock>,
+        progress: Arc<dyn Progress>,
+        stop: CancellationToken,
+        run: RunId,
+    ) -> Result<Self, StoreError> {
+        let highest = store.max_target_id().await?.map_or(0, |id| id.0);
+        let semantics = match store.profile_get(UPDATE_SEMANTICS).await?.as_ref().and_then(|value| value.as_str()) {
+            Some("partial") => UpdateSemantics::Partial,
+            Some("replace") => UpdateSemantics::Replace,
+            _ => UpdateSemantics::Unknown,
+        };
+        Ok(Self {
+            target,
+            store,
+            mapping,
+            scheme,
+            settings,
+            clock,
+            progress,
+            stop,
+            run,
+            highest: AtomicI64::new(highest),
+            semantics: AtomicU8::new(semantics as u8),
+            experiment: Mutex::new(()),
+        })
+    }
+
+    /// The highest target id seen so far: a create that is sent from now on gets a higher one.
+    pub fn highest(&self) -> i64 {
+        self.highest.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a target id exists.
+    pub fn saw(&self, id: FirstLineId) {
+        self.highest.fetch_max(id.0, Ordering::Relaxed);
+    }
+
+    /// What is known about partial updates.
+    pub fn update_semantics(&self) -> UpdateSemantics {
+        match self.semantics.load(Ordering::Relaxed) {
+            value if value == UpdateSemantics::Partial as u8 => UpdateSemantics::Partial,
+            value if value == UpdateSemantics::Replace as u8 => UpdateSemantics::Replace,
+            _ => UpdateSemantics::Unknown,
+        }
+    }
+
+    /// Remembers how updates behave, in this run and in the state.
+    pub async fn learn_update_semantics(&self, semantics: UpdateSemantics) -> Result<(), StoreError> {
+        self.semantics.store(semantics as u8, Ordering::Relaxed);
+        let word = match semantics {
+            UpdateSemantics::Unknown => return Ok(()),
+            UpdateSemantics::Partial => "partial",
+            UpdateSemantics::Replace => "replace",
+        };
+        self.store.profile_put(UPDATE_SEMANTICS, &word.into()).await
+    }
+
+    /// Milliseconds since the epoch.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now().0
+    }
+
+    /// Tells the watcher something for people.
+    pub fn notice(&self, text: impl Into<String>) {
+        self.progress.event(ProgressEvent::Notice(text.into()));
+    }
+
+    /// Waits, unless the run is interrupted first.
+    pub async fn pause(&self, why: &str, wait: Duration) -> Result<(), PortError> {
+        self.progress.event(ProgressEvent::Waiting { why: why.to_owned(), wait: Some(wait) });
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {
+                self.progress.event(ProgressEvent::Resumed);
+                Ok(())
+            }
+            () = self.stop.cancelled() => Err(PortError::Interrupted),
+        }
+    }
+
+    /// The digest under which the index keeps a contact's stamp.
+    pub fn stamp_digest(&self, id: LiveDeskId) -> crate::domain::hash::Digest {
+        self.store.hash_key().digest("stamp", &id.to_string())
+    }
+}

@@ -1,0 +1,525 @@
+//! One run from its first look to its summary. Every command that moves contacts goes through here; they differ only
+//! in which contacts enter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::domain::contact::Contact;
+use crate::domain::ids::LiveDeskId;
+use crate::domain::outcome::{SetAside, SetAsideKind};
+use crate::domain::sweep::{Direction, DirectionStyle, Order, ScanPosition, SortKey};
+use crate::store::{Intent, WriteOp};
+use crate::sync::carrier::{Carrier, Waiting};
+use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
+use crate::sync::ports::{ByIdAnswer, ChildFilter, ContactSource, ContactTarget, PageRequest, PortError};
+use crate::sync::progress::{Phase, ProgressEvent};
+use crate::sync::resolve::Directory;
+use crate::sync::scan::{Goal, Resume, Sweep, SweepPlan, SweepStep};
+use crate::sync::summary::Summary;
+use crate::sync::survey::Survey;
+
+/// Rounds of "settle, wait, carry again" at the end of a run.
+const SETTLE_ROUNDS: u32 = 20;
+/// Links that are tried as witnesses of the account before it is refused.
+const WITNESSES: usize = 3;
+/// The order of the page by which the source is recognised and counted.
+const OLDEST_FIRST: PageRequest = PageRequest {
+    order: Order { key: SortKey::CreatedAt, direction: Direction::Ascending },
+    style: DirectionStyle::Parameter,
+    page: 1,
+};
+
+/// Which contacts enter a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entrants {
+    /// Everything that LiveDesk lists.
+    All,
+    /// The first so many of them.
+    First(u64),
+    /// These; dead letters and conflicts among them are tried again.
+    Only(BTreeSet<LiveDeskId>),
+}
+
+/// What is known before the first write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preflight {
+    /// Contacts that LiveDesk says it lists.
+    pub source_count: Option<u64>,
+    /// Customers that FIRST LINE shows to this key.
+    pub target_total: u64,
+    /// Contacts that are linked already.
+    pub linked: u64,
+    /// Contacts that this run is expected to carry.
+    pub expected: u64,
+    /// Requests to FIRST LINE that are expected, at least.
+    pub target_requests: u64,
+    /// Requests to LiveDesk that are expected, at least.
+    pub source_requests: u64,
+}
+
+/// A run that is ready to begin.
+pub struct Pipeline<S, T> {
+    source: Arc<S>,
+    engine: Arc<Engine<T>>,
+    sweep_rounds: u32,
+}
+
+/// How a run ended: what it did until then, and the failure that ended it early, if one did.
+#[derive(Debug)]
+pub struct RunEnd {
+    /// What was done.
+    pub summary: Summary,
+    /// Why it could not go on.
+    pub failure: Option<RunError>,
+}
+
+impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
+    /// A run over these platforms.
+    pub fn new(source: Arc<S>, engine: Arc<Engine<T>>, sweep_rounds: u32) -> Self {
+        Self { source, engine, sweep_rounds }
+    }
+
+    /// Looks at both sides without writing: are these the accounts of this state, and how much is there to do?
+    pub async fn preflight(&self, entrants: &Entrants) -> Result<Preflight, RunError> {
+        let first = self.source.page(OLDEST_FIRST).await?;
+        let total = self.engine.target.contacts(None, 1).await?;
+        for row in &total.rows {
+            self.engine.saw(row.id);
+        }
+        self.recognise_source(&first.contacts).await?;
+        self.recognise_target().await?;
+        let linked = self.engine.store.link_count().await?;
+        let listed = first.count.unwrap_or_default();
+        let expected = match entrants {
+            Entrants::All => listed.saturating_sub(linked),
+            Entrants::First(limit) => listed.saturating_sub(linked).min(*limit),
+            Entrants::Only(ids) => ids.len() as u64,
+        };
+        let target_total = total.total.unwrap_or(total.rows.len() as u64);
+        let lists = 1 + self.engine.settings.match_keys.len() as u64;
+        let survey = target_total.div_ceil(total.rows.len().max(1) as u64) * lists;
+        let children = u64::from(self.engine.mapping.writes_children());
+        Ok(Preflight {
+            source_count: first.count,
+            target_total,
+            linked,
+            expected,
+            target_requests: survey + expected * (1 + children),
+            source_requests: 2 * listed.div_ceil(first.len().max(1) as u64),
+        })
+    }
+
+    /// Runs it. The state is resumable whatever happens.
+    pub async fn run(&self, entrants: Entrants) -> RunEnd {
+        let mut summary = Summary::default();
+        let result = self.run_into(entrants, &mut summary).await;
+        let failure = match result {
+            Ok(()) => None,
+            Err(error) if error.is_interruption() => {
+                summary.interrupted = true;
+                None
+            }
+            Err(error) => Some(error),
+        };
+        RunEnd { summary, failure }
+    }
+
+    async fn run_into(&self, entrants: Entrants, summary: &mut Summary) -> Result<(), RunError> {
+        let engine = &self.engine;
+        engine.progress.event(ProgressEvent::Phase(Phase::LeftOvers));
+        let fresh = engine.store.is_empty().await?;
+        engine.park_left_overs().await?;
+        let left_over = engine.settle().await?;
+        let directory = Arc::new(self.directory(&entrants, fresh).await?);
+        engine.progress.event(ProgressEvent::Phase(Phase::Carry));
+        match &entrants {
+            Entrants::All | Entrants::First(_) => {
+                let limit = match entrants {
+                    Entrants::First(limit) => Some(limit),
+                    _ => None,
+                };
+                self.sweep(&directory, left_over.again, limit, summary).await?;
+            }
+            Entrants::Only(ids) => {
+                let again = ids.iter().map(|id| (*id, None)).chain(left_over.again).collect();
+                self.carry_ids(&directory, again, Waiting::TryAgain, summary).await?;
+            }
+        }
+        self.settle_all(&directory, summary).await?;
+        self.audit(summary).await
+    }
+
+    /// Is this the LiveDesk account of the state? At least one of the contacts it shows first must be known.
+    async fn recognise_source(&self, shown: &[Contact]) -> Result<(), RunError> {
+        let store = &self.engine.store;
+        let ids: Vec<LiveDeskId> = shown.iter().map(|contact| contact.id).collect();
+        let Some(witness) = store.links_page(LiveDeskId(-1), 1).await?.pop() else { return Ok(()) };
+        if ids.is_empty() || store.sighted_among(&ids).await? > 0 {
+            return Ok(());
+        }
+        if let ByIdAnswer::Found(_) = self.source.by_id(witness.livedesk_id, ids[0]).await? {
+            return Ok(());
+        }
+        Err(RunError::Refused(
+            "LiveDesk shows none of the contacts that this state knows: it belongs to another account; use another \
+             state.path for this one"
+                .into(),
+        ))
+    }
+
+    /// Is this the FIRST LINE of the state? A linked record must be there and must not carry another contact's stamp.
+    async fn recognise_target(&self) -> Result<(), RunError> {
+        let engine = &self.engine;
+        let witnesses = engine.store.links_page(LiveDeskId(-1), WITNESSES).await?;
+        for link in &witnesses {
+            if let Some(record) = engine.target.contact(link.target).await? {
+                use crate::sync::stamp::StampReading::{Foreign, Of};
+                match engine.scheme.read(&record) {
+                    Of(id) if id != link.livedesk_id => break,
+                    Foreign => break,
+                    _ => return Ok(()),
+                }
+            }
+        }
+        if witnesses.is_empty() {
+            return Ok(());
+        }
+        Err(RunError::Refused(
+            "FIRST LINE does not hold the records that this state links to: it belongs to another tenant, or they were \
+             deleted; use another state.path for another tenant, or `deskferry state rebuild` for this one"
+                .into(),
+        ))
+    }
+
+    /// Decides where look-ups go, and refuses a target that this state must not write to.
+    async fn directory(&self, entrants: &Entrants, fresh: bool) -> Result<Directory, RunError> {
+        let engine = &self.engine;
+        let total = engine.target.contacts(None, 1).await?;
+        let empty = total.total == Some(0) && total.rows.is_empty();
+        if empty {
+            engine.store.index_clear().await?;
+            return Ok(match engine.settings.shared_keys {
+                SharedKeys::Create => Directory::Empty,
+                // What this run creates is looked up by the contacts that come after it.
+                SharedKeys::Conflict => Directory::Indexed(Survey {
+                    contacts_proven: true,
+                    emails_proven: true,
+                    phones_proven: true,
+                    ..Survey::default()
+                }),
+            });
+        }
+        if let Entrants::Only(ids) = entrants {
+            let pages = total.total.unwrap_or_default().div_ceil(total.rows.len().max(1) as u64);
+            let look_ups = ids.len() as u64 * (1 + engine.settings.match_keys.len() as u64);
+            if !fresh && look_ups < pages && self.live_filters_work().await? {
+                return Ok(Directory::Live);
+            }
+        }
+        let survey = engine.survey().await?;
+        if fresh {
+            refuse_stamped(&survey)?;
+        }
+        if !survey.contacts_proven {
+            engine.notice(
+                "FIRST LINE's list of customers could not be read completely; contacts whose absence is not proven will \
+                 be set aside, not created",
+            );
+        }
+        Ok(Directory::Indexed(survey))
+    }
+
+    /// The positive control of all filters that live look-ups would rely on.
+    async fn live_filters_work(&self) -> Result<bool, RunError> {
+        let engine = &self.engine;
+        let Some(link) = engine.store.latest_created_link().await? else { return Ok(false) };
+        if engine.trusted_filters(link.livedesk_id, link.target).await?.is_empty() {
+            return Ok(false);
+        }
+        for key in &engine.settings.match_keys {
+            let works = match key {
+                MatchKey::Email => {
+                    let all = engine.target.emails(&ChildFilter::All, 1).await?;
+                    match all.rows.first() {
+                        None => all.total == Some(0),
+                        Some(known) => {
+                            let found = engine.target.emails(&ChildFilter::Value(known.address.clone()), 1).await?;
+                            found.rows.iter().any(|row| row.id == known.id) && found.total < all.total
+                        }
+                    }
+                }
+                MatchKey::Phone => {
+                    let all = engine.target.phones(&ChildFilter::All, 1).await?;
+                    match all.rows.first() {
+                        None => all.total == Some(0),
+                        Some(known) => {
+                            let found = engine.target.phones(&ChildFilter::Value(known.number.clone()), 1).await?;
+                            found.rows.iter().any(|row| row.id == known.id && row.contact.is_some())
+                                && found.total < all.total
+                        }
+                    }
+                }
+            };
+            if !works {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Walks a sweep, new or resumed, and carries what it brings.
+    async fn sweep(
+        &self,
+        directory: &Arc<Directory>,
+        superseded: BTreeMap<LiveDeskId, Option<Intent>>,
+        limit: Option<u64>,
+        summary: &mut Summary,
+    ) -> Result<(), RunError> {
+        let engine = &self.engine;
+        let (number, resume) = match (limit, engine.store.open_sweep().await?) {
+            (None, Some(open)) => {
+                let seen = engine.store.sighted(open.sweep).await?;
+                (open.sweep, Some(Resume { position: open.position, seen }))
+            }
+            _ => (engine.store.begin_sweep(engine.run).await?, None),
+        };
+        let resumed = resume.is_some();
+        let plan = SweepPlan { goal: Goal::Proven, max_rounds: self.sweep_rounds, ..SweepPlan::default() };
+        let mut sweep = Sweep::start(Arc::clone(&self.source), plan, resume).await?;
+        let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), Waiting::Respect, Some(number));
+        let mut again: BTreeMap<LiveDeskId, Option<Intent>> = BTreeMap::new();
+        for (id, intent) in superseded {
+            match intent {
+                // A resumed sweep has passed them already, perhaps.
+                _ if resumed => {
+                    again.insert(id, intent);
+                }
+                Some(intent) => carrier.supersede(id, intent),
+                None => {}
+            }
+        }
+        let result = self.walk(&mut sweep, &mut carrier, limit).await;
+        let drained = carrier.drain().await;
+        *summary = std::mem::take(&mut carrier.summary);
+        let report = match (result, drained) {
+            (Ok(report), Ok(())) => report,
+            (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
+        };
+        if let Some(report) = report {
+            engine.store.finish_sweep(number, &report.verdict.to_string()).await?;
+            summary.sweep = Some(report);
+        }
+        if !again.is_empty() {
+            self.carry_ids(directory, again, Waiting::Respect, summary).await?;
+        }
+        Ok(())
+    }
+
+    async fn walk(
+        &self,
+        sweep: &mut Sweep<S>,
+        carrier: &mut Carrier<T>,
+        limit: Option<u64>,
+    ) -> Result<Option<crate::domain::sweep::SweepReport>, RunError> {
+        let mut left = limit.unwrap_or(u64::MAX);
+        loop {
+            if self.engine.stop.is_cancelled() {
+                return Err(PortError::Interrupted.into());
+            }
+            if carrier.failed() || left == 0 {
+                return Ok(None);
+            }
+            match sweep.next().await? {
+                SweepStep::Page(mut page) => {
+                    self.engine.progress.event(ProgressEvent::PageRead);
+                    if let (1, 1, Some(count)) = (page.position.pass, page.position.page, page.count) {
+                        self.engine.progress.event(ProgressEvent::Expect(count.min(left)));
+                    }
+                    let whole = page.fresh.len() as u64 <= left;
+                    page.fresh.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    left -= page.fresh.len() as u64;
+                    let next = ScanPosition { pass: page.position.pass, page: page.position.page + 1 };
+                    carrier.feed(page.fresh, page.malformed, whole.then_some(next)).await?;
+                }
+                SweepStep::Finished(report) => return Ok(Some(report)),
+            }
+        }
+    }
+
+    /// Carries single contacts, read again from the source: by id where that exists, else with a pass.
+    async fn carry_ids(
+        &self,
+        directory: &Arc<Directory>,
+        ids: BTreeMap<LiveDeskId, Option<Intent>>,
+        waiting: Waiting,
+        summary: &mut Summary,
+    ) -> Result<(), RunError> {
+        let engine = &self.engine;
+        let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), waiting, None);
+        carrier.summary = std::mem::take(summary);
+        for id in ids.keys() {
+            carrier.summary.unpark(*id);
+        }
+        let mut missing: BTreeSet<LiveDeskId> = ids.keys().copied().collect();
+        let mut orphans = Vec::new();
+        for (id, intent) in ids {
+            if let Some(intent) = intent {
+                orphans.push((id, intent.seq));
+                carrier.supersede(id, intent);
+            }
+        }
+        let result = self.read_again(&mut carrier, &mut missing).await;
+        let drained = carrier.drain().await;
+        *summary = std::mem::take(&mut carrier.summary);
+        result.and(drained)?;
+        for id in missing {
+            let detail = String::from("LiveDesk does not show this contact any more");
+            summary.set_aside(Some(id), SetAside { kind: SetAsideKind::Gone, field: None, status: None, detail });
+            // Nobody is left to be created: the old intent has nothing to wait for.
+            if let Some((_, seq)) = orphans.iter().find(|(orphan, _)| *orphan == id) {
+                engine.store.write(vec![WriteOp::CloseIntent { seq: *seq }]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_again(&self, carrier: &mut Carrier<T>, missing: &mut BTreeSet<LiveDeskId>) -> Result<(), RunError> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.engine.progress.event(ProgressEvent::Expect(missing.len() as u64));
+        let first = self.source.page(OLDEST_FIRST).await?;
+        let Some(known) = first.contacts.first().map(|contact| contact.id) else { return Ok(()) };
+        for id in missing.clone() {
+            match self.source.by_id(id, known).await? {
+                ByIdAnswer::Found(contact) => {
+                    missing.remove(&id);
+                    carrier.feed(vec![*contact], Vec::new(), None).await?;
+                }
+                ByIdAnswer::Missing => {}
+                ByIdAnswer::Unsupported => return self.find_by_sweep(carrier, missing).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_by_sweep(&self, carrier: &mut Carrier<T>, missing: &mut BTreeSet<LiveDeskId>) -> Result<(), RunError> {
+        let plan = SweepPlan { goal: Goal::Proven, max_rounds: self.sweep_rounds, ..SweepPlan::default() };
+        let mut sweep = Sweep::start(Arc::clone(&self.source), plan, None).await?;
+        while !missing.is_empty() {
+            match sweep.next().await? {
+                SweepStep::Page(page) => {
+                    let wanted: Vec<Contact> =
+                        page.fresh.into_iter().filter(|contact| missing.remove(&contact.id)).collect();
+                    if !wanted.is_empty() {
+                        carrier.feed(wanted, Vec::new(), None).await?;
+                    }
+                }
+                SweepStep::Finished(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles what is in doubt, waiting for it as long as that can help.
+    async fn settle_all(&self, directory: &Arc<Directory>, summary: &mut Summary) -> Result<(), RunError> {
+        let engine = &self.engine;
+        engine.progress.event(ProgressEvent::Phase(Phase::Settle));
+        for _ in 0..SETTLE_ROUNDS {
+            let settlement = engine.settle().await?;
+            for id in &settlement.twins {
+                summary.unpark(*id);
+                summary.count(*id, crate::domain::outcome::Outcome::Conflict);
+            }
+            let settled_some = !settlement.again.is_empty();
+            self.carry_ids_again(directory, settlement.again, summary).await?;
+            if settlement.parked.is_empty() && !settled_some {
+                break;
+            }
+            if !engine.settings.wait || (settlement.parked.is_empty() && settled_some) {
+                if engine.settings.wait {
+                    continue;
+                }
+                break;
+            }
+            if settlement.next_horizon.is_none() && !settled_some && !self.worth_waiting().await? {
+                break;
+            }
+            self.wait_for(settlement.next_horizon, settlement.parked.len()).await?;
+        }
+        // What is parked now is what the state says, whoever parked it.
+        let parked: BTreeSet<LiveDeskId> = engine.store.parked_contacts().await?.into_iter().collect();
+        summary.parked = parked.len() as u64;
+        summary.parked_ids = parked.iter().take(crate::sync::summary::LISTED).map(|id| id.0).collect();
+        Ok(())
+    }
+
+    async fn carry_ids_again(
+        &self,
+        directory: &Arc<Directory>,
+        again: BTreeMap<LiveDeskId, Option<Intent>>,
+        summary: &mut Summary,
+    ) -> Result<(), RunError> {
+        if again.is_empty() { Ok(()) } else { self.carry_ids(directory, again, Waiting::Respect, summary).await }
+    }
+
+    /// Doubts past their horizon that could not be judged are looked at for one more horizon, then left to a later run.
+    async fn worth_waiting(&self) -> Result<bool, RunError> {
+        let parked = self.engine.store.open_intents().await?;
+        Ok(parked
+            .iter()
+            .filter_map(|intent| intent.parked_at)
+            .any(|since| !self.engine.is_hopeless(since)))
+    }
+
+    async fn wait_for(&self, horizon: Option<Timestamp>, parked: usize) -> Result<(), RunError> {
+        let engine = &self.engine;
+        let settle = engine.settings.settle.max(Duration::from_millis(10));
+        let wait = match horizon {
+            // Found settles a doubt at once, so it is worth looking before the horizon too, at growing distances.
+            Some(horizon) => {
+                let until = Duration::from_millis(u64::try_from(horizon.0 - engine.now_ms()).unwrap_or_default());
+                (until / 3).max(settle).min(until.max(Duration::from_millis(1)))
+            }
+            None => settle,
+        };
+        let why = format!("{parked} creates are in doubt; nothing is sent twice before that is settled");
+        Ok(engine.pause(&why, wait).await?)
+    }
+
+    async fn audit(&self, summary: &mut Summary) -> Result<(), RunError> {
+        self.engine.progress.event(ProgressEvent::Phase(Phase::Audit));
+        let (twins, unjudged) = self.engine.audit().await?;
+        for id in twins {
+            summary.count(id, crate::domain::outcome::Outcome::Conflict);
+        }
+        for id in unjudged {
+            summary.count(id, crate::domain::outcome::Outcome::Parked);
+        }
+        Ok(())
+    }
+}
+
+/// At the first run nothing at the target may look like our stamp (design, section 5).
+fn refuse_stamped(survey: &Survey) -> Result<(), RunError> {
+    if survey.stamped_unlinked > 0 {
+        return Err(RunError::Refused(format!(
+            "this state is empty, but {} customers in FIRST LINE carry our stamp already: creating now would duplicate \
+             them; run `deskferry state rebuild` to find their links again, or point state.path at the right file",
+            survey.stamped_unlinked
+        )));
+    }
+    if survey.foreign_stamps > 0 {
+        let ids: Vec<String> = survey.foreign_ids.iter().map(ToString::to_string).collect();
+        return Err(RunError::Refused(format!(
+            "{} customers in FIRST LINE hold something else where our stamp would stand (ids {}{}); choose another \
+             prefix or another custom field in identity.stamp",
+            survey.foreign_stamps,
+            ids.join(", "),
+            if survey.foreign_stamps > ids.len() as u64 { ", ..." } else { "" },
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Rebuild: the links of a lost state, found again from the stamps in FIRST LINE.
+
+use crate::domain::base::Base;
+use crate::domain::ids::LiveDeskId;
+use crate::domain::target::TargetContact;
+use crate::store::{Link, Origin, WriteOp};
+use crate::sync::engine::{Engine, RunError};
+use crate::sync::ports::ContactTarget;
+use crate::sync::progress::{Phase, ProgressEvent};
+use crate::sync::stamp::StampReading;
+use crate::sync::survey::walk;
+
+/// What a rebuild found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Rebuilt {
+    /// Links stored.
+    pub linked: u64,
+    /// Links that the state had already.
+    pub known: u64,
+    /// Contacts whose stamp is on more than one record; a conflict is stored for each.
+    pub twins: u64,
+    /// Records that hold something else where our stamp would stand.
+    pub foreign: u64,
+    /// Records without any stamp.
+    pub unstamped: u64,
+    /// Whether the list was read completely: if not, links may be missing.
+    pub proven: bool,
+}
+
+impl<T: ContactTarget> Engine<T> {
+    /// Reads every record of the target and stores a link for each stamp. Links have no base and no fingerprint: the
+    /// next backfill reads each record, fills blanks, and writes nothing that an agent may have changed.
+    pub async fn rebuild(&self) -> Result<Rebuilt, RunError> {
+        self.progress.event(ProgressEvent::Phase(Phase::Survey));
+        let mut rebuilt = Rebuilt::default();
+        let mut stamps_read = true;
+        let tally = walk(
+            self.settings.jobs,
+            |page| self.target.contacts(None, page),
+            |row: &TargetContact| row.id.0,
+            async |rows| {
+                self.progress.event(ProgressEvent::PageRead);
+                let rows = self.with_stamps(rows, &mut stamps_read).await?;
+                self.link_rows(&rows, &mut rebuilt).await
+            },
+        )
+        .await?;
+        rebuilt.proven = tally.is_proven() && stamps_read;
+        Ok(rebuilt)
+    }
+
+    async fn link_rows(&self, rows: &[TargetContact], rebuilt: &mut Rebuilt) -> Result<(), RunError> {
+        for row in rows {
+            let id = match self.scheme.read(row) {
+                StampReading::Of(id) => id,
+                StampReading::Foreign => {
+                    rebuilt.foreign += 1;
+                    continue;
+                }
+                StampReading::None | StampReading::NotSaid => {
+                    rebuilt.unstamped += 1;
+                    continue;
+                }
+            };
+            // One row at a time: two records with one stamp may stand on one page.
+            match self.store.links_for(&[id]).await?.remove(&id) {
+                Some(link) if link.target == row.id => rebuilt.known += 1,
+                Some(link) => {
+                    rebuilt.twins += 1;
+                    self.store.write(vec![self.twin_conflict(id, vec![link.target, row.id])]).await?;
+                }
+                None => {
+                    rebuilt.linked += 1;
+                    self.store.write(vec![self.rebuilt_link(id, row)]).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn rebuilt_link(&self, id: LiveDeskId, row: &TargetContact) -> WriteOp {
+        WriteOp::PutLink(Link {
+            livedesk_id: id,
+            target: row.id,
+            origin: Origin::Rebuilt,
+            fingerprint: None,
+            base: Base::default().encode(),
+            intent_seq: None,
+            linked_at: self.clock.now(),
+            updated_at: self.clock.now(),
+            run: self.run,
+        })
+    }
+}

@@ -1,0 +1,302 @@
+//! Resolve: which FIRST LINE record belongs to a contact that has no link yet.
+//!
+//! Stamp first, then the match keys in their configured order. A candidate counts only after it was read and compared
+//! here, and "none" only where the silence was proven (design, section 4, Resolve).
+
+use std::collections::BTreeSet;
+
+use crate::domain::contact::Contact;
+use crate::domain::hash::Digest;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
+use crate::domain::phone::{self, Phone};
+use crate::domain::record::{DesiredRecord, canonical_email};
+use crate::domain::target::TargetContact;
+use crate::store::IndexKind;
+use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
+use crate::sync::finder::QueryAnswer;
+use crate::sync::ports::{ChildFilter, ContactTarget, PortError};
+use crate::sync::stamp::StampReading;
+use crate::sync::survey::Survey;
+
+/// Where look-ups go in this run.
+#[derive(Clone, Debug)]
+pub enum Directory {
+    /// The target was seen empty in this very run: nothing can be found.
+    Empty,
+    /// The target's lists were read into the state; how far they are proven.
+    Indexed(Survey),
+    /// Few look-ups are needed: ask the platform, with the filters that a positive control vouched for.
+    Live,
+}
+
+/// What is to become of a contact without a link.
+#[derive(Debug)]
+pub enum Resolution {
+    /// Nothing there: create.
+    Create,
+    /// A record that carries this contact's own stamp: link it.
+    Relink(Box<TargetContact>),
+    /// A record that a match key leads to: adopt it.
+    Adopt(Box<TargetContact>),
+    /// Several candidates, or one that belongs to somebody else.
+    Conflict {
+        /// A stable word: `stamp`, `several`, `shared`.
+        kind: &'static str,
+        /// The records in question.
+        candidates: Vec<FirstLineId>,
+        /// Which keys hit, in words.
+        keys: &'static str,
+    },
+    /// Nothing was found, but the silence proves nothing.
+    Unproven(&'static str),
+}
+
+impl<T: ContactTarget> Engine<T> {
+    /// Resolves a contact that has no link.
+    pub async fn resolve(
+        &self,
+        contact: &Contact,
+        record: &DesiredRecord,
+        directory: &Directory,
+    ) -> Result<Resolution, RunError> {
+        if matches!(directory, Directory::Empty) {
+            return Ok(Resolution::Create);
+        }
+        if let Some(resolution) = self.resolve_by_stamp(contact.id, directory).await? {
+            return Ok(resolution);
+        }
+        for key in &self.settings.match_keys {
+            let candidates = match key {
+                MatchKey::Email => self.email_candidates(record, directory).await?,
+                MatchKey::Phone => self.phone_candidates(record, directory).await?,
+            };
+            let Some(candidates) = candidates else {
+                return Ok(Resolution::Unproven(match key {
+                    MatchKey::Email => "the list of e-mails could not be read completely",
+                    MatchKey::Phone => "the list of phones could not be read completely",
+                }));
+            };
+            if let Some(resolution) = self.choose(contact.id, record, *key, candidates).await? {
+                return Ok(resolution);
+            }
+        }
+        Ok(Resolution::Create)
+    }
+
+    async fn resolve_by_stamp(
+        &self,
+        id: LiveDeskId,
+        directory: &Directory,
+    ) -> Result<Option<Resolution>, RunError> {
+        let (candidates, proven) = match directory {
+            Directory::Empty => return Ok(None),
+            Directory::Indexed(survey) => {
+                let key = (IndexKind::Stamp, self.stamp_digest(id));
+                let hits = self.store.index_lookup(&[key]).await?.remove(&key).unwrap_or_default();
+                (hits, survey.contacts_proven)
+            }
+            Directory::Live => {
+                let mut hits = Vec::new();
+                let mut proven = false;
+                for filter in self.scheme.filters(id) {
+                    match self.query_stamp(id, &filter).await? {
+                        QueryAnswer::Found(records) => hits.extend(records.into_iter().map(|record| record.id)),
+                        QueryAnswer::NotFound => proven = true,
+                        QueryAnswer::Unusable => {}
+                    }
+                }
+                (hits, proven)
+            }
+        };
+        let mut stamped = Vec::new();
+        for candidate in candidates.into_iter().collect::<BTreeSet<_>>() {
+            if let Some(record) = self.target.contact(candidate).await?
+                && self.scheme.read(&record) == StampReading::Of(id)
+            {
+                stamped.push(record);
+            }
+        }
+        Ok(match stamped.len() {
+            0 if proven => None,
+            0 => Some(Resolution::Unproven("the list of customers could not be read completely")),
+            1 => stamped.pop().map(|record| Resolution::Relink(Box::new(record))),
+            _ => Some(Resolution::Conflict {
+                kind: "stamp",
+                candidates: stamped.iter().map(|record| record.id).collect(),
+                keys: "stamp",
+            }),
+        })
+    }
+
+    /// Records that hold one of the wished e-mails; `None` when that cannot be known.
+    async fn email_candidates(
+        &self,
+        record: &DesiredRecord,
+        directory: &Directory,
+    ) -> Result<Option<BTreeSet<FirstLineId>>, RunError> {
+        let addresses: Vec<String> = record.emails.items().iter().map(|email| email.canonical()).collect();
+        match directory {
+            Directory::Empty => Ok(Some(BTreeSet::new())),
+            Directory::Indexed(survey) => {
+                let keys = addresses.iter().map(|address| (IndexKind::Email, self.email_digest(address))).collect();
+                self.indexed(keys, survey.emails_proven).await
+            }
+            Directory::Live => {
+                let mut candidates = BTreeSet::new();
+                for address in &addresses {
+                    let filter = ChildFilter::Value(address.clone());
+                    for page in 1.. {
+                        let rows = self.target.emails(&filter, page).await?;
+                        let ended = rows.rows.is_empty() || rows.last_page.is_none_or(|last| page >= last);
+                        let ours = rows.rows.iter().filter(|row| canonical_email(&row.address) == *address);
+                        candidates.extend(ours.filter_map(|row| row.contact));
+                        if ended || page == LIVE_PAGES {
+                            break;
+                        }
+                    }
+                }
+                Ok(Some(candidates))
+            }
+        }
+    }
+
+    /// Records that hold one of the wished phones; `None` when that cannot be known.
+    async fn phone_candidates(
+        &self,
+        record: &DesiredRecord,
+        directory: &Directory,
+    ) -> Result<Option<BTreeSet<FirstLineId>>, RunError> {
+        let home = self.settings.phone_country;
+        let numbers: Vec<&str> = record.phones.items().iter().map(|phone| phone.number.as_str()).collect();
+        match directory {
+            Directory::Empty => Ok(Some(BTreeSet::new())),
+            Directory::Indexed(survey) => {
+                let digest = |number: &&str| self.phone_digest(&phone::canonical(number, home));
+                let keys = numbers.iter().map(|number| (IndexKind::Phone, digest(number))).collect();
+                self.indexed(keys, survey.phones_proven).await
+            }
+            Directory::Live => {
+                let mut candidates = BTreeSet::new();
+                for number in numbers {
+                    let canonical = phone::canonical(number, home);
+                    // The filter may be exact, and agents type the national form (notes FIRST LINE 6).
+                    let parsed = Phone::parse(number, home);
+                    let national = parsed.as_ref().map(Phone::national_digits);
+                    let spellings: BTreeSet<String> =
+                        [Some(number.to_owned()), Some(canonical.clone()), national].into_iter().flatten().collect();
+                    for spelling in spellings {
+                        let rows = self.target.phones(&ChildFilter::Value(spelling), 1).await?;
+                        let ours = rows.rows.iter().filter(|row| phone::canonical(&row.number, home) == canonical);
+                        candidates.extend(ours.filter_map(|row| row.contact));
+                    }
+                }
+                Ok(Some(candidates))
+            }
+        }
+    }
+
+    async fn indexed(
+        &self,
+        keys: Vec<(IndexKind, Digest)>,
+        proven: bool,
+    ) -> Result<Option<BTreeSet<FirstLineId>>, RunError> {
+        if keys.is_empty() {
+            return Ok(Some(BTreeSet::new()));
+        }
+        let candidates: BTreeSet<FirstLineId> = self.store.index_lookup(&keys).await?.into_values().flatten().collect();
+        Ok((proven || !candidates.is_empty()).then_some(candidates))
+    }
+
+    /// Picks among candidates of one key; `None` when the next key is to be asked.
+    async fn choose(
+        &self,
+        id: LiveDeskId,
+        wished: &DesiredRecord,
+        key: MatchKey,
+        candidates: BTreeSet<FirstLineId>,
+    ) -> Result<Option<Resolution>, RunError> {
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let ids: Vec<FirstLineId> = candidates.iter().copied().collect();
+        let linked = self.store.source_of(&ids).await?;
+        let mut free = Vec::new();
+        let mut taken: Vec<FirstLineId> = linked.keys().copied().collect();
+        for candidate in ids.iter().filter(|candidate| !linked.contains_key(candidate)) {
+            let Some(record) = self.full_contact(*candidate).await? else { continue };
+            if !self.still_matches(&record, wished, key) {
+                continue;
+            }
+            match self.scheme.read(&record) {
+                StampReading::Of(other) if other != id => taken.push(record.id),
+                _ => free.push(record),
+            }
+        }
+        let keys = match key {
+            MatchKey::Email => "email",
+            MatchKey::Phone => "phone",
+        };
+        Ok(match free.len() {
+            0 if taken.is_empty() || self.settings.shared_keys == SharedKeys::Create => None,
+            0 => Some(Resolution::Conflict { kind: "shared", candidates: taken, keys }),
+            1 => free.pop().map(|record| Resolution::Adopt(Box::new(record))),
+            _ => Some(Resolution::Conflict {
+                kind: "several",
+                candidates: free.iter().map(|record| record.id).collect(),
+                keys,
+            }),
+        })
+    }
+
+    /// The index is a moment old: the record itself must still hold the key.
+    fn still_matches(&self, record: &TargetContact, wished: &DesiredRecord, key: MatchKey) -> bool {
+        match key {
+            MatchKey::Email => record.emails.iter().flatten().any(|stored| {
+                let stored = canonical_email(&stored.address);
+                wished.emails.items().iter().any(|email| email.canonical() == stored)
+            }),
+            MatchKey::Phone => record.phones.iter().flatten().any(|stored| {
+                let home = self.settings.phone_country;
+                let stored = phone::canonical(&stored.number, home);
+                wished.phones.items().iter().any(|phone| phone::canonical(&phone.number, home) == stored)
+            }),
+        }
+    }
+
+    /// One contact with its children, which are read from their own lists where the record does not embed them.
+    pub async fn full_contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, PortError> {
+        let Some(mut record) = self.target.contact(id).await? else { return Ok(None) };
+        self.saw(id);
+        if record.emails.is_none() {
+            let mut emails = Vec::new();
+            for page in 1.. {
+                let answer = self.target.emails(&ChildFilter::Contact(id), page).await?;
+                let ended = answer.rows.is_empty() || answer.last_page.is_none_or(|last| page >= last);
+                emails.extend(answer.rows.into_iter().filter(|row| row.contact == Some(id)));
+                if ended || page == LIVE_PAGES {
+                    break;
+                }
+            }
+            record.emails = Some(emails);
+        }
+        if record.phones.is_none() {
+            let mut phones = Vec::new();
+            for page in 1.. {
+                let answer = self.target.phones(&ChildFilter::Contact(id), page).await?;
+                let ended = answer.rows.is_empty() || answer.last_page.is_none_or(|last| page >= last);
+                let profile = record.profile_id;
+                let hangs_here =
+                    |owner: Option<FirstLineId>, on: Option<i64>| owner.map_or(on.is_some() && on == profile, |owner| owner == id);
+                phones.extend(answer.rows.into_iter().filter(|row| hangs_here(row.contact, row.profile_id)));
+                if ended || page == LIVE_PAGES {
+                    break;
+                }
+            }
+            record.phones = Some(phones);
+        }
+        Ok(Some(record))
+    }
+}
+
+/// Pages of a filtered child list that are read; an answer that is longer comes from an ignored filter.
+const LIVE_PAGES: u32 = 20;

@@ -1,0 +1,280 @@
+//! Settling doubt: what became of creates whose answer never came, from this run or from one that died.
+//!
+//! *Found* settles a doubt at once. *Absent* counts only after the doubt horizon, and only when reading the ids one by
+//! one shows it, or, where there are too many, a form of query that finds a record created after the doubt. What is
+//! neither stays parked (design, section 4, Apply).
+
+use std::collections::BTreeMap;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use crate::clock::Timestamp;
+use crate::domain::base::Base;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
+use crate::store::{ChildKind, Conflict, Intent, IntentKind, IntentState, Link, LinkChild, Origin, WriteOp};
+use crate::sync::carry::elapsed_ms;
+use crate::sync::engine::{Engine, RunError};
+use crate::sync::finder::{FilterForm, QueryAnswer, WalkedIds};
+use crate::sync::ports::ContactTarget;
+use crate::sync::stamp::StampReading;
+
+/// What a look at all open doubts brought.
+#[derive(Debug, Default)]
+pub struct Settlement {
+    /// Contacts to be carried again now; with the intent that their new create supersedes, where the absence of the
+    /// first one was proven.
+    pub again: BTreeMap<LiveDeskId, Option<Intent>>,
+    /// Contacts that stay in doubt.
+    pub parked: Vec<LiveDeskId>,
+    /// Contacts found on more than one record.
+    pub twins: Vec<LiveDeskId>,
+    /// When the next doubt horizon passes.
+    pub next_horizon: Option<Timestamp>,
+}
+
+/// What vouches for an absence in this look.
+struct Evidence {
+    /// Filter forms that find `control`.
+    trusted: Vec<FilterForm>,
+    /// The newest record that we created and that is linked.
+    control: Option<Link>,
+    /// Stamps on the ids above the lowest high-water mark in question; `None`: too many to read.
+    walked: WalkedIds,
+}
+
+impl<T: ContactTarget> Engine<T> {
+    /// At start-up: creates that were on their way when an earlier process ended are doubtful from now on.
+    pub async fn park_left_overs(&self) -> Result<usize, RunError> {
+        let open: Vec<Intent> =
+            self.store.open_intents().await?.into_iter().filter(|intent| intent.state == IntentState::Open).collect();
+        let now = self.clock.now();
+        self.store
+            .write(open.iter().map(|intent| WriteOp::ParkIntent { seq: intent.seq, at: now }).collect())
+            .await?;
+        Ok(open.len())
+    }
+
+    /// Looks at every open doubt once.
+    pub async fn settle(&self) -> Result<Settlement, RunError> {
+        let mut settlement = Settlement::default();
+        let mut unfound = Vec::new();
+        let looked: Vec<(Intent, Vec<FirstLineId>)> = stream::iter(self.store.open_intents().await?)
+            .map(|intent| async move {
+                let found = match intent.kind {
+                    IntentKind::Contact if matches!(intent.state, IntentState::Parked | IntentState::Open) => {
+                        self.find_stamped(intent.livedesk_id).await?.into_keys().collect()
+                    }
+                    _ => Vec::new(),
+                };
+                Ok::<_, RunError>((intent, found))
+            })
+            .buffered(self.settings.jobs.max(1))
+            .try_collect()
+            .await?;
+        for (intent, found) in looked {
+            match (intent.kind, intent.state) {
+                (_, IntentState::Audit) => {}
+                (IntentKind::Email | IntentKind::Phone, _) => self.settle_child(intent, &mut settlement).await?,
+                (IntentKind::Contact, IntentState::Absent) => {
+                    settlement.again.insert(intent.livedesk_id, Some(intent));
+                }
+                (IntentKind::Contact, _) if !found.is_empty() => {
+                    self.settle_found(&intent, found, &mut settlement).await?;
+                }
+                (IntentKind::Contact, _) => unfound.push(intent),
+            }
+        }
+        let (ripe, young): (Vec<Intent>, Vec<Intent>) =
+            unfound.into_iter().partition(|intent| self.horizon_of(intent) <= self.clock.now());
+        for intent in young {
+            self.leave_parked(&intent, &mut settlement);
+        }
+        if !ripe.is_empty() {
+            self.settle_ripe(ripe, &mut settlement).await?;
+        }
+        Ok(settlement)
+    }
+
+    /// The moment from which an absence may count.
+    fn horizon_of(&self, intent: &Intent) -> Timestamp {
+        let from = intent.parked_at.unwrap_or(intent.opened_at);
+        let horizon = i64::try_from(self.settings.doubt_horizon.as_millis()).unwrap_or(i64::MAX);
+        Timestamp(from.0.saturating_add(horizon))
+    }
+
+    fn leave_parked(&self, intent: &Intent, settlement: &mut Settlement) {
+        settlement.parked.push(intent.livedesk_id);
+        let horizon = self.horizon_of(intent);
+        if horizon > self.clock.now() {
+            settlement.next_horizon = Some(settlement.next_horizon.map_or(horizon, |next| next.min(horizon)));
+        }
+    }
+
+    async fn settle_ripe(&self, ripe: Vec<Intent>, settlement: &mut Settlement) -> Result<(), RunError> {
+        let evidence = self.evidence(&ripe).await?;
+        for intent in ripe {
+            let id = intent.livedesk_id;
+            let found: Vec<FirstLineId> = match &evidence.walked {
+                Some(stamps) => stamps.get(&id).into_iter().flatten().copied().collect(),
+                None => Vec::new(),
+            };
+            if !found.is_empty() {
+                self.settle_found(&intent, found, settlement).await?;
+            } else if evidence.walked.is_some() || self.absent_by_query(&intent, &evidence).await? {
+                self.store.write(vec![WriteOp::AbsentIntent { seq: intent.seq }]).await?;
+                settlement.again.insert(id, Some(intent));
+            } else {
+                self.leave_parked(&intent, settlement);
+            }
+        }
+        Ok(())
+    }
+
+    async fn evidence(&self, ripe: &[Intent]) -> Result<Evidence, RunError> {
+        let control = self.store.latest_created_link().await?;
+        // Reading by id is believed only where it finds a record that is known to be there.
+        let readable = match &control {
+            Some(link) => self
+                .target
+                .contact(link.target)
+                .await?
+                .is_some_and(|record| self.scheme.read(&record) == StampReading::Of(link.livedesk_id)),
+            None => true,
+        };
+        let from = ripe.iter().map(|intent| intent.high_water).min().unwrap_or_default();
+        let walked = if readable { self.walk_ids(from).await? } else { None };
+        let trusted = match (&control, &walked) {
+            (Some(link), None) => self.trusted_filters(link.livedesk_id, link.target).await?,
+            _ => Vec::new(),
+        };
+        Ok(Evidence { trusted, control, walked })
+    }
+
+    /// Whether a form of query that finds something newer does not find this stamp.
+    async fn absent_by_query(&self, intent: &Intent, evidence: &Evidence) -> Result<bool, RunError> {
+        let newer = evidence.control.as_ref().is_some_and(|link| {
+            link.intent_seq > Some(intent.seq) && intent.parked_at.is_some_and(|parked| link.linked_at > parked)
+        });
+        if !newer || evidence.trusted.is_empty() {
+            return Ok(false);
+        }
+        let filters = self.scheme.filters(intent.livedesk_id);
+        for form in &evidence.trusted {
+            match self.query_stamp(intent.livedesk_id, &filters[form.0]).await? {
+                QueryAnswer::NotFound => {}
+                QueryAnswer::Found(_) | QueryAnswer::Unusable => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Links what was found. Several records with one stamp are twins: linked to the first, and a person decides.
+    async fn settle_found(
+        &self,
+        intent: &Intent,
+        mut found: Vec<FirstLineId>,
+        settlement: &mut Settlement,
+    ) -> Result<(), RunError> {
+        found.sort_unstable();
+        let id = intent.livedesk_id;
+        let mut ops = vec![self.link_of(intent, found[0])];
+        ops.push(if intent.recreated {
+            WriteOp::AuditIntent { seq: intent.seq, target: found[0] }
+        } else {
+            WriteOp::CloseIntent { seq: intent.seq }
+        });
+        if found.len() > 1 {
+            ops.push(self.twin_conflict(id, found));
+            settlement.twins.push(id);
+        } else {
+            settlement.again.insert(id, None);
+        }
+        Ok(self.store.write(ops).await?)
+    }
+
+    fn link_of(&self, intent: &Intent, target: FirstLineId) -> WriteOp {
+        WriteOp::PutLink(Link {
+            livedesk_id: intent.livedesk_id,
+            target,
+            origin: Origin::Created,
+            fingerprint: None,
+            base: Base::default().encode(),
+            intent_seq: Some(intent.seq),
+            linked_at: self.clock.now(),
+            updated_at: self.clock.now(),
+            run: self.run,
+        })
+    }
+
+    pub(super) fn twin_conflict(&self, id: LiveDeskId, candidates: Vec<FirstLineId>) -> WriteOp {
+        WriteOp::PutConflict(Conflict {
+            livedesk_id: id,
+            kind: String::from("twins"),
+            candidates,
+            keys: String::from("stamp"),
+            run: self.run,
+            at: self.clock.now(),
+            decision: None,
+        })
+    }
+
+    async fn settle_child(&self, intent: Intent, settlement: &mut Settlement) -> Result<(), RunError> {
+        let (Some(target), Some(key)) = (intent.target, intent.key) else {
+            return Ok(self.store.write(vec![WriteOp::CloseIntent { seq: intent.seq }]).await?);
+        };
+        let kind = match intent.kind {
+            IntentKind::Phone => ChildKind::Phone,
+            IntentKind::Email | IntentKind::Contact => ChildKind::Email,
+        };
+        let livedesk_id = intent.livedesk_id;
+        let mut ops = vec![WriteOp::CloseIntent { seq: intent.seq }];
+        match self.find_child(target, kind, key).await? {
+            Some(child) => ops.push(WriteOp::PutChild(LinkChild { livedesk_id, kind, key, child })),
+            // The contact itself is read, not a filter: after the horizon its silence is enough.
+            None if self.horizon_of(&intent) <= self.clock.now() => {}
+            None => {
+                self.leave_parked(&intent, settlement);
+                return Ok(());
+            }
+        }
+        settlement.again.entry(livedesk_id).or_insert(None);
+        Ok(self.store.write(ops).await?)
+    }
+
+    /// Looks for twins of everything that was created again. What cannot be judged stays for a later run.
+    /// Returns the contacts with twins and those that could not be judged.
+    pub async fn audit(&self) -> Result<(Vec<LiveDeskId>, Vec<LiveDeskId>), RunError> {
+        let audits: Vec<Intent> =
+            self.store.open_intents().await?.into_iter().filter(|intent| intent.state == IntentState::Audit).collect();
+        let (mut twins, mut unjudged) = (Vec::new(), Vec::new());
+        if audits.is_empty() {
+            return Ok((twins, unjudged));
+        }
+        let from = audits.iter().map(|intent| intent.high_water).min().unwrap_or_default();
+        let walked = self.walk_ids(from).await?;
+        for intent in audits {
+            let id = intent.livedesk_id;
+            let mut records: Vec<FirstLineId> = self.find_stamped(id).await?.into_keys().collect();
+            let by_query = intent.target.is_some_and(|target| records.contains(&target));
+            records.extend(walked.iter().flat_map(|stamps| stamps.get(&id)).flatten());
+            records.extend(intent.target);
+            records.sort_unstable();
+            records.dedup();
+            if records.len() > 1 {
+                self.store.write(vec![self.twin_conflict(id, records), WriteOp::CloseIntent { seq: intent.seq }]).await?;
+                twins.push(id);
+            } else if by_query || walked.is_some() {
+                self.store.write(vec![WriteOp::CloseIntent { seq: intent.seq }]).await?;
+            } else {
+                unjudged.push(id);
+            }
+        }
+        Ok((twins, unjudged))
+    }
+
+    /// Whether a doubt is so old that waiting for it any longer is pointless: twice its horizon.
+    pub fn is_hopeless(&self, parked_since: Timestamp) -> bool {
+        let horizon = i64::try_from(self.settings.doubt_horizon.as_millis()).unwrap_or(i64::MAX);
+        elapsed_ms(parked_since, self.clock.now()) > horizon.saturating_mul(2)
+    }
+}

@@ -1,0 +1,132 @@
+//! What a run did, in numbers and ids; never in values of people.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::domain::ids::LiveDeskId;
+use crate::domain::outcome::{Outcome, SetAside};
+use crate::domain::sweep::{SweepReport, Verdict};
+
+/// One contact that was set aside in this run, or still is from an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAsideRow {
+    /// The contact; `None` when not even its id could be read.
+    pub id: Option<LiveDeskId>,
+    /// Why.
+    pub reason: SetAside,
+}
+
+/// Ids are kept up to this many per list, so that memory stays bounded; the state holds all of them.
+pub const LISTED: usize = 10_000;
+
+/// Counts of one run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// Records created.
+    pub created: u64,
+    /// Existing records linked.
+    pub adopted: u64,
+    /// Linked records changed.
+    pub updated: u64,
+    /// Contacts with nothing to do.
+    pub unchanged: u64,
+    /// Contacts that `[select]` leaves out.
+    pub not_selected: u64,
+    /// Of these, contacts that were carried earlier and are left as they are.
+    pub left_as_is: u64,
+    /// Contacts set aside.
+    pub set_aside: u64,
+    /// Contacts whose create is in doubt and not settled.
+    pub parked: u64,
+    /// Contacts that wait for a person's decision.
+    pub conflicts: u64,
+    /// Values left out because they could not be converted (`on_error = "skip"`), per field.
+    pub skipped_values: BTreeMap<String, u64>,
+    /// Fields that both sides had changed, decided by their owner.
+    pub both_changed: u64,
+    /// Fields that differ and stay as FIRST LINE has them.
+    pub kept: u64,
+    /// Records that were created again after a doubt was settled as "not there".
+    pub recreated: u64,
+    /// Reasons of the set-aside contacts, grouped.
+    pub reasons: BTreeMap<String, u64>,
+    /// Ids of parked contacts, for people.
+    pub parked_ids: Vec<i64>,
+    /// Ids of contacts in conflict, for people.
+    pub conflict_ids: Vec<i64>,
+    /// The set-aside rows, for the CSV.
+    #[serde(skip)]
+    pub set_aside_rows: Vec<SetAsideRow>,
+    /// What the sweep says of itself; absent where no sweep was walked to its end.
+    #[serde(skip)]
+    pub sweep: Option<SweepReport>,
+    /// Whether the run was interrupted.
+    pub interrupted: bool,
+}
+
+impl Summary {
+    /// Counts one contact.
+    pub fn count(&mut self, id: LiveDeskId, outcome: Outcome) {
+        match outcome {
+            Outcome::Created => self.created += 1,
+            Outcome::Adopted => self.adopted += 1,
+            Outcome::Updated => self.updated += 1,
+            Outcome::Unchanged => self.unchanged += 1,
+            Outcome::NotSelected => self.not_selected += 1,
+            Outcome::SetAside(reason) => self.set_aside(Some(id), reason),
+            Outcome::Parked => {
+                self.parked += 1;
+                push_bounded(&mut self.parked_ids, id.0);
+            }
+            Outcome::Conflict => {
+                self.conflicts += 1;
+                push_bounded(&mut self.conflict_ids, id.0);
+            }
+        }
+    }
+
+    /// Counts a contact, or an unreadable row, that was set aside.
+    pub fn set_aside(&mut self, id: Option<LiveDeskId>, reason: SetAside) {
+        self.set_aside += 1;
+        let field = reason.field.as_deref().map(|field| format!(" {field}")).unwrap_or_default();
+        let status = reason.status.map(|status| format!(" ({status})")).unwrap_or_default();
+        *self.reasons.entry(format!("{}{field}{status}: {}", reason.kind, reason.detail)).or_default() += 1;
+        push_bounded(&mut self.set_aside_rows, SetAsideRow { id, reason });
+    }
+
+    /// Takes a parked contact back, because it was settled or is handled again.
+    pub fn unpark(&mut self, id: LiveDeskId) {
+        if let Some(place) = self.parked_ids.iter().position(|parked| *parked == id.0) {
+            self.parked_ids.swap_remove(place);
+            self.parked -= 1;
+        }
+    }
+
+    /// Contacts handled.
+    pub fn handled(&self) -> u64 {
+        self.created
+            + self.adopted
+            + self.updated
+            + self.unchanged
+            + self.not_selected
+            + self.set_aside
+            + self.parked
+            + self.conflicts
+    }
+
+    /// 0: all done; 1: done, but something is left over; 130: interrupted (design, section 6).
+    pub fn exit_code(&self) -> u8 {
+        if self.interrupted {
+            return 130;
+        }
+        let short = matches!(&self.sweep, Some(SweepReport { verdict: Verdict::Short { .. } | Verdict::Counted, .. }));
+        u8::from(short || self.set_aside + self.parked + self.conflicts > 0)
+    }
+}
+
+fn push_bounded<T>(list: &mut Vec<T>, item: T) {
+    if list.len() < LISTED {
+        list.push(item);
+    }
+}

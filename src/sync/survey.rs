@@ -1,0 +1,282 @@
+//! The survey: the target's own lists, read once into the state's index, and how far their silence may be believed.
+//!
+//! A list read page by page proves an absence only when its distinct ids reach `meta.total` (design, section 4,
+//! Resolve). What is kept are keyed hashes of stamps and match keys, never a value.
+
+use std::future::Future;
+
+use futures::future::try_join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use roaring::RoaringTreemap;
+
+use crate::domain::hash::Digest;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
+use crate::domain::phone;
+use crate::domain::record::canonical_email;
+use crate::domain::target::{TargetContact, TargetEmail, TargetPhone};
+use crate::store::{IndexKind, WriteOp};
+use crate::sync::engine::{Engine, MatchKey, RunError};
+use crate::sync::ports::{ChildFilter, ContactTarget, PortError, TargetPage};
+use crate::sync::progress::{Phase, ProgressEvent};
+use crate::sync::stamp::StampReading;
+
+/// How often a list that falls short of its total is read again.
+const WALKS: u32 = 4;
+/// Ids of foreign stamps that are named in the refusal.
+const NAMED: usize = 10;
+/// Pages assumed where a list says neither its last page nor its total; it ends on its first empty page.
+const ENDLESS: u32 = 1_000_000;
+
+/// What the survey found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// `meta.total` of the contact list.
+    pub total: u64,
+    /// Whether the contact list was read completely, stamps included.
+    pub contacts_proven: bool,
+    /// Whether the e-mail list was read completely.
+    pub emails_proven: bool,
+    /// Whether the phone list was read completely, owners included.
+    pub phones_proven: bool,
+    /// Records that carry a stamp of ours and are not linked in this state.
+    pub stamped_unlinked: u64,
+    /// Records that hold something that is not ours where our stamp would stand.
+    pub foreign_stamps: u64,
+    /// A few of their ids.
+    pub foreign_ids: Vec<FirstLineId>,
+    /// Contacts that are stamped on more than one record.
+    pub twins: Vec<(LiveDeskId, Vec<FirstLineId>)>,
+}
+
+/// What one list owes: its distinct ids against its total.
+#[derive(Default)]
+pub(super) struct Tally {
+    seen: RoaringTreemap,
+    total: Option<u64>,
+}
+
+impl Tally {
+    pub(super) fn is_proven(&self) -> bool {
+        self.total.is_some_and(|total| self.seen.len() >= total)
+    }
+}
+
+/// Reads a list page by page, several at once, handing each page's rows to `take`; again while it falls short.
+pub(super) async fn walk<R, Fetched>(
+    jobs: usize,
+    fetch: impl Fn(u32) -> Fetched,
+    id_of: impl Fn(&R) -> i64,
+    mut take: impl AsyncFnMut(Vec<R>) -> Result<(), RunError>,
+) -> Result<Tally, RunError>
+where
+    Fetched: Future<Output = Result<TargetPage<R>, PortError>>,
+{
+    let jobs = u32::try_from(jobs.max(1)).unwrap_or(u32::MAX);
+    let mut tally = Tally::default();
+    for _ in 0..WALKS {
+        tally.total = None;
+        let mut next = 1;
+        let mut last = 1;
+        while next <= last {
+            let upto = last.min(next.saturating_add(jobs - 1));
+            let mut ended = false;
+            for page in try_join_all((next..=upto).map(&fetch)).await? {
+                ended |= page.rows.is_empty();
+                tally.total = tally.total.max(page.total);
+                if next == 1 {
+                    last = page.last_page.unwrap_or_else(|| pages_of(page.total, page.rows.len()));
+                }
+                let fresh: Vec<R> = page
+                    .rows
+                    .into_iter()
+                    .filter(|row| tally.seen.insert(u64::try_from(id_of(row)).unwrap_or_default()))
+                    .collect();
+                if !fresh.is_empty() {
+                    take(fresh).await?;
+                }
+            }
+            if ended {
+                break;
+            }
+            next = upto + 1;
+        }
+        if tally.is_proven() || tally.total.is_none() {
+            break;
+        }
+    }
+    Ok(tally)
+}
+
+fn pages_of(total: Option<u64>, size: usize) -> u32 {
+    match total {
+        _ if size == 0 => 1,
+        Some(total) => u32::try_from(total.div_ceil(size as u64)).unwrap_or(ENDLESS),
+        None => ENDLESS,
+    }
+}
+
+impl<T: ContactTarget> Engine<T> {
+    /// Reads FIRST LINE's lists into the index and says what may be concluded from them.
+    pub async fn survey(&self) -> Result<Survey, RunError> {
+        self.progress.event(ProgressEvent::Phase(Phase::Survey));
+        self.store.index_clear().await?;
+        let mut survey = Survey::default();
+        let mut stamps_read = true;
+        let mut embedded = (true, true);
+        let tally = walk(
+            self.settings.jobs,
+            |page| self.target.contacts(None, page),
+            |row: &TargetContact| row.id.0,
+            async |rows| {
+                self.progress.event(ProgressEvent::PageRead);
+                let rows = self.with_stamps(rows, &mut stamps_read).await?;
+                embedded.0 &= rows.iter().all(|row| row.emails.is_some());
+                embedded.1 &= rows.iter().all(|row| row.phones.is_some());
+                self.index_contacts(&rows, &mut survey).await
+            },
+        )
+        .await?;
+        survey.total = tally.total.unwrap_or_default();
+        survey.contacts_proven = tally.is_proven() && stamps_read;
+        survey.emails_proven = survey.contacts_proven && embedded.0;
+        survey.phones_proven = survey.contacts_proven && embedded.1;
+        if !survey.emails_proven && self.settings.match_keys.contains(&MatchKey::Email) {
+            survey.emails_proven = self.survey_emails().await?;
+        }
+        if !survey.phones_proven && self.settings.match_keys.contains(&MatchKey::Phone) {
+            survey.phones_proven = self.survey_phones().await?;
+        }
+        survey.twins = self.store.index_twins(IndexKind::Stamp).await?;
+        self.store.index_finish(tally.seen.len(), survey.total).await?;
+        Ok(survey)
+    }
+
+    /// Reads by id the rows that do not say their stamp.
+    pub(super) async fn with_stamps(
+        &self,
+        rows: Vec<TargetContact>,
+        all_read: &mut bool,
+    ) -> Result<Vec<TargetContact>, RunError> {
+        let complete: Vec<Option<TargetContact>> = stream::iter(rows)
+            .map(|row| async move {
+                match self.scheme.read(&row) {
+                    StampReading::NotSaid => self.target.contact(row.id).await,
+                    _ => Ok(Some(row)),
+                }
+            })
+            .buffered(self.settings.jobs.max(1))
+            .try_collect()
+            .await?;
+        let rows: Vec<TargetContact> = complete.into_iter().flatten().collect();
+        *all_read &= rows.iter().all(|row| self.scheme.read(row) != StampReading::NotSaid);
+        Ok(rows)
+    }
+
+    async fn index_contacts(&self, rows: &[TargetContact], survey: &mut Survey) -> Result<(), RunError> {
+        let ids: Vec<FirstLineId> = rows.iter().map(|row| row.id).collect();
+        let linked = self.store.source_of(&ids).await?;
+        let mut ops = Vec::new();
+        for row in rows {
+            self.saw(row.id);
+            match self.scheme.read(row) {
+                StampReading::Of(id) => {
+                    survey.stamped_unlinked += u64::from(!linked.contains_key(&row.id));
+                    ops.push(WriteOp::IndexAdd { kind: IndexKind::Stamp, key: self.stamp_digest(id), target: row.id });
+                }
+                StampReading::Foreign => {
+                    survey.foreign_stamps += 1;
+                    if survey.foreign_ids.len() < NAMED {
+                        survey.foreign_ids.push(row.id);
+                    }
+                }
+                StampReading::None | StampReading::NotSaid => {}
+            }
+            for email in row.emails.iter().flatten() {
+                ops.push(self.index_email(&email.address, row.id));
+            }
+            for number in row.phones.iter().flatten() {
+                ops.push(self.index_phone(&number.number, row.id));
+            }
+            if let Some(profile) = row.profile_id {
+                let key = self.profile_digest(profile);
+                ops.push(WriteOp::IndexAdd { kind: IndexKind::Profile, key, target: row.id });
+            }
+        }
+        Ok(self.store.write(ops).await?)
+    }
+
+    async fn survey_emails(&self) -> Result<bool, RunError> {
+        let mut owned = true;
+        let tally = walk(
+            self.settings.jobs,
+            |page| self.target.emails(&ChildFilter::All, page),
+            |row: &TargetEmail| row.id.0,
+            async |rows| {
+                self.progress.event(ProgressEvent::PageRead);
+                owned &= rows.iter().all(|row| row.contact.is_some());
+                let ops = rows.iter().filter_map(|row| Some(self.index_email(&row.address, row.contact?))).collect();
+                Ok(self.store.write(ops).await?)
+            },
+        )
+        .await?;
+        Ok(tally.is_proven() && owned)
+    }
+
+    async fn survey_phones(&self) -> Result<bool, RunError> {
+        let mut owned = true;
+        let tally = walk(
+            self.settings.jobs,
+            |page| self.target.phones(&ChildFilter::All, page),
+            |row: &TargetPhone| row.id.0,
+            async |rows| {
+                self.progress.event(ProgressEvent::PageRead);
+                let profiles: Vec<(IndexKind, Digest)> = rows
+                    .iter()
+                    .filter(|row| row.contact.is_none())
+                    .filter_map(|row| row.profile_id)
+                    .map(|profile| (IndexKind::Profile, self.profile_digest(profile)))
+                    .collect();
+                let owners = self.store.index_lookup(&profiles).await?;
+                let mut ops = Vec::new();
+                for row in &rows {
+                    let by_profile = || {
+                        let key = self.profile_digest(row.profile_id?);
+                        owners.get(&(IndexKind::Profile, key))?.first().copied()
+                    };
+                    match row.contact.or_else(by_profile) {
+                        Some(owner) => ops.push(self.index_phone(&row.number, owner)),
+                        None => owned = false,
+                    }
+                }
+                Ok(self.store.write(ops).await?)
+            },
+        )
+        .await?;
+        Ok(tally.is_proven() && owned)
+    }
+
+    /// The index row of an e-mail.
+    pub fn index_email(&self, address: &str, target: FirstLineId) -> WriteOp {
+        WriteOp::IndexAdd { kind: IndexKind::Email, key: self.email_digest(&canonical_email(address)), target }
+    }
+
+    /// The index row of a phone.
+    pub fn index_phone(&self, number: &str, target: FirstLineId) -> WriteOp {
+        let canonical = phone::canonical(number, self.settings.phone_country);
+        WriteOp::IndexAdd { kind: IndexKind::Phone, key: self.phone_digest(&canonical), target }
+    }
+
+    /// Digest of a canonical e-mail address.
+    pub fn email_digest(&self, canonical: &str) -> Digest {
+        self.store.hash_key().digest("email", canonical)
+    }
+
+    /// Digest of a canonical phone number.
+    pub fn phone_digest(&self, canonical: &str) -> Digest {
+        self.store.hash_key().digest("phone", canonical)
+    }
+
+    fn profile_digest(&self, profile: i64) -> Digest {
+        self.store.hash_key().digest("profile", &profile.to_string())
+    }
+}
