@@ -1,0 +1,196 @@
+//! Sweeps: how far one has come, and whom it has seen.
+//!
+//! A checkpoint moves in the same transaction as the last records that it covers, or later; so after a crash a
+//! sweep goes on at a page whose contacts may be recorded already, never behind one whose contacts are not.
+//! There is one sighting per contact: the last sweep that saw it.
+
+use sqlx::SqliteConnection;
+
+use crate::clock::Timestamp;
+use crate::domain::ids::{LiveDeskId, RunId};
+use crate::domain::sweep::ScanPosition;
+
+use super::Store;
+use super::error::StoreError;
+use super::op::WriteOp;
+use super::rows::{each, json, number};
+
+/// A sweep that did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenSweep {
+    /// Its number.
+    pub sweep: i64,
+    /// The run that began it.
+    pub run: RunId,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// The first page that is not wholly recorded.
+    pub position: ScanPosition,
+}
+
+/// A sweep that came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedSweep {
+    /// Its number.
+    pub sweep: i64,
+    /// The run that began it.
+    pub run: RunId,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Its verdict, or `abandoned`.
+    pub verdict: String,
+}
+
+/// Ids that are read at once while sightings are streamed.
+const SIGHTINGS_AT_ONCE: i64 = 20_000;
+
+/// Verdict of a sweep that was given up for a new one.
+const ABANDONED: &str = "abandoned";
+
+pub(super) async fn sight(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::Sight { sweep, id } => (id.0, *sweep));
+    sqlx::query!(
+        "INSERT INTO sighting (livedesk_id, sweep) SELECT value ->> 0, value ->> 1 FROM json_each(?1) WHERE true
+         ON CONFLICT (livedesk_id) DO UPDATE SET sweep = excluded.sweep",
+        rows
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn checkpoint(
+    conn: &mut SqliteConnection,
+    ops: &[&WriteOp],
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::Checkpoint { sweep, position } => (*sweep, position.pass, position.page));
+    sqlx::query!(
+        "INSERT INTO checkpoint (sweep, pass, page, updated_at)
+         SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM json_each(?1) WHERE true
+         ON CONFLICT (sweep) DO UPDATE SET pass = excluded.pass, page = excluded.page,
+             updated_at = excluded.updated_at",
+        rows,
+        now.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Begins a sweep and gives up any that is still open.
+    pub async fn begin_sweep(&self, run: RunId) -> Result<i64, StoreError> {
+        let now = self.now().0;
+        self.transact(move |conn| {
+            Box::pin(async move {
+                sqlx::query!("UPDATE sweep SET ended_at = ?1, verdict = ?2 WHERE ended_at IS NULL", now, ABANDONED)
+                    .execute(&mut *conn)
+                    .await?;
+                sqlx::query!("DELETE FROM checkpoint").execute(&mut *conn).await?;
+                let row = sqlx::query!("INSERT INTO sweep (run, started_at) VALUES (?1, ?2)", run.0, now)
+                    .execute(conn)
+                    .await?;
+                Ok(row.last_insert_rowid())
+            })
+        })
+        .await
+    }
+
+    /// The sweep to go on with, if one did not come to its end.
+    pub async fn open_sweep(&self) -> Result<Option<OpenSweep>, StoreError> {
+        let row = sqlx::query!(
+            r#"SELECT s.id, s.run, s.started_at, coalesce(c.pass, 1) AS "pass!: i64", coalesce(c.page, 1) AS "page!: i64"
+               FROM sweep s LEFT JOIN checkpoint c ON c.sweep = s.id
+               WHERE s.ended_at IS NULL ORDER BY s.id DESC LIMIT 1"#
+        )
+        .fetch_optional(self.reader())
+        .await
+        .map_err(|source| self.failed(source))?;
+        row.map(|row| {
+            Ok(OpenSweep {
+                sweep: row.id,
+                run: RunId(row.run),
+                started_at: Timestamp(row.started_at),
+                position: ScanPosition {
+                    pass: number(row.pass, "checkpoint.pass")?,
+                    page: number(row.page, "checkpoint.page")?,
+                },
+            })
+        })
+        .transpose()
+    }
+
+    /// Ends a sweep with its verdict.
+    pub async fn finish_sweep(&self, sweep: i64, verdict: &str) -> Result<(), StoreError> {
+        let (verdict, now) = (verdict.to_owned(), self.now().0);
+        self.transact(move |conn| {
+            Box::pin(async move {
+                sqlx::query!("UPDATE sweep SET ended_at = ?2, verdict = ?3 WHERE id = ?1", sweep, now, verdict)
+                    .execute(&mut *conn)
+                    .await?;
+                sqlx::query!("DELETE FROM checkpoint WHERE sweep = ?1", sweep).execute(conn).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The latest sweeps that came to an end, newest first.
+    pub async fn finished_sweeps(&self, limit: u32) -> Result<Vec<FinishedSweep>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT id, run, started_at, ended_at AS "ended_at!", coalesce(verdict, '') AS "verdict!: String"
+               FROM sweep WHERE ended_at IS NOT NULL ORDER BY id DESC LIMIT ?1"#,
+            limit
+        )
+        .fetch_all(self.reader())
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| FinishedSweep {
+                sweep: row.id,
+                run: RunId(row.run),
+                started_at: Timestamp(row.started_at),
+                ended_at: Timestamp(row.ended_at),
+                verdict: row.verdict,
+            })
+            .collect())
+    }
+
+    /// Gives `seen` every contact that this sweep was the last to see, ascending, with bounded memory.
+    pub async fn sighted(&self, sweep: i64, mut seen: impl FnMut(LiveDeskId)) -> Result<(), StoreError> {
+        let mut after = i64::MIN;
+        loop {
+            // One text per many ids: a row each would cost more than the ids are worth.
+            let ids = sqlx::query_scalar!(
+                r#"SELECT json_group_array(livedesk_id) AS "ids!: String" FROM (
+                       SELECT livedesk_id FROM sighting WHERE livedesk_id > ?1 AND sweep = ?2
+                       ORDER BY livedesk_id LIMIT ?3)"#,
+                after,
+                sweep,
+                SIGHTINGS_AT_ONCE
+            )
+            .fetch_one(self.reader())
+            .await
+            .map_err(|source| self.failed(source))?;
+            let ids: Vec<i64> = json(&ids, "sighting.livedesk_id")?;
+            let Some(&last) = ids.last() else { return Ok(()) };
+            after = last;
+            ids.into_iter().map(LiveDeskId).for_each(&mut seen);
+        }
+    }
+
+    /// Forgets contacts that only sweeps before `sweep` saw, and says how many.
+    pub async fn prune_sightings(&self, sweep: i64) -> Result<u64, StoreError> {
+        self.transact(move |conn| {
+            Box::pin(async move {
+                let done = sqlx::query!("DELETE FROM sighting WHERE sweep < ?1", sweep).execute(conn).await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+}

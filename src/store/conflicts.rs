@@ -1,0 +1,152 @@
+//! Conflicts: doubts about identity that wait for a person, and the person's decisions.
+//!
+//! The engine may find the same conflict again before it has used a decision. The decision then stays as long as
+//! the candidates are the same; with other candidates it is a new question.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+
+use crate::clock::Timestamp;
+use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
+
+use super::Store;
+use super::error::StoreError;
+use super::op::WriteOp;
+use super::rows::{batch, each, json};
+
+/// What a person decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Link the contact with this record.
+    Link(FirstLineId),
+    /// Create a record of its own.
+    Create,
+    /// Do not carry it.
+    Skip,
+}
+
+/// Identity in doubt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Whose.
+    pub livedesk_id: LiveDeskId,
+    /// Which doubt, in words.
+    pub kind: String,
+    /// The records it could be; kept in ascending order.
+    pub candidates: Vec<FirstLineId>,
+    /// Which keys hit, in words; no values.
+    pub keys: String,
+    /// The run that found it.
+    pub run: RunId,
+    /// When.
+    pub at: Timestamp,
+    /// What a person decided.
+    pub decision: Option<Decision>,
+}
+
+struct ConflictRow {
+    livedesk_id: i64,
+    kind: String,
+    candidates: String,
+    keys: String,
+    run: i64,
+    at: i64,
+    decision: Option<String>,
+    decision_target: Option<i64>,
+}
+
+impl ConflictRow {
+    fn conflict(self) -> Result<Conflict, StoreError> {
+        let candidates: Vec<i64> = json(&self.candidates, "conflict.candidates")?;
+        let decision = match (self.decision.as_deref(), self.decision_target) {
+            (None, None) => None,
+            (Some("link"), Some(target)) => Some(Decision::Link(FirstLineId(target))),
+            (Some("create"), None) => Some(Decision::Create),
+            (Some("skip"), None) => Some(Decision::Skip),
+            _ => return Err(StoreError::Unexpected { place: "conflict.decision" }),
+        };
+        Ok(Conflict {
+            livedesk_id: LiveDeskId(self.livedesk_id),
+            kind: self.kind,
+            candidates: candidates.into_iter().map(FirstLineId).collect(),
+            keys: self.keys,
+            run: RunId(self.run),
+            at: Timestamp(self.at),
+            decision,
+        })
+    }
+}
+
+pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::PutConflict(conflict) => {
+        let (decision, target) = match conflict.decision {
+            None => (None, None),
+            Some(Decision::Link(target)) => (Some("link"), Some(target.0)),
+            Some(Decision::Create) => (Some("create"), None),
+            Some(Decision::Skip) => (Some("skip"), None),
+        };
+        // Sorted, so that the same candidates are the same text.
+        let mut candidates: Vec<i64> = conflict.candidates.iter().map(|id| id.0).collect();
+        candidates.sort_unstable();
+        let candidates = batch(candidates.into_iter());
+        (
+            conflict.livedesk_id.0,
+            &conflict.kind,
+            candidates,
+            &conflict.keys,
+            conflict.run.0,
+            conflict.at.0,
+            decision,
+            target,
+        )
+    });
+    sqlx::query!(
+        "INSERT INTO conflict (livedesk_id, kind, candidates, keys, run, at, decision, decision_target)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+         FROM json_each(?1) WHERE true
+         ON CONFLICT (livedesk_id) DO UPDATE SET kind = excluded.kind, candidates = excluded.candidates,
+             keys = excluded.keys, run = excluded.run, at = excluded.at,
+             decision = CASE WHEN excluded.decision IS NULL AND excluded.candidates = conflict.candidates
+                 THEN conflict.decision ELSE excluded.decision END,
+             decision_target = CASE WHEN excluded.decision IS NULL AND excluded.candidates = conflict.candidates
+                 THEN conflict.decision_target ELSE excluded.decision_target END",
+        rows
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn clear(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::ClearConflict(id) => id.0);
+    sqlx::query!("DELETE FROM conflict WHERE livedesk_id IN (SELECT value FROM json_each(?1))", rows)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Every conflict, ascending by contact.
+    pub async fn conflicts(&self) -> Result<Vec<Conflict>, StoreError> {
+        let rows = sqlx::query_as!(ConflictRow, "SELECT * FROM conflict ORDER BY livedesk_id")
+            .fetch_all(self.reader())
+            .await
+            .map_err(|source| self.failed(source))?;
+        rows.into_iter().map(ConflictRow::conflict).collect()
+    }
+
+    /// The conflicts of these contacts.
+    pub async fn conflict_for(&self, ids: &[LiveDeskId]) -> Result<HashMap<LiveDeskId, Conflict>, StoreError> {
+        let ids = batch(ids.iter().map(|id| id.0));
+        let rows = sqlx::query_as!(
+            ConflictRow,
+            "SELECT * FROM conflict WHERE livedesk_id IN (SELECT value FROM json_each(?1))",
+            ids
+        )
+        .fetch_all(self.reader())
+        .await
+        .map_err(|source| self.failed(source))?;
+        rows.into_iter().map(|row| row.conflict().map(|conflict| (conflict.livedesk_id, conflict))).collect()
+    }
+}

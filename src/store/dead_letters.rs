@@ -1,0 +1,134 @@
+//! Dead letters: contacts that were set aside, with the reason and never their payload.
+//!
+//! Written in the same call as whatever else is recorded about the contact, so that the checkpoint may pass it.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+
+use crate::clock::Timestamp;
+use crate::domain::hash::Digest;
+use crate::domain::ids::{LiveDeskId, RunId};
+use crate::domain::outcome::SetAsideKind;
+
+use super::Store;
+use super::error::StoreError;
+use super::op::WriteOp;
+use super::rows::{batch, each, hex_digest, maybe_digest, number, word};
+
+/// A contact that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Which.
+    pub livedesk_id: LiveDeskId,
+    /// Why, as a word.
+    pub kind: SetAsideKind,
+    /// The field concerned, when one is.
+    pub field: Option<String>,
+    /// HTTP status, when the target refused it.
+    pub status: Option<u16>,
+    /// One sentence, without any value of the contact.
+    pub detail: String,
+    /// Fingerprint of what was refused: while it is unchanged there is no use in trying again.
+    pub fingerprint: Option<Digest>,
+    /// How often it was tried. Stored as at least one more than before.
+    pub attempts: u32,
+    /// First time. An earlier stored one is kept.
+    pub first_at: Timestamp,
+    /// Last time.
+    pub last_at: Timestamp,
+    /// The run that set it aside last.
+    pub run: RunId,
+}
+
+struct DeadLetterRow {
+    livedesk_id: i64,
+    kind: String,
+    field: Option<String>,
+    status: Option<i64>,
+    detail: String,
+    fingerprint: Option<Vec<u8>>,
+    attempts: i64,
+    first_at: i64,
+    last_at: i64,
+    run: i64,
+}
+
+impl DeadLetterRow {
+    fn letter(self) -> Result<DeadLetter, StoreError> {
+        Ok(DeadLetter {
+            livedesk_id: LiveDeskId(self.livedesk_id),
+            kind: word(SetAsideKind::parse(&self.kind), "dead_letter.kind")?,
+            field: self.field,
+            status: self.status.map(|status| number(status, "dead_letter.status")).transpose()?,
+            detail: self.detail,
+            fingerprint: maybe_digest(self.fingerprint, "dead_letter.fingerprint")?,
+            attempts: number(self.attempts, "dead_letter.attempts")?,
+            first_at: Timestamp(self.first_at),
+            last_at: Timestamp(self.last_at),
+            run: RunId(self.run),
+        })
+    }
+}
+
+pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::PutDeadLetter(letter) => (
+        letter.livedesk_id.0,
+        letter.kind.as_str(),
+        &letter.field,
+        letter.status,
+        &letter.detail,
+        hex_digest(letter.fingerprint),
+        letter.attempts,
+        letter.first_at.0,
+        letter.last_at.0,
+        letter.run.0,
+    ));
+    sqlx::query!(
+        "INSERT INTO dead_letter (livedesk_id, kind, field, status, detail, fingerprint, attempts, first_at, last_at, run)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, unhex(value ->> 5), value ->> 6,
+             value ->> 7, value ->> 8, value ->> 9
+         FROM json_each(?1) WHERE true
+         ON CONFLICT (livedesk_id) DO UPDATE SET kind = excluded.kind, field = excluded.field,
+             status = excluded.status, detail = excluded.detail, fingerprint = excluded.fingerprint,
+             attempts = max(dead_letter.attempts + 1, excluded.attempts),
+             first_at = min(dead_letter.first_at, excluded.first_at), last_at = excluded.last_at, run = excluded.run",
+        rows
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn clear(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::ClearDeadLetter(id) => id.0);
+    sqlx::query!("DELETE FROM dead_letter WHERE livedesk_id IN (SELECT value FROM json_each(?1))", rows)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Every contact that is set aside, ascending by contact.
+    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
+        let rows = sqlx::query_as!(DeadLetterRow, "SELECT * FROM dead_letter ORDER BY livedesk_id")
+            .fetch_all(self.reader())
+            .await
+            .map_err(|source| self.failed(source))?;
+        rows.into_iter().map(DeadLetterRow::letter).collect()
+    }
+
+    /// Those of these contacts that are set aside.
+    pub async fn dead_letters_for(&self, ids: &[LiveDeskId]) -> Result<HashMap<LiveDeskId, DeadLetter>, StoreError> {
+        let ids = batch(ids.iter().map(|id| id.0));
+        let rows = sqlx::query_as!(
+            DeadLetterRow,
+            "SELECT * FROM dead_letter WHERE livedesk_id IN (SELECT value FROM json_each(?1))",
+            ids
+        )
+        .fetch_all(self.reader())
+        .await
+        .map_err(|source| self.failed(source))?;
+        rows.into_iter().map(|row| row.letter().map(|letter| (letter.livedesk_id, letter))).collect()
+    }
+}

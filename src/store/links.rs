@@ -1,0 +1,279 @@
+//! Links: the stored pairs of LiveDesk id and FIRST LINE id, and the ids of their e-mail and phone rows.
+//!
+//! `base` is opaque here: the engine packs keyed hashes into it. A target has one contact at most; a second
+//! claim on it is refused by the schema.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+
+use crate::clock::Timestamp;
+use crate::domain::hash::Digest;
+use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId, RunId};
+
+use super::error::StoreError;
+use super::op::WriteOp;
+use super::rows::{batch, digest, each, hex, hex_digest, maybe_digest, word, words};
+use super::Store;
+
+/// How a link came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// We created the record.
+    Created,
+    /// The record was there; its match keys fitted.
+    Adopted,
+    /// Found again from the stamp after the state was lost.
+    Rebuilt,
+    /// A person decided.
+    Decided,
+}
+words!(Origin { Created = "created", Adopted = "adopted", Rebuilt = "rebuilt", Decided = "decided" });
+
+/// The stored pair.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// The source's id.
+    pub livedesk_id: LiveDeskId,
+    /// The target's id; of one link only.
+    pub target: FirstLineId,
+    /// How it came to be.
+    pub origin: Origin,
+    /// Fingerprint of what was last written; `None` until the record and all its children are settled.
+    pub fingerprint: Option<Digest>,
+    /// What was last written, as hashes; opaque here.
+    pub base: Vec<u8>,
+    /// Version of the mapping that wrote it.
+    pub mapping_version: Option<String>,
+    /// Number of the intent that created the record.
+    pub intent_seq: Option<i64>,
+    /// When it was linked.
+    pub linked_at: Timestamp,
+    /// When it was last written.
+    pub updated_at: Timestamp,
+    /// The run that last wrote it.
+    pub run: RunId,
+}
+
+/// Kind of a row that hangs on a contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ChildKind {
+    /// E-mail.
+    Email,
+    /// Phone.
+    Phone,
+}
+words!(ChildKind { Email = "email", Phone = "phone" });
+
+/// An e-mail or phone row that we hung on a linked record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkChild {
+    /// Whose.
+    pub livedesk_id: LiveDeskId,
+    /// E-mail or phone.
+    pub kind: ChildKind,
+    /// Digest of its canonical value.
+    pub key: Digest,
+    /// The row's id at the target.
+    pub child: ChildId,
+}
+
+struct LinkRow {
+    livedesk_id: i64,
+    target: i64,
+    origin: String,
+    fingerprint: Option<Vec<u8>>,
+    base: Vec<u8>,
+    mapping_version: Option<String>,
+    intent_seq: Option<i64>,
+    linked_at: i64,
+    updated_at: i64,
+    run: i64,
+}
+
+impl LinkRow {
+    fn link(self) -> Result<Link, StoreError> {
+        Ok(Link {
+            livedesk_id: LiveDeskId(self.livedesk_id),
+            target: FirstLineId(self.target),
+            origin: word(Origin::parse(&self.origin), "link.origin")?,
+            fingerprint: maybe_digest(self.fingerprint, "link.fingerprint")?,
+            base: self.base,
+            mapping_version: self.mapping_version,
+            intent_seq: self.intent_seq,
+            linked_at: Timestamp(self.linked_at),
+            updated_at: Timestamp(self.updated_at),
+            run: RunId(self.run),
+        })
+    }
+}
+
+pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::PutLink(link) => (
+        link.livedesk_id.0,
+        link.target.0,
+        link.origin.as_str(),
+        hex_digest(link.fingerprint),
+        hex(&link.base),
+        &link.mapping_version,
+        link.intent_seq,
+        link.linked_at.0,
+        link.updated_at.0,
+        link.run.0,
+    ));
+    sqlx::query!(
+        "INSERT INTO link (livedesk_id, target, origin, fingerprint, base, mapping_version, intent_seq, linked_at,
+             updated_at, run)
+         SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5,
+             value ->> 6, value ->> 7, value ->> 8, value ->> 9
+         FROM json_each(?1) WHERE true
+         ON CONFLICT (livedesk_id) DO UPDATE SET target = excluded.target, origin = excluded.origin,
+             fingerprint = excluded.fingerprint, base = excluded.base, mapping_version = excluded.mapping_version,
+             intent_seq = excluded.intent_seq, linked_at = excluded.linked_at, updated_at = excluded.updated_at,
+             run = excluded.run",
+        rows
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn remove(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::RemoveLink(id) => id.0);
+    sqlx::query!("DELETE FROM link WHERE livedesk_id IN (SELECT value FROM json_each(?1))", rows)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn put_child(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::PutChild(child) => (
+        child.livedesk_id.0,
+        child.kind.as_str(),
+        hex(&child.key.0),
+        child.child.0,
+    ));
+    sqlx::query!(
+        "INSERT INTO link_child (livedesk_id, kind, key, child)
+         SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3 FROM json_each(?1) WHERE true
+         ON CONFLICT (livedesk_id, kind, key) DO UPDATE SET child = excluded.child",
+        rows
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn remove_child(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::RemoveChild { livedesk_id, kind, key } => (
+        livedesk_id.0,
+        kind.as_str(),
+        hex(&key.0),
+    ));
+    sqlx::query!(
+        "DELETE FROM link_child WHERE (livedesk_id, kind, key) IN
+             (SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?1))",
+        rows
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+impl Store {
+    /// The links of these contacts.
+    pub async fn links_for(&self, ids: &[LiveDeskId]) -> Result<HashMap<LiveDeskId, Link>, StoreError> {
+        let ids = batch(ids.iter().map(|id| id.0));
+        let rows = sqlx::query_as!(
+            LinkRow,
+            "SELECT * FROM link WHERE livedesk_id IN (SELECT value FROM json_each(?1))",
+            ids
+        )
+        .fetch_all(self.reader())
+        .await
+        .map_err(|source| self.failed(source))?;
+        rows.into_iter().map(|row| row.link().map(|link| (link.livedesk_id, link))).collect()
+    }
+
+    /// Which contact each of these records is linked to.
+    pub async fn source_of(&self, targets: &[FirstLineId]) -> Result<HashMap<FirstLineId, LiveDeskId>, StoreError> {
+        let targets = batch(targets.iter().map(|id| id.0));
+        let rows = sqlx::query!(
+            "SELECT target, livedesk_id FROM link WHERE target IN (SELECT value FROM json_each(?1))",
+            targets
+        )
+        .fetch_all(self.reader())
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(rows.into_iter().map(|row| (FirstLineId(row.target), LiveDeskId(row.livedesk_id))).collect())
+    }
+
+    /// Up to `limit` links of contacts above `after`, ascending by contact.
+    pub async fn links_page(&self, after: LiveDeskId, limit: u32) -> Result<Vec<Link>, StoreError> {
+        let rows = sqlx::query_as!(
+            LinkRow,
+            "SELECT * FROM link WHERE livedesk_id > ?1 ORDER BY livedesk_id LIMIT ?2",
+            after.0,
+            limit
+        )
+        .fetch_all(self.reader())
+        .await
+        .map_err(|source| self.failed(source))?;
+        rows.into_iter().map(LinkRow::link).collect()
+    }
+
+    /// The newest record that we created by an intent with a number above `seq`: the positive control for a
+    /// look that finds nothing.
+    pub async fn created_after(&self, seq: i64) -> Result<Option<Link>, StoreError> {
+        let row = sqlx::query_as!(
+            LinkRow,
+            "SELECT * FROM link WHERE origin = 'created' AND intent_seq > ?1 ORDER BY intent_seq DESC LIMIT 1",
+            seq
+        )
+        .fetch_optional(self.reader())
+        .await
+        .map_err(|source| self.failed(source))?;
+        row.map(LinkRow::link).transpose()
+    }
+
+    /// The newest record that we created.
+    pub async fn latest_created_link(&self) -> Result<Option<Link>, StoreError> {
+        self.created_after(0).await
+    }
+
+    /// How many links there are.
+    pub async fn link_count(&self) -> Result<u64, StoreError> {
+        let count = sqlx::query_scalar!("SELECT count(*) FROM link")
+            .fetch_one(self.reader())
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// The highest linked id at the target.
+    pub async fn max_target_id(&self) -> Result<Option<FirstLineId>, StoreError> {
+        let max = sqlx::query_scalar!(r#"SELECT max(target) AS "max: i64" FROM link"#)
+            .fetch_one(self.reader())
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(max.map(FirstLineId))
+    }
+
+    /// The e-mail and phone rows of a contact.
+    pub async fn children_of(&self, id: LiveDeskId) -> Result<Vec<LinkChild>, StoreError> {
+        let rows = sqlx::query!("SELECT kind, key, child FROM link_child WHERE livedesk_id = ?1", id.0)
+            .fetch_all(self.reader())
+            .await
+            .map_err(|source| self.failed(source))?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(LinkChild {
+                    livedesk_id: id,
+                    kind: word(ChildKind::parse(&row.kind), "link_child.kind")?,
+                    key: digest(&row.key, "link_child.key")?,
+                    child: ChildId(row.child),
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,165 @@
+//! The state: one SQLite file that holds everything which must survive (design, section 5).
+//!
+//! The only module that speaks SQL; one file per table or group of tables. Writes of the engine are [`WriteOp`]s,
+//! committed together per call and, with other calls, per fsync ([`Store::write`]). Reads use connections of their
+//! own and see every write that was acknowledged. No transaction is ever open while a request is under way.
+
+mod account;
+mod check;
+mod checkpoints;
+mod conflicts;
+mod dead_letters;
+mod error;
+mod index;
+mod intents;
+mod journal;
+mod links;
+mod lock;
+mod op;
+mod open;
+mod profile;
+mod rows;
+mod runs;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use futures::future::BoxFuture;
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, Timestamp};
+use crate::domain::hash::HashKey;
+
+pub use account::Accounts;
+pub use check::{CheckReport, Sizes};
+pub use checkpoints::{FinishedSweep, OpenSweep};
+pub use conflicts::{Conflict, Decision};
+pub use dead_letters::DeadLetter;
+pub use error::{Side, StoreError};
+pub use index::{IndexKind, IndexState};
+pub use intents::{Audit, Intent, IntentKind, IntentState};
+pub use journal::JournalEntry;
+pub use links::{ChildKind, Link, LinkChild, Origin};
+pub use lock::holder;
+pub use op::WriteOp;
+pub use open::{Access, MIGRATOR};
+pub use runs::{Run, RunResult};
+
+use lock::StateLock;
+use writer::{Message, Request, Task};
+
+/// The open state. Clones share it; it is closed when the last one is gone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.inner.path).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    hash_key: HashKey,
+    readers: SqlitePool,
+    next_seq: AtomicI64,
+    commits: Arc<AtomicU64>,
+    /// `None` when opened to read.
+    write: Option<WriteHalf>,
+}
+
+/// The way to the writer.
+struct WriteHalf {
+    outbox: mpsc::Sender<Message>,
+    tasks: TaskTracker,
+    /// Held by every handle and by every write under way.
+    lock: Arc<StateLock>,
+}
+
+impl Store {
+    /// Commits all of `ops` or none, in their order, and returns when they are on disk.
+    ///
+    /// Writes about one contact or one intent take effect in the order given, also across calls that share a
+    /// transaction. A caller that stops waiting does not stop the write.
+    pub async fn write(&self, ops: Vec<WriteOp>) -> Result<(), StoreError> {
+        if ops.is_empty() {
+            return Ok(());
+        }
+        let half = self.inner.write.as_ref().ok_or(StoreError::NotWriting)?;
+        let (done, answer) = oneshot::channel();
+        let request = Request { ops, done, _lock: Arc::clone(&half.lock) };
+        half.outbox.send(Message::Write(request)).await.map_err(|_| StoreError::NotWriting)?;
+        answer.await.map_err(|_| StoreError::NotWriting)?
+    }
+
+    /// The next number for an intent. After a restart it goes on above every number that was ever committed.
+    pub fn next_intent_seq(&self) -> i64 {
+        self.inner.next_seq.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Transactions of [`Store::write`] that were committed since the state was opened.
+    pub fn commits(&self) -> u64 {
+        self.inner.commits.load(Ordering::Relaxed)
+    }
+
+    /// Where the state is.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Closes the state in good order: every write that was asked for before is done, the write-ahead log is
+    /// folded into the file. Later writes fail. Without it nothing is lost; the next open reads the log.
+    pub async fn close(self) {
+        // The writer goes last: only a connection that may write folds the log in.
+        self.inner.readers.close().await;
+        if let Some(half) = &self.inner.write {
+            let _ended_already = half.outbox.send(Message::Close).await;
+            half.tasks.wait().await;
+        }
+    }
+
+    /// Does `work` in a transaction of its own on the writing connection.
+    async fn transact<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
+    {
+        let half = self.inner.write.as_ref().ok_or(StoreError::NotWriting)?;
+        let (done, answer) = oneshot::channel();
+        let task: Task = Box::new(move |conn| {
+            Box::pin(async move {
+                let result = match writer::begin(conn).await {
+                    Ok(()) => {
+                        let result = work(conn).await;
+                        writer::end(conn, result).await
+                    }
+                    Err(source) => Err(source),
+                };
+                let _caller_left = done.send(result);
+            })
+        });
+        half.outbox.send(Message::Task(task, Arc::clone(&half.lock))).await.map_err(|_| StoreError::NotWriting)?;
+        answer.await.map_err(|_| StoreError::NotWriting)?.map_err(|source| self.failed(source))
+    }
+
+    fn reader(&self) -> &SqlitePool {
+        &self.inner.readers
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    fn failed(&self, source: sqlx::Error) -> StoreError {
+        StoreError::from_sql(&self.inner.path, source)
+    }
+}

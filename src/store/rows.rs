@@ -1,0 +1,91 @@
+//! The form in which many rows travel to SQLite as one parameter, and values come back.
+//!
+//! A batch is one JSON array of arrays that a statement unfolds with `json_each`: one round trip to SQLite's
+//! thread per kind of write. Bytes go as hexadecimal text and through `unhex`.
+
+use serde::Serialize;
+
+use crate::domain::hash::Digest;
+
+use super::error::StoreError;
+
+/// A batch for `json_each(?1)`.
+pub(super) fn batch<R: Serialize>(rows: impl Iterator<Item = R>) -> String {
+    let rows: Vec<R> = rows.collect();
+    serde_json::to_string(&rows).expect("numbers and texts always become JSON")
+}
+
+/// Hexadecimal text.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+/// Hexadecimal text of a digest that may be missing.
+pub(super) fn hex_digest(digest: Option<Digest>) -> Option<String> {
+    digest.map(|digest| hex(&digest.0))
+}
+
+/// A stored digest.
+pub(super) fn digest(bytes: &[u8], place: &'static str) -> Result<Digest, StoreError> {
+    bytes.try_into().map(Digest).map_err(|_| StoreError::Unexpected { place })
+}
+
+/// A stored digest that may be missing.
+pub(super) fn maybe_digest(bytes: Option<Vec<u8>>, place: &'static str) -> Result<Option<Digest>, StoreError> {
+    bytes.map(|bytes| digest(&bytes, place)).transpose()
+}
+
+/// A stored number in its narrower type.
+pub(super) fn number<T: TryFrom<i64>>(value: i64, place: &'static str) -> Result<T, StoreError> {
+    T::try_from(value).map_err(|_| StoreError::Unexpected { place })
+}
+
+/// A stored word, read by `parse`.
+pub(super) fn word<T>(parsed: Option<T>, place: &'static str) -> Result<T, StoreError> {
+    parsed.ok_or(StoreError::Unexpected { place })
+}
+
+/// Stored JSON.
+pub(super) fn json<T: serde::de::DeserializeOwned>(text: &str, place: &'static str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Unexpected { place })
+}
+
+/// An enum that is stored as a word: `words!(Kind { Variant = "word", .. })` adds `as_str` and `parse`.
+macro_rules! words {
+    ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        impl $name {
+            /// The word under which it is stored.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+            }
+
+            /// Reads that word.
+            pub fn parse(word: &str) -> Option<Self> {
+                Some(match word {
+                    $($word => Self::$variant,)+
+                    _ => return None,
+                })
+            }
+        }
+    };
+}
+
+/// The payloads of those ops of a batch that match a pattern: `each!(ops, WriteOp::PutLink(link) => (..row..))`.
+macro_rules! each {
+    ($ops:expr, $pattern:pat => $row:expr) => {
+        crate::store::rows::batch($ops.iter().filter_map(|op| match op {
+            $pattern => Some($row),
+            _ => None,
+        }))
+    };
+}
+
+pub(super) use {each, words};

@@ -1,0 +1,144 @@
+//! Runs: every execution that touches contacts, with its options, counts and verdict.
+//!
+//! A run without an end was killed or is under way; which of the two, the lock says.
+
+use serde_json::Value;
+use sqlx::SqliteConnection;
+
+use crate::clock::Timestamp;
+use crate::domain::ids::RunId;
+
+use super::Store;
+use super::error::StoreError;
+use super::op::WriteOp;
+use super::rows::{each, json, number};
+
+/// One execution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its number.
+    pub id: RunId,
+    /// The command.
+    pub kind: String,
+    /// Its options, as the engine gave them.
+    pub options: Value,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Its exit code.
+    pub exit_code: Option<i32>,
+    /// The verdict of its sweep, or another word on how it ended.
+    pub verdict: Option<String>,
+    /// Its counts.
+    pub counts: Value,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunResult {
+    /// Its exit code.
+    pub exit_code: i32,
+    /// The verdict of its sweep, or another word on how it ended.
+    pub verdict: Option<String>,
+    /// Its counts.
+    pub counts: Value,
+}
+
+struct RunRow {
+    id: i64,
+    kind: String,
+    options: String,
+    started_at: i64,
+    ended_at: Option<i64>,
+    exit_code: Option<i64>,
+    verdict: Option<String>,
+    counts: String,
+}
+
+impl RunRow {
+    fn run(self) -> Result<Run, StoreError> {
+        Ok(Run {
+            id: RunId(self.id),
+            kind: self.kind,
+            options: json(&self.options, "run.options")?,
+            started_at: Timestamp(self.started_at),
+            ended_at: self.ended_at.map(Timestamp),
+            exit_code: self.exit_code.map(|code| number(code, "run.exit_code")).transpose()?,
+            verdict: self.verdict,
+            counts: json(&self.counts, "run.counts")?,
+        })
+    }
+}
+
+pub(super) async fn count(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::CountRun { run, counts } => (run.0, counts.to_string()));
+    sqlx::query!(
+        "UPDATE run SET counts = counted.value ->> 1
+         FROM json_each(?1) AS counted WHERE run.id = counted.value ->> 0",
+        rows
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Begins a run.
+    pub async fn begin_run(&self, kind: &str, options: &Value) -> Result<RunId, StoreError> {
+        let (kind, options, now) = (kind.to_owned(), options.to_string(), self.now().0);
+        self.transact(move |conn| {
+            Box::pin(async move {
+                let row = sqlx::query!(
+                    "INSERT INTO run (kind, options, started_at) VALUES (?1, ?2, ?3)",
+                    kind,
+                    options,
+                    now
+                )
+                .execute(conn)
+                .await?;
+                Ok(RunId(row.last_insert_rowid()))
+            })
+        })
+        .await
+    }
+
+    /// Ends a run.
+    pub async fn finish_run(&self, run: RunId, result: RunResult) -> Result<(), StoreError> {
+        let (counts, now) = (result.counts.to_string(), self.now().0);
+        self.transact(move |conn| {
+            Box::pin(async move {
+                sqlx::query!(
+                    "UPDATE run SET ended_at = ?2, exit_code = ?3, verdict = ?4, counts = ?5 WHERE id = ?1",
+                    run.0,
+                    now,
+                    result.exit_code,
+                    result.verdict,
+                    counts
+                )
+                .execute(conn)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The latest runs, newest first.
+    pub async fn runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
+        let rows = sqlx::query_as!(RunRow, "SELECT * FROM run ORDER BY id DESC LIMIT ?1", limit)
+            .fetch_all(self.reader())
+            .await
+            .map_err(|source| self.failed(source))?;
+        rows.into_iter().map(RunRow::run).collect()
+    }
+
+    /// One run.
+    pub async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        let row = sqlx::query_as!(RunRow, "SELECT * FROM run WHERE id = ?1", id.0)
+            .fetch_optional(self.reader())
+            .await
+            .map_err(|source| self.failed(source))?;
+        row.map(RunRow::run).transpose()
+    }
+}

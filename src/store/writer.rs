@@ -1,0 +1,174 @@
+//! The one connection that writes, and group commit.
+//!
+//! Calls that arrive while a commit is under way share the next transaction, so that many workers share one fsync.
+//! Within a group, writes are batched by kind ([`super::op::arrange`]). A group fails as a whole and nothing of it
+//! is applied; only when a rule of the schema refused it are its calls tried one by one, so that a call that breaks
+//! a rule fails alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::future::BoxFuture;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+
+use super::error::StoreError;
+use super::lock::StateLock;
+use super::op::{WriteOp, arrange};
+use super::{checkpoints, conflicts, dead_letters, index, intents, journal, links, runs};
+
+/// Writes in one transaction at most. It bounds memory and the time that a waiting task may have to wait.
+const OPS_AT_ONCE: usize = 4096;
+
+/// Work on the writing connection that is no [`WriteOp`].
+pub(super) type Task = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, ()> + Send>;
+
+/// What the writer is asked.
+pub(super) enum Message {
+    /// A call of [`super::Store::write`].
+    Write(Request),
+    /// Other work, in a transaction of its own.
+    Task(Task, Arc<StateLock>),
+    /// Close the connection.
+    Close,
+}
+
+/// A call of [`super::Store::write`].
+pub(super) struct Request {
+    /// Its writes.
+    pub(super) ops: Vec<WriteOp>,
+    /// Where the answer goes.
+    pub(super) done: oneshot::Sender<Result<(), StoreError>>,
+    /// Nobody else may write while this is under way, even when every handle of the store is gone.
+    pub(super) _lock: Arc<StateLock>,
+}
+
+/// The writer: owns the connection, runs as one task until the last handle of the store is gone.
+pub(super) struct Writer {
+    pub(super) conn: SqliteConnection,
+    pub(super) path: PathBuf,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) commits: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Serves until the inbox closes.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut put_back = None;
+        loop {
+            let message = match put_back.take() {
+                Some(message) => Some(message),
+                None => inbox.recv().await,
+            };
+            match message {
+                Some(Message::Write(first)) => {
+                    let mut group = vec![first];
+                    put_back = gather(&mut inbox, &mut group).await;
+                    self.commit(group).await;
+                }
+                Some(Message::Task(task, _lock)) => task(&mut self.conn).await,
+                Some(Message::Close) | None => break,
+            }
+        }
+        // A failure to close leaves the write-ahead log, which the next open reads.
+        let _closed = self.conn.close().await;
+    }
+
+    async fn commit(&mut self, group: Vec<Request>) {
+        let ops: Vec<&WriteOp> = group.iter().flat_map(|request| &request.ops).collect();
+        let result = self.apply(&ops).await;
+        if matches!(result, Err(StoreError::Refused { .. })) && group.len() > 1 {
+            for request in group {
+                let ops: Vec<&WriteOp> = request.ops.iter().collect();
+                let result = self.apply(&ops).await;
+                let _caller_left = request.done.send(result);
+            }
+            return;
+        }
+        for request in group {
+            let _caller_left = request.done.send(result.clone());
+        }
+    }
+
+    /// One transaction.
+    async fn apply(&mut self, ops: &[&WriteOp]) -> Result<(), StoreError> {
+        let done = async {
+            begin(&mut self.conn).await?;
+            let applied = apply_all(&mut self.conn, ops, self.clock.as_ref()).await;
+            end(&mut self.conn, applied).await
+        };
+        done.await.map_err(|source| StoreError::from_sql(&self.path, source))?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Adds the calls that wait already; gives back the first message that is no such call.
+async fn gather(inbox: &mut mpsc::Receiver<Message>, group: &mut Vec<Request>) -> Option<Message> {
+    // Workers that the last commit woke may be about to write: let them, they share this fsync then.
+    tokio::task::yield_now().await;
+    let mut ops = group.iter().map(|request| request.ops.len()).sum::<usize>();
+    while ops < OPS_AT_ONCE {
+        match inbox.try_recv() {
+            Ok(Message::Write(request)) => {
+                ops += request.ops.len();
+                group.push(request);
+            }
+            Ok(other) => return Some(other),
+            Err(_) => break,
+        }
+    }
+    None
+}
+
+// Transactions are plain statements: SQLite ends a transaction by itself when the disk is full, and sqlx's own
+// `Transaction` counts its depth without noticing, after which no further one can begin.
+
+/// Begins a transaction that writes.
+pub(super) async fn begin(conn: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query("BEGIN IMMEDIATE").execute(conn).await?;
+    Ok(())
+}
+
+/// Commits when `result` is good and the commit succeeds; rolls back otherwise.
+pub(super) async fn end<T>(conn: &mut SqliteConnection, result: sqlx::Result<T>) -> sqlx::Result<T> {
+    let result = match result {
+        Ok(value) => sqlx::query("COMMIT").execute(&mut *conn).await.map(|_| value),
+        Err(source) => Err(source),
+    };
+    if result.is_err() {
+        // Fails when SQLite has rolled back already; then there is nothing left to undo.
+        let _rolled_back = sqlx::query("ROLLBACK").execute(conn).await;
+    }
+    result
+}
+
+async fn apply_all(conn: &mut SqliteConnection, ops: &[&WriteOp], clock: &dyn Clock) -> sqlx::Result<()> {
+    for ops in arrange(ops) {
+        let ops = ops.as_slice();
+        match ops[0] {
+            WriteOp::OpenIntent(_) => intents::open(conn, ops).await,
+            WriteOp::ParkIntent { .. } => intents::park(conn, ops).await,
+            WriteOp::CloseIntent { .. } => intents::close(conn, ops).await,
+            WriteOp::PutAudit(_) => intents::put_audit(conn, ops).await,
+            WriteOp::ClearAudit { .. } => intents::clear_audit(conn, ops).await,
+            WriteOp::PutLink(_) => links::put(conn, ops).await,
+            WriteOp::RemoveLink(_) => links::remove(conn, ops).await,
+            WriteOp::PutChild(_) => links::put_child(conn, ops).await,
+            WriteOp::RemoveChild { .. } => links::remove_child(conn, ops).await,
+            WriteOp::Journal(_) => journal::add(conn, ops).await,
+            WriteOp::PutDeadLetter(_) => dead_letters::put(conn, ops).await,
+            WriteOp::ClearDeadLetter(_) => dead_letters::clear(conn, ops).await,
+            WriteOp::PutConflict(_) => conflicts::put(conn, ops).await,
+            WriteOp::ClearConflict(_) => conflicts::clear(conn, ops).await,
+            WriteOp::Sight { .. } => checkpoints::sight(conn, ops).await,
+            WriteOp::Checkpoint { .. } => checkpoints::checkpoint(conn, ops, clock.now()).await,
+            WriteOp::IndexAdd { .. } => index::add(conn, ops).await,
+            WriteOp::CountRun { .. } => runs::count(conn, ops).await,
+        }?;
+    }
+    Ok(())
+}

@@ -1,0 +1,24 @@
+-- Rows as version 1 writes them: every table, every optional column once empty and once filled.
+INSERT INTO account VALUES (1, zeroblob(32), 1700000000000, 'https://livedesk.example/api|0f', 'https://tenant.example/api/v1|1e');
+INSERT INTO run VALUES (1, 'backfill', '{"limit":10}', 1700000000000, 1700000100000, 1, 'proven', '{"created":2}');
+INSERT INTO run VALUES (2, 'sync', '{}', 1700000200000, NULL, NULL, NULL, '{}');
+INSERT INTO sweep VALUES (1, 1, 1700000000000, 1700000090000, 'proven');
+INSERT INTO sweep VALUES (2, 2, 1700000200000, NULL, NULL);
+INSERT INTO checkpoint VALUES (2, 1, 7, 1700000200000);
+INSERT INTO sighting VALUES (11, 1), (12, 2);
+INSERT INTO link VALUES (11, 501, 'created', zeroblob(16), x'0102', 'v1', 1, 1700000001000, 1700000002000, 1);
+INSERT INTO link VALUES (12, 502, 'adopted', NULL, x'', NULL, NULL, 1700000001000, 1700000001000, 1);
+INSERT INTO link_child VALUES (11, 'email', zeroblob(16), 901), (11, 'phone', zeroblob(16), 902);
+INSERT INTO intent VALUES (7, 13, 'contact', 'LD-13', NULL, NULL, 502, 1700000200000, 'open', 1, 0, NULL);
+INSERT INTO intent VALUES (8, 11, 'email', '11', zeroblob(16), 501, 901, 1700000200000, 'parked', 2, 1, 'search lags');
+INSERT INTO audit VALUES (9, 11, 'email', '11', zeroblob(16), 901, 1700000200000);
+INSERT INTO journal VALUES (1, 1, 11, 501, 'create', 'null', 1700000001000);
+INSERT INTO dead_letter VALUES (14, 'refused', 'birth_at', 422, 'refused with status 422', zeroblob(16), 2, 1700000001000, 1700000002000, 1);
+INSERT INTO dead_letter VALUES (15, 'unreadable', NULL, NULL, 'no usable id', NULL, 1, 1700000001000, 1700000001000, 1);
+INSERT INTO conflict VALUES (16, 'several candidates', '[601,602]', 'email', 1, 1700000001000, NULL, NULL);
+INSERT INTO conflict VALUES (17, 'claimed twice', '[603]', 'phone', 1, 1700000001000, 'link', 603);
+INSERT INTO target_index VALUES ('stamp', zeroblob(16), 501), ('email', zeroblob(16), 501);
+INSERT INTO target_walk VALUES (1, 3, 1700000000000, 1700000000500, 2, 2);
+INSERT INTO field_definition VALUES (31, 4, 'Basics', 'LiveDesk id', 1, 0, '[]', NULL);
+INSERT INTO field_definition VALUES (32, 4, 'Basics', 'VIP', 6, 1, '[{"text":"Gold","value":2}]', '1');
+INSERT INTO profile VALUES ('update_method', '"put"', 1700000000000);
