@@ -4,3 +4,4 @@
 //! nor SQL text nor the terminal.
 
 pub mod ports;
+pub mod scan;
