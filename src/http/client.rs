@@ -150,7 +150,7 @@ impl Shared {
             trials.spent += started.elapsed();
             let error = match result {
                 Ok(response) => {
-                    self.gate.succeeded();
+                    self.gate.succeeded(Instant::now());
                     return Ok(response);
                 }
                 Err(error) => error,
@@ -181,7 +181,7 @@ impl Shared {
                 // Never closed, so the only error is none.
                 Err(_) => self.or_shutdown(self.permits.acquire()).await?.map_err(|_| ApiError::Interrupted)?,
             };
-            if pass.is_probe() || self.gate.is_open() {
+            if pass.is_probe() || self.gate.is_open(Instant::now()) {
                 return Ok((pass, permit));
             }
         }
@@ -206,14 +206,15 @@ impl Shared {
     }
 
     fn tell_gate(&self, error: &ApiError) {
+        let now = Instant::now();
         match error {
             ApiError::RateLimited { retry_after } => {
                 self.counters.throttled.fetch_add(1, Ordering::Relaxed);
-                self.gate.answered();
-                self.gate.throttle(*retry_after, self.throttle_wait);
+                self.gate.answered(now);
+                self.gate.throttle(*retry_after, self.throttle_wait, now);
             }
-            error if error.is_outage() => self.gate.failed(error.retry_after()),
-            _ => self.gate.answered(),
+            error if error.is_outage() => self.gate.failed(error.retry_after(), now),
+            _ => self.gate.answered(now),
         }
     }
 
@@ -247,7 +248,7 @@ impl Shared {
         let asked = error.retry_after();
         let outage = error.is_outage();
         *last = Some(error);
-        if outage && !self.gate.is_open() {
+        if outage && !self.gate.is_open(Instant::now()) {
             return Ok(Duration::ZERO);
         }
         Ok(wait_for(self.jitter.of(distance), asked, self.max_wait))

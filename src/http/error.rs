@@ -270,12 +270,12 @@ impl fmt::Display for Seconds {
 }
 
 fn details(code: Option<&i64>, fields: &BTreeSet<String>) -> String {
-    let mut text = code.map(|code| format!(", code {code}")).unwrap_or_default();
-    if !fields.is_empty() {
-        let names: Vec<&str> = fields.iter().map(String::as_str).collect();
-        text.push_str(&format!(" ({})", names.join(", ")));
+    let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
+    if fields.is_empty() {
+        return code;
     }
-    text
+    let names: Vec<&str> = fields.iter().map(String::as_str).collect();
+    format!("{code} ({})", names.join(", "))
 }
 
 fn of_type(content_type: Option<&String>) -> String {

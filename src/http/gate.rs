@@ -3,7 +3,7 @@
 //! Two reasons close the gate. *Throttled*: a 429 stops everything until the time it names. *Down*: after a run of
 //! connection failures or 502 to 504 without a success between, one request at a time goes through, at growing
 //! distance, in the order of arrival; everything else waits for it to be answered. It does not send and does not
-//! classify.
+//! classify. Everything but `pass` is told the time, so that tests need not wait.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -93,18 +93,18 @@ impl Gate {
     /// Waits until a request may be sent.
     pub(super) async fn pass(&self) -> Result<Pass, OutageTooLong> {
         loop {
-            match self.view() {
+            match self.view(Instant::now()) {
                 View::Open => return Ok(Pass { probe: None }),
                 View::Throttled(until) => sleep_until(until).await,
                 View::Down { .. } => {
                     let turn = Arc::clone(&self.probe).lock_owned().await;
                     // While this request queued, the one before it may have opened the gate or moved the next try.
-                    if let View::Down { next_probe, for_so_long } = self.view() {
+                    if let View::Down { next_probe, for_so_long } = self.view(Instant::now()) {
                         if self.max_outage.is_some_and(|limit| for_so_long >= limit) {
                             return Err(OutageTooLong(for_so_long));
                         }
                         sleep_until(next_probe).await;
-                        if matches!(self.view(), View::Down { .. }) {
+                        if matches!(self.view(Instant::now()), View::Down { .. }) {
                             return Ok(Pass { probe: Some(turn) });
                         }
                     }
@@ -114,8 +114,8 @@ impl Gate {
     }
 
     /// Whether an ordinary request may be sent now.
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self.view(), View::Open)
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        matches!(self.view(now), View::Open)
     }
 
     /// Successes so far: by comparing, a request that keeps failing learns whether others do not.
@@ -124,17 +124,17 @@ impl Gate {
     }
 
     /// A request succeeded.
-    pub(super) fn succeeded(&self) {
+    pub(super) fn succeeded(&self, now: Instant) {
         self.successes.fetch_add(1, Ordering::Relaxed);
-        self.answered_and(|state| state.throttles = 0);
+        self.answered_and(now, |state| state.throttles = 0);
     }
 
     /// The platform answered, even if with a refusal: it is there.
-    pub(super) fn answered(&self) {
-        self.answered_and(|_| ());
+    pub(super) fn answered(&self, now: Instant) {
+        self.answered_and(now, |_| ());
     }
 
-    fn answered_and(&self, also: impl FnOnce(&mut State)) {
+    fn answered_and(&self, now: Instant, also: impl FnOnce(&mut State)) {
         if !self.troubled.load(Ordering::Acquire) {
             return;
         }
@@ -143,7 +143,7 @@ impl Gate {
         state.failures = 0;
         state.failing_since = None;
         state.down = None;
-        if state.throttled_until.is_some_and(|until| until > Instant::now()) {
+        if state.throttled_until.is_some_and(|until| until > now) {
             return;
         }
         state.throttled_until = None;
@@ -155,8 +155,7 @@ impl Gate {
     }
 
     /// A request failed as requests do when the platform is down; `asked` is its `Retry-After`.
-    pub(super) fn failed(&self, asked: Option<Duration>) {
-        let now = Instant::now();
+    pub(super) fn failed(&self, asked: Option<Duration>, now: Instant) {
         let mut state = self.lock();
         self.troubled.store(true, Ordering::Release);
         state.failures += 1;
@@ -177,8 +176,7 @@ impl Gate {
     }
 
     /// A 429: everything stops for `wait`, longer when it was not the first in a row and nobody named a time.
-    pub(super) fn throttle(&self, asked: Option<Duration>, default_wait: Duration) {
-        let now = Instant::now();
+    pub(super) fn throttle(&self, asked: Option<Duration>, default_wait: Duration, now: Instant) {
         let mut state = self.lock();
         self.troubled.store(true, Ordering::Release);
         let paused = state.throttled_until.is_some_and(|until| until > now);
@@ -197,11 +195,10 @@ impl Gate {
         self.observer.waiting(WaitReason::Throttled, wait);
     }
 
-    fn view(&self) -> View {
+    fn view(&self, now: Instant) -> View {
         if !self.troubled.load(Ordering::Acquire) {
             return View::Open;
         }
-        let now = Instant::now();
         let state = self.lock();
         match (state.throttled_until, &state.down) {
             (Some(until), _) if until > now => View::Throttled(until),
@@ -223,109 +220,133 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use tokio::time::{Instant, advance};
+    use futures::FutureExt as _;
+    use tokio::time::Instant;
 
     use super::super::observe::{HttpObserver, Silent, WaitReason};
     use super::super::retry::RetryPolicy;
-    use super::{Gate, OutageTooLong};
+    use super::{Gate, OutageTooLong, View};
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn gate(max_outage: Option<Duration>) -> Gate {
-        gate_with(max_outage, Arc::new(Silent))
+    fn gate(first: Duration, max_outage: Option<Duration>, observer: Arc<dyn HttpObserver>) -> Gate {
+        Gate::new(RetryPolicy::new(first, first * 60, 5).unwrap(), max_outage, SECOND * 900, observer)
     }
 
-    fn gate_with(max_outage: Option<Duration>, observer: Arc<dyn HttpObserver>) -> Gate {
-        Gate::new(RetryPolicy::new(SECOND, SECOND * 60, 5).unwrap(), max_outage, SECOND * 900, observer)
+    fn slow_gate() -> Gate {
+        gate(SECOND, None, Arc::new(Silent))
     }
 
-    fn bring_down(gate: &Gate) {
+    fn bring_down(gate: &Gate, now: Instant) {
         for _ in 0..3 {
-            gate.failed(None);
+            gate.failed(None, now);
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn one_or_two_failures_do_not_close_it() {
-        let gate = gate(None);
-        gate.failed(None);
-        gate.failed(None);
-        assert!(gate.is_open());
-        gate.answered();
-        gate.failed(None);
-        gate.failed(None);
-        assert!(gate.is_open());
-        gate.failed(None);
-        assert!(!gate.is_open());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn while_down_one_request_at_a_time_goes_through_at_growing_distance() {
-        let gate = gate(None);
-        bring_down(&gate);
-        let start = Instant::now();
-        let mut waited = Vec::new();
-        for _ in 0..4 {
-            let pass = gate.pass().await.unwrap();
-            assert!(pass.is_probe());
-            assert!(tokio::time::timeout(SECOND * 1000, gate.pass()).await.is_err(), "a second one got through");
-            waited.push(start.elapsed().as_secs());
-            gate.failed(None);
+    /// Seconds until the next try, or until the end of the throttling.
+    fn wait(gate: &Gate, now: Instant) -> Option<u64> {
+        match gate.view(now) {
+            View::Open => None,
+            View::Throttled(until) | View::Down { next_probe: until, .. } => Some((until - now).as_secs()),
         }
-        assert_eq!(waited, [1001, 2003, 3007, 4015]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_first_answer_opens_it_for_all() {
-        let gate = Arc::new(gate(None));
-        bring_down(&gate);
+    #[test]
+    fn one_or_two_failures_do_not_close_it() {
+        let (gate, now) = (slow_gate(), Instant::now());
+        gate.failed(None, now);
+        gate.failed(None, now);
+        assert!(gate.is_open(now));
+        gate.answered(now);
+        gate.failed(None, now);
+        gate.failed(None, now);
+        assert!(gate.is_open(now));
+        gate.failed(None, now);
+        assert!(!gate.is_open(now));
+    }
+
+    #[test]
+    fn while_down_the_distance_of_tries_grows_and_a_retry_after_lengthens_it() {
+        let (gate, mut now) = (slow_gate(), Instant::now());
+        bring_down(&gate, now);
+        gate.failed(None, now);
+        let mut waits = Vec::new();
+        for asked in [None, None, Some(30), None] {
+            let seconds = wait(&gate, now).unwrap();
+            waits.push(seconds);
+            now += SECOND * u32::try_from(seconds).unwrap();
+            gate.failed(asked.map(Duration::from_secs), now);
+        }
+        assert_eq!(waits, [1, 2, 4, 30], "failures of the same moment count once");
+    }
+
+    #[tokio::test]
+    async fn while_down_one_request_at_a_time_goes_through() {
+        let gate = gate(Duration::ZERO, None, Arc::new(Silent));
+        bring_down(&gate, Instant::now());
         let probe = gate.pass().await.unwrap();
-        let waiting = (gate.pass(), gate.pass(), gate.pass());
-        gate.answered();
+        assert!(probe.is_probe());
+        let mut second = Box::pin(gate.pass());
+        assert!(second.as_mut().now_or_never().is_none(), "a second one got through");
         drop(probe);
-        let (a, b, c) = tokio::join!(waiting.0, waiting.1, waiting.2);
-        assert!(![a, b, c].into_iter().any(|pass| pass.unwrap().is_probe()));
+        assert!(second.await.unwrap().is_probe(), "the next in turn");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
+    async fn the_first_answer_opens_it_for_all() {
+        let gate = gate(Duration::ZERO, None, Arc::new(Silent));
+        bring_down(&gate, Instant::now());
+        let probe = gate.pass().await.unwrap();
+        let (a, b, ()) = tokio::join!(gate.pass(), gate.pass(), async {
+            gate.answered(Instant::now());
+            drop(probe);
+        });
+        assert!(!a.unwrap().is_probe() && !b.unwrap().is_probe());
+    }
+
+    #[tokio::test]
     async fn an_outage_beyond_the_limit_is_an_error_and_without_a_limit_it_is_not() {
-        let limited = gate(Some(Duration::ZERO));
-        bring_down(&limited);
-        assert_eq!(limited.pass().await.unwrap_err(), OutageTooLong(Duration::ZERO));
-        let patient = gate(None);
-        bring_down(&patient);
-        advance(SECOND * 86_400).await;
+        let long_ago = Instant::now() - SECOND * 86_400;
+        let limited = gate(Duration::ZERO, Some(SECOND * 60), Arc::new(Silent));
+        bring_down(&limited, Instant::now());
+        assert!(limited.pass().await.unwrap().is_probe(), "not yet");
+        limited.answered(Instant::now());
+        bring_down(&limited, long_ago);
+        let OutageTooLong(lasted) = limited.pass().await.unwrap_err();
+        assert!(lasted >= SECOND * 86_400);
+        let patient = slow_gate();
+        bring_down(&patient, long_ago);
         assert!(patient.pass().await.unwrap().is_probe());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_429_stops_everybody_for_as_long_as_it_says() {
-        let gate = gate(None);
-        let start = Instant::now();
-        gate.throttle(Some(SECOND * 30), SECOND * 60);
-        gate.throttle(Some(SECOND * 10), SECOND * 60);
-        let (a, b) = tokio::join!(gate.pass(), gate.pass());
-        assert!(!a.unwrap().is_probe() && !b.unwrap().is_probe());
-        assert_eq!(start.elapsed().as_secs(), 30);
+    #[test]
+    fn a_429_stops_everybody_for_as_long_as_the_longest_says() {
+        let (gate, now) = (slow_gate(), Instant::now());
+        gate.throttle(Some(SECOND * 30), SECOND * 60, now);
+        gate.throttle(Some(SECOND * 10), SECOND * 60, now);
+        assert_eq!(wait(&gate, now), Some(30));
+        gate.succeeded(now);
+        assert_eq!(wait(&gate, now), Some(30), "a straggler's success does not end it");
+        assert!(gate.is_open(now + SECOND * 30));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn without_a_time_a_429_waits_the_default_and_longer_when_it_comes_again() {
-        let gate = gate(None);
-        let mut seen = Vec::new();
-        for _ in 0..3 {
-            let start = Instant::now();
-            gate.throttle(None, SECOND * 60);
-            gate.throttle(None, SECOND * 60);
-            gate.pass().await.unwrap();
-            seen.push(start.elapsed().as_secs());
+    #[test]
+    fn without_a_time_a_429_waits_the_default_and_longer_when_it_comes_again() {
+        let (gate, mut now) = (slow_gate(), Instant::now());
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            gate.throttle(None, SECOND * 60, now);
+            gate.throttle(None, SECOND * 60, now);
+            let seconds = wait(&gate, now).unwrap();
+            waits.push(seconds);
+            now += SECOND * u32::try_from(seconds).unwrap();
         }
-        assert_eq!(seen, [60, 120, 240]);
-        gate.succeeded();
-        let start = Instant::now();
-        gate.throttle(Some(SECOND * 86_400), SECOND * 60);
-        gate.pass().await.unwrap();
-        assert_eq!(start.elapsed().as_secs(), 900, "clamped");
+        assert_eq!(waits, [60, 120, 240, 480, 900]);
+        gate.succeeded(now);
+        gate.throttle(None, SECOND * 60, now);
+        assert_eq!(wait(&gate, now), Some(60), "a success ends the row");
+        gate.throttle(Some(SECOND * 86_400), SECOND * 60, now);
+        assert_eq!(wait(&gate, now), Some(900), "clamped");
     }
 
     #[derive(Default)]
@@ -340,19 +361,17 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_observer_hears_of_every_wait_and_of_its_end() {
-        let notes = Arc::new(Notes::default());
-        let gate = gate_with(None, notes.clone());
-        bring_down(&gate);
-        gate.failed(None);
-        drop(gate.pass().await.unwrap());
-        gate.failed(None);
-        gate.succeeded();
-        gate.succeeded();
-        gate.throttle(None, SECOND * 60);
-        gate.pass().await.unwrap();
-        gate.succeeded();
+    #[test]
+    fn the_observer_hears_of_every_wait_and_of_its_end() {
+        let (notes, now) = (Arc::new(Notes::default()), Instant::now());
+        let gate = gate(SECOND, None, Arc::<Notes>::clone(&notes));
+        bring_down(&gate, now);
+        gate.failed(None, now);
+        gate.failed(None, now + SECOND);
+        gate.succeeded(now + SECOND * 2);
+        gate.succeeded(now + SECOND * 2);
+        gate.throttle(None, SECOND * 60, now);
+        gate.succeeded(now + SECOND * 60);
         let expected = ["not answering 1", "not answering 2", "resumed", "asked to slow down 60", "resumed"];
         assert_eq!(*notes.0.lock().unwrap(), expected);
     }
