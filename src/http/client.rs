@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::classify;
-use super::error::{ApiError, BadBody, Decision};
+use super::error::{ApiError, Decision};
 use super::gate::{Gate, OutageTooLong, Pass};
 use super::limit::Limiter;
 use super::observe::{Counters, HttpCounts, HttpObserver};
@@ -96,7 +96,7 @@ impl HttpClient {
         self.0.counters.read()
     }
 
-    /// Sends a request and reads the answer as `T`.
+    /// Sends a request and reads the answer as `T`. An empty answer is a failed attempt.
     pub async fn json<T: DeserializeOwned + Send>(&self, request: &Request) -> Result<Reply<T>, ApiError> {
         let mut value = None;
         let response = self
@@ -106,20 +106,27 @@ impl HttpClient {
                 Ok(())
             })
             .await?;
-        let Response { status, server_date, bytes } = response;
-        match value {
-            Some(value) => Ok(Reply { value, status, server_date }),
-            // An empty success that the request allows has no value to give.
-            None => Err(ApiError::BadBody { status, why: BadBody::Empty, size: bytes.len(), content_type: None }),
-        }
+        let value = value.expect("the last attempt succeeded, so its answer was read");
+        Ok(Reply { value, status: response.status, server_date: response.server_date })
     }
 
-    /// Sends a request whose answer is only a yes; the body must still be JSON, or empty where that is fine.
-    pub async fn send(&self, request: &Request) -> Result<Response, ApiError> {
-        let check = &mut |received: &Received| {
-            classify::parse::<IgnoredAny>(&received.response, received.content_type.as_deref()).map(|_| ())
-        };
-        self.0.run(request, check).await
+    /// Sends a write that may be answered with nothing (204); what is answered must still be a `T`.
+    pub async fn json_if_any<T: DeserializeOwned + Send>(&self, request: &Request) -> Result<Option<T>, ApiError> {
+        let mut value = None;
+        self.0
+            .run(request, &mut |received| {
+                if !received.response.bytes.is_empty() {
+                    value = Some(classify::parse::<T>(&received.response, received.content_type.as_deref())?);
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(value)
+    }
+
+    /// Sends a request whose answer is only a yes: any JSON, or nothing.
+    pub async fn send(&self, request: &Request) -> Result<(), ApiError> {
+        self.json_if_any::<IgnoredAny>(request).await.map(|_| ())
     }
 }
 
@@ -199,9 +206,7 @@ impl Shared {
             Counters::add(&self.counters.retries);
         }
         let received = self.transport.attempt(request, url, &*self.clock).await?;
-        if !(request.empty_is_fine && received.response.bytes.is_empty()) {
-            check(&received)?;
-        }
+        check(&received)?;
         Ok(received.response)
     }
 

@@ -29,7 +29,6 @@ pub struct Request {
     pub(super) auth: Option<AuthHeader>,
     pub(super) body: Option<Bytes>,
     pub(super) repeat: Repeat,
-    pub(super) empty_is_fine: bool,
 }
 
 impl Request {
@@ -50,7 +49,7 @@ impl Request {
 
     fn new(method: Method, path: &str, repeat: Repeat) -> Self {
         debug_assert!(path.starts_with('/'), "paths start with a slash");
-        Self { method, target: path.to_owned(), auth: None, body: None, repeat, empty_is_fine: false }
+        Self { method, target: path.to_owned(), auth: None, body: None, repeat }
     }
 
     /// Adds a query pair, encoded.
@@ -74,13 +73,6 @@ impl Request {
     #[must_use]
     pub fn auth(mut self, header: AuthHeader) -> Self {
         self.auth = Some(header);
-        self
-    }
-
-    /// Says that a success without a body (204) is a good answer.
-    #[must_use]
-    pub fn empty_is_fine(mut self) -> Self {
-        self.empty_is_fine = true;
         self
     }
 }
