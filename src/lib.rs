@@ -7,5 +7,5 @@
 
 pub mod clock;
 pub mod domain;
-pub mod store;
+pub mod http;
 pub mod sync;

@@ -1,0 +1,283 @@
+//! The client of one platform: the loop of attempts around a request.
+//!
+//! For each attempt: the gate (is the platform paused?), the limiter, a permit, then send, then classify. Shutdown
+//! interrupts waiting, never a request under way: its outcome would be lost.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::classify;
+use super::error::{ApiError, Decision};
+use super::gate::{Gate, OutageTooLong, Pass};
+use super::limit::Limiter;
+use super::observe::{Counters, HttpCounts, HttpObserver};
+use super::request::{Repeat, Request};
+use super::response::{Reply, Response};
+use super::retry::{Distances, Jitter, RetryPolicy, wait_for};
+use super::settings::HttpSettings;
+pub use super::transport::BuildError;
+use super::transport::{Received, Transport};
+use crate::clock::Clock;
+
+/// A failure that nobody else's success speaks against gets this many times the usual number of attempts.
+const PATIENCE: u32 = 4;
+
+/// Client of one platform. Clones share everything.
+#[derive(Clone)]
+pub struct HttpClient(Arc<Shared>);
+
+struct Shared {
+    platform: &'static str,
+    transport: Transport,
+    limiter: Limiter,
+    permits: Semaphore,
+    concurrency: usize,
+    gate: Gate,
+    retry: RetryPolicy,
+    jitter: Jitter,
+    total_timeout: Duration,
+    throttle_wait: Duration,
+    max_wait: Duration,
+    counters: Counters,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+}
+
+/// Looks into a success; an error makes it a failed attempt.
+type Check<'a> = dyn FnMut(&Received) -> Result<(), ApiError> + Send + 'a;
+
+impl HttpClient {
+    /// Builds the client. Sends nothing.
+    pub fn new(
+        settings: &HttpSettings,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn HttpObserver>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, BuildError> {
+        if settings.concurrency == 0 {
+            return Err(BuildError::Concurrency);
+        }
+        Ok(Self(Arc::new(Shared {
+            platform: settings.platform,
+            transport: Transport::new(settings)?,
+            limiter: Limiter::per_second(settings.requests_per_second),
+            permits: Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS)),
+            concurrency: settings.concurrency,
+            gate: Gate::new(settings.retry.clone(), settings.max_outage, settings.max_wait, observer),
+            retry: settings.retry.clone(),
+            jitter: Jitter::new(settings.jitter_seed),
+            total_timeout: settings.total_timeout,
+            throttle_wait: settings.throttle_wait,
+            max_wait: settings.max_wait,
+            counters: Counters::default(),
+            clock,
+            shutdown,
+        })))
+    }
+
+    /// Name of the platform, for messages.
+    pub fn platform(&self) -> &'static str {
+        self.0.platform
+    }
+
+    /// Requests that may be under way at once.
+    pub fn concurrency(&self) -> usize {
+        self.0.concurrency
+    }
+
+    /// What has been sent so far.
+    pub fn counts(&self) -> HttpCounts {
+        self.0.counters.read()
+    }
+
+    /// Sends a request and reads the answer as `T`. An empty answer is a failed attempt.
+    pub async fn json<T: DeserializeOwned + Send>(&self, request: &Request) -> Result<Reply<T>, ApiError> {
+        let mut value = None;
+        let response = self
+            .0
+            .run(request, &mut |received| {
+                value = Some(classify::parse::<T>(&received.response, received.content_type.as_deref())?);
+                Ok(())
+            })
+            .await?;
+        let value = value.expect("the last attempt succeeded, so its answer was read");
+        Ok(Reply { value, status: response.status, server_date: response.server_date })
+    }
+
+    /// Sends a write that may be answered with nothing (204); what is answered must still be a `T`.
+    pub async fn json_if_any<T: DeserializeOwned + Send>(&self, request: &Request) -> Result<Option<T>, ApiError> {
+        let mut value = None;
+        self.0
+            .run(request, &mut |received| {
+                if !received.response.bytes.is_empty() {
+                    value = Some(classify::parse::<T>(&received.response, received.content_type.as_deref())?);
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(value)
+    }
+
+    /// Sends a request whose answer is only a yes: any JSON, or nothing.
+    pub async fn send(&self, request: &Request) -> Result<(), ApiError> {
+        self.json_if_any::<IgnoredAny>(request).await.map(|_| ())
+    }
+}
+
+/// What one request has been through.
+struct Trials {
+    attempts: u32,
+    /// Failures that count towards giving up: not throttling, not a platform that is down for all.
+    failures: u32,
+    /// Successes of all work when this request first failed.
+    successes_before: u64,
+    distances: Option<Distances>,
+    /// Time in attempts and own waits.
+    spent: Duration,
+}
+
+impl Shared {
+    async fn run(&self, request: &Request, check: &mut Check<'_>) -> Result<Response, ApiError> {
+        let url = self.transport.url(request);
+        let mut trials =
+            Trials { attempts: 0, failures: 0, successes_before: 0, distances: None, spent: Duration::ZERO };
+        let mut last: Option<ApiError> = None;
+        loop {
+            let (pass, permit) = self.leave_to_send(&mut last).await?;
+            let started = Instant::now();
+            let result = self.attempt(request, url.clone(), check, trials.attempts).await;
+            drop(permit);
+            trials.attempts += 1;
+            trials.spent += started.elapsed();
+            let error = match result {
+                Ok(response) => {
+                    self.gate.succeeded(Instant::now());
+                    return Ok(response);
+                }
+                Err(error) => error,
+            };
+            self.tell_gate(&error);
+            drop(pass);
+            let wait = self.judge(request, error, &mut trials, &mut last)?;
+            if !wait.is_zero() {
+                trials.spent += wait;
+                self.or_shutdown(sleep(wait)).await?;
+            }
+        }
+    }
+
+    /// Gate, limiter, permit; and the gate again, because it may have closed while this request queued.
+    async fn leave_to_send(&self, last: &mut Option<ApiError>) -> Result<(Pass, SemaphorePermit<'_>), ApiError> {
+        loop {
+            let pass = match self.or_shutdown(self.gate.pass()).await? {
+                Ok(pass) => pass,
+                Err(OutageTooLong(after)) => {
+                    let last = last.take().map(Box::new);
+                    return Err(ApiError::Unavailable { platform: self.platform, after, last });
+                }
+            };
+            self.or_shutdown(self.limiter.ready()).await?;
+            let permit = match self.permits.try_acquire() {
+                Ok(permit) => permit,
+                // Never closed, so the only error is none.
+                Err(_) => self.or_shutdown(self.permits.acquire()).await?.map_err(|_| ApiError::Interrupted)?,
+            };
+            if pass.is_probe() || self.gate.is_open(Instant::now()) {
+                return Ok((pass, permit));
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        request: &Request,
+        url: url::Url,
+        check: &mut Check<'_>,
+        before: u32,
+    ) -> Result<Response, ApiError> {
+        Counters::add(&self.counters.requests);
+        if before > 0 {
+            Counters::add(&self.counters.retries);
+        }
+        let received = self.transport.attempt(request, url, &*self.clock).await?;
+        check(&received)?;
+        Ok(received.response)
+    }
+
+    fn tell_gate(&self, error: &ApiError) {
+        let now = Instant::now();
+        match error {
+            ApiError::RateLimited { retry_after } => {
+                self.counters.throttled.fetch_add(1, Ordering::Relaxed);
+                self.gate.answered(now);
+                self.gate.throttle(*retry_after, self.throttle_wait, now);
+            }
+            error if error.is_outage() => self.gate.failed(error.retry_after(), now),
+            _ => self.gate.answered(now),
+        }
+    }
+
+    /// After a failed attempt: how long to wait for the next one, or the error that ends it.
+    fn judge(
+        &self,
+        request: &Request,
+        error: ApiError,
+        trials: &mut Trials,
+        last: &mut Option<ApiError>,
+    ) -> Result<Duration, ApiError> {
+        if request.repeat == Repeat::OnlyIfNotApplied && !error.surely_not_applied() {
+            return Err(ApiError::Doubtful { cause: Box::new(error) });
+        }
+        if error.decision() != Decision::Retry {
+            return Err(error);
+        }
+        if matches!(error, ApiError::RateLimited { .. }) {
+            // The gate makes everybody wait, this request included.
+            *last = Some(error);
+            return Ok(Duration::ZERO);
+        }
+        if trials.failures == 0 {
+            trials.successes_before = self.gate.successes();
+        }
+        trials.failures += 1;
+        if self.is_exhausted(&error, trials) {
+            return Err(ApiError::Exhausted { attempts: trials.attempts, last: Box::new(error) });
+        }
+        let distance = trials.distances.get_or_insert_with(|| self.retry.distances()).next();
+        let asked = error.retry_after();
+        let outage = error.is_outage();
+        *last = Some(error);
+        if outage && !self.gate.is_open(Instant::now()) {
+            return Ok(Duration::ZERO);
+        }
+        Ok(wait_for(self.jitter.of(distance), asked, self.max_wait))
+    }
+
+    /// Whether this request, rather than the platform, is the trouble. A platform that is down for all is waited for
+    /// without end; a request that fails while others succeed is not, and a server that answers this request with
+    /// 500 and no other request at all gets more patience, but not for ever.
+    fn is_exhausted(&self, error: &ApiError, trials: &Trials) -> bool {
+        let others_succeed = self.gate.successes() > trials.successes_before;
+        let usual = self.retry.give_up_after();
+        let (limit, timed) = match (error.is_outage(), others_succeed) {
+            (false, true) => (usual, true),
+            (false, false) | (true, true) => (usual.saturating_mul(PATIENCE), true),
+            (true, false) => (u32::MAX, false),
+        };
+        trials.failures >= limit || (timed && trials.spent >= self.total_timeout)
+    }
+
+    async fn or_shutdown<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Err(ApiError::Interrupted),
+            done = wait => Ok(done),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! One API client core for both platforms: pace, send, classify, repeat what is safe to repeat, pause when told to.
+//!
+//! Reading order: [`settings`], [`request`], [`response`], [`error`] (what a failure means), [`client`] (the loop of
+//! attempts), [`gate`] (the pause that all work on a platform shares), [`limit`] (the rate), [`retry`] (how long to
+//! wait). It knows no platform: authentication, paths and wire types are the adapters'. It never follows a redirect,
+//! and it never sends a creating request twice unless the first one was surely not applied.
+
+pub mod client;
+pub mod error;
+pub mod gate;
+pub mod limit;
+pub mod observe;
+pub mod request;
+pub mod response;
+pub mod retry;
+pub mod secret;
+pub mod settings;
+
+mod classify;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod testserver;
+
+pub use client::HttpClient;
+pub use error::{ApiError, Decision};
+pub use request::{Repeat, Request};
+pub use response::{Reply, Response};
+pub use secret::Secret;
+pub use settings::HttpSettings;

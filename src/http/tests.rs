@@ -1,0 +1,349 @@
+//! Wire tests of the client core against a scripted server: one row per kind of answer.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::client::BuildError;
+use super::error::{ApiError, BadBody, Decision};
+use super::observe::{HttpCounts, Silent};
+use super::request::{Repeat, Request};
+use super::retry::RetryPolicy;
+use super::secret::AuthHeader;
+use super::settings::HttpSettings;
+use super::testserver::{Act, TestServer, answer, json as json_answer};
+use super::{HttpClient, classify};
+use crate::clock::TestClock;
+
+fn settings(base_url: &Url) -> HttpSettings {
+    HttpSettings::without_delays("LiveDesk", base_url.clone())
+}
+
+fn build(settings: &HttpSettings) -> HttpClient {
+    HttpClient::new(settings, Arc::new(TestClock::default()), Arc::new(Silent), CancellationToken::new()).unwrap()
+}
+
+fn good() -> Act {
+    json_answer(200, &json!({"data": {"id": 1}}))
+}
+
+fn get() -> Request {
+    Request::get("/contact")
+}
+
+fn create() -> Request {
+    Request::post("/contact", Repeat::OnlyIfNotApplied).json("{}")
+}
+
+/// Asks once against this script; gives the result and how often the server was asked.
+async fn ask(acts: Vec<Act>, request: &Request) -> (Result<Value, ApiError>, usize) {
+    let server = TestServer::scripted(acts).await;
+    let client = build(&HttpSettings { timeout: Duration::from_millis(300), ..settings(&server.base_url) });
+    let result = client.json::<Value>(request).await.map(|reply| reply.value);
+    (result, server.seen().len())
+}
+
+/// An answer that promises more than it sends.
+fn truncated(status: u16) -> Act {
+    Act::SendAndClose(format!("HTTP/1.1 {status} X\r\ncontent-length: 500\r\n\r\n{{\"data\":").into_bytes())
+}
+
+#[tokio::test]
+async fn a_read_is_repeated_after_everything_that_may_pass() {
+    let passing = [
+        json_answer(408, &json!({})),
+        json_answer(425, &json!({})),
+        json_answer(429, &json!({})),
+        answer(429, &[("retry-after", "17")], "Retry later"),
+        answer(429, &[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")], ""),
+        json_answer(500, &json!({})),
+        json_answer(502, &json!({})),
+        answer(503, &[("retry-after", "5")], ""),
+        json_answer(504, &json!({})),
+        json_answer(599, &json!({})),
+        truncated(200),
+        truncated(500),
+        answer(200, &[("content-type", "text/html")], "<html>login</html>"),
+        answer(200, &[], ""),
+        answer(200, &[], "hello"),
+        answer(200, &[], "{\"data\": [1,"),
+        json_answer(200, &json!({"code": 20001, "message": "busy", "data": null})),
+        Act::Reset,
+        Act::Silence,
+    ];
+    for (row, act) in passing.into_iter().enumerate() {
+        let (result, asked) = ask(vec![act, good()], &get()).await;
+        assert_eq!((result.unwrap(), asked), (json!({"data": {"id": 1}}), 2), "row {row}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_repeated_and_says_what_to_do() {
+    let rows = [
+        (400, Decision::GiveUp),
+        (401, Decision::Stop),
+        (403, Decision::Stop),
+        (404, Decision::NotFound),
+        (405, Decision::GiveUp),
+        (406, Decision::GiveUp),
+        (409, Decision::GiveUp),
+        (410, Decision::GiveUp),
+        (415, Decision::GiveUp),
+        (418, Decision::GiveUp),
+        (419, Decision::Stop),
+        (422, Decision::GiveUp),
+        (501, Decision::GiveUp),
+    ];
+    for (status, decision) in rows {
+        let (result, asked) = ask(vec![json_answer(status, &json!({"message": "no"})), good()], &get()).await;
+        let error = result.unwrap_err();
+        assert_eq!((error.decision(), error.status(), asked), (decision, Some(status), 1), "status {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_create_whose_outcome_is_not_known_is_never_sent_twice() {
+    let unclear = [
+        json_answer(408, &json!({})),
+        json_answer(409, &json!({})),
+        json_answer(500, &json!({})),
+        json_answer(501, &json!({})),
+        json_answer(502, &json!({})),
+        json_answer(503, &json!({})),
+        json_answer(504, &json!({})),
+        truncated(201),
+        answer(200, &[("content-type", "text/html")], "<html>"),
+        answer(201, &[], ""),
+        json_answer(200, &json!({"code": 1})),
+        Act::Reset,
+        Act::Silence,
+    ];
+    for (row, act) in unclear.into_iter().enumerate() {
+        let (result, asked) = ask(vec![act, good()], &create()).await;
+        assert_eq!((result.unwrap_err().decision(), asked), (Decision::Doubt, 1), "row {row}");
+    }
+}
+
+#[tokio::test]
+async fn a_create_that_was_surely_not_applied_is_refused_or_sent_again() {
+    let (result, asked) = ask(vec![json_answer(429, &json!({})), good()], &create()).await;
+    assert!(result.is_ok());
+    assert_eq!(asked, 2);
+    for (status, decision) in [(400, Decision::GiveUp), (401, Decision::Stop), (422, Decision::GiveUp)] {
+        let (result, asked) = ask(vec![json_answer(status, &json!({})), good()], &create()).await;
+        assert_eq!((result.unwrap_err().decision(), asked), (decision, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_an_outage_for_reads_and_creates_alike() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let base = Url::parse(&format!("http://{unused}/")).unwrap();
+    for request in [get(), create()] {
+        let client = build(&HttpSettings { max_outage: Some(Duration::ZERO), ..settings(&base) });
+        let error = client.send(&request).await.err().unwrap();
+        assert_eq!(error.decision(), Decision::Unavailable);
+        assert!(error.to_string().starts_with("LiveDesk has not been answering"), "{error}");
+        assert_eq!(client.counts(), HttpCounts { requests: 3, retries: 2, throttled: 0 });
+    }
+}
+
+#[tokio::test]
+async fn a_platform_that_comes_back_serves_everybody_who_waited() {
+    let down = || answer(503, &[], "");
+    let server = TestServer::scripted([vec![down(); 40], vec![good()]].concat()).await;
+    let client = build(&settings(&server.base_url));
+    let (a, b, c) = (get(), get(), get());
+    let (a, b, c) = tokio::join!(client.send(&a), client.send(&b), client.send(&c));
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    assert_eq!(server.seen().len(), 43);
+}
+
+#[tokio::test]
+async fn a_request_that_alone_gets_500_is_given_up_and_stops_nobody() {
+    let server = TestServer::with(|seen| match seen.path.as_str() {
+        "/contact/7" => json_answer(500, &json!({"message": "Undefined index"})),
+        _ => good(),
+    })
+    .await;
+    let client = build(&settings(&server.base_url));
+    let bad = Request::get("/contact/7");
+    let others = async {
+        for _ in 0..50 {
+            client.send(&get()).await.unwrap();
+        }
+    };
+    let (result, ()) = tokio::join!(client.send(&bad), others);
+    let error = result.err().unwrap();
+    assert_eq!((error.decision(), error.status()), (Decision::GiveUp, Some(500)));
+    // Nobody else asks: more patience, but not for ever.
+    let error = client.send(&bad).await.err().unwrap();
+    assert!(matches!(error, ApiError::Exhausted { attempts: 20, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed_and_only_the_host_is_told() {
+    let elsewhere = [("location", "https://evil.example/x?token=secret")];
+    for request in [get(), create()] {
+        let (result, asked) = ask(vec![answer(302, &elsewhere, ""), good()], &request).await;
+        let error = result.unwrap_err();
+        assert_eq!((error.decision(), asked), (Decision::Stop, 1));
+        assert_eq!(error.to_string(), "redirected (status 302) to evil.example");
+    }
+    let (result, _) = ask(vec![answer(301, &[("location", "/login")], "")], &get()).await;
+    assert_eq!(result.unwrap_err().to_string(), "redirected (status 301) to 127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_not_read() {
+    let server = TestServer::scripted(vec![answer(200, &[], &format!("\"{}\"", "x".repeat(300_000)))]).await;
+    let client = build(&HttpSettings { max_response_bytes: 100_000, ..settings(&server.base_url) });
+    let error = client.send(&get()).await.err().unwrap();
+    assert!(matches!(error, ApiError::TooLarge { status: 200, limit: 100_000 }), "{error}");
+    assert_eq!(client.send(&create()).await.err().unwrap().decision(), Decision::Doubt);
+    let roomy = build(&HttpSettings { max_response_bytes: 300_002, ..settings(&server.base_url) });
+    assert_eq!(roomy.json::<String>(&get()).await.unwrap().value.len(), 300_000);
+}
+
+#[tokio::test]
+async fn errors_name_fields_and_never_values() {
+    let body = json!({
+        "message": "The email has already been taken: a@b.example",
+        "errors": {"cz_cols.0.value": ["secret value"], "first_name": ["x"], "not a name": ["y"], "a@b.example": [""]},
+        "attributes": ["email"],
+    });
+    let (result, _) = ask(vec![json_answer(422, &body)], &get()).await;
+    let error = result.unwrap_err();
+    let expected = ["cz_cols.0.value", "email", "first_name"].map(String::from);
+    assert_eq!(error.fields(), BTreeSet::from(expected));
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains("secret") && !shown.contains("a@b") && !shown.contains("taken"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_error_never_shows_the_query() {
+    for act in [Act::Reset, Act::Silence, answer(200, &[], "<html>")] {
+        let server = TestServer::scripted(vec![act]).await;
+        let client = build(&HttpSettings {
+            timeout: Duration::from_millis(50),
+            max_outage: Some(Duration::ZERO),
+            ..settings(&server.base_url)
+        });
+        let error = client.send(&get().query("email", "person@x.example")).await.err().unwrap();
+        let shown = [format!("{error:#?}"), format!("{:?}", anyhow::Error::new(error))].concat();
+        assert!(!shown.contains("person"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn another_shape_of_json_is_not_asked_for_again() {
+    let server = TestServer::scripted(vec![json_answer(200, &json!({"data": "text"}))]).await;
+    let error = build(&settings(&server.base_url)).json::<Vec<u8>>(&get()).await.err().unwrap();
+    assert!(matches!(error, ApiError::BadBody { why: BadBody::Shape, .. }), "{error}");
+    assert_eq!((error.decision(), server.seen().len()), (Decision::GiveUp, 1));
+}
+
+#[tokio::test]
+async fn an_empty_success_is_fine_only_where_it_is_expected() {
+    let server = TestServer::scripted(vec![answer(204, &[], "")]).await;
+    let client = build(&settings(&server.base_url));
+    client.send(&Request::put("/x")).await.unwrap();
+    assert_eq!(client.json_if_any::<Value>(&Request::put("/x")).await.unwrap(), None);
+    assert!(client.json::<Value>(&Request::put("/x")).await.is_err());
+}
+
+#[tokio::test]
+async fn the_request_arrives_as_described_and_connections_are_reused() {
+    let server = TestServer::scripted(vec![answer(200, &[("date", "Sun, 06 Nov 1994 08:49:37 GMT")], "{}")]).await;
+    let client = build(&settings(&server.base_url));
+    let auth = AuthHeader::new("Bearer t").unwrap();
+    let request = Request::post("/contact", Repeat::Safe).query("_method", "put").json("{\"a\":1}").auth(auth);
+    let response = client.json::<Value>(&request).await.unwrap();
+    client.send(&get().query("number", "+886 1")).await.unwrap();
+    assert_eq!(response.server_date, Some(784_111_777));
+    let seen = server.seen();
+    assert_eq!((seen[0].line(), seen[0].json()), ("POST /contact".into(), json!({"a": 1})));
+    assert_eq!(seen[0].param("_method"), Some("put"));
+    for seen in &seen {
+        assert_eq!((seen.header("accept"), seen.header("content-type")), ("application/json", "application/json"));
+        assert!(seen.header("user-agent").starts_with("deskferry/"));
+        assert!(seen.header("accept-encoding").contains("gzip"));
+    }
+    assert_eq!(seen[0].header("authorization"), "Bearer t");
+    assert_eq!(seen[1].raw_query, "number=%2B886%201");
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn all_work_shares_one_limiter_and_one_set_of_permits() {
+    let server = TestServer::with(|_| good()).await;
+    let client = build(&HttpSettings { concurrency: 1, requests_per_second: 100.0, ..settings(&server.base_url) });
+    let started = tokio::time::Instant::now();
+    let (one, two) = (client.clone(), client.clone());
+    let (a, b, c) = (get(), get(), get());
+    let (a, b, c) = tokio::join!(client.send(&a), one.send(&b), two.send(&c));
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    assert!(started.elapsed() >= Duration::from_millis(20), "three requests take two distances of 10 ms");
+    assert_eq!((server.connections(), client.counts().requests), (1, 3));
+}
+
+#[tokio::test]
+async fn shutdown_interrupts_waiting() {
+    let server = TestServer::scripted(vec![answer(429, &[("retry-after", "600")], ""), good()]).await;
+    let shutdown = CancellationToken::new();
+    let settings = HttpSettings { max_wait: Duration::from_mins(10), ..settings(&server.base_url) };
+    let client =
+        HttpClient::new(&settings, Arc::new(TestClock::default()), Arc::new(Silent), shutdown.clone()).unwrap();
+    let request = create();
+    let (result, ()) = tokio::join!(client.send(&request), async {
+        while client.counts().throttled == 0 {
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
+    });
+    assert_eq!(result.err().unwrap().decision(), Decision::Interrupted);
+}
+
+#[test]
+fn retry_after_is_read_in_both_forms() {
+    let clock = TestClock::default();
+    clock.advance_ms(784_111_777_000);
+    let rows = [
+        (Some("17"), Some(17)),
+        (Some("Sun, 06 Nov 1994 08:50:07 GMT"), Some(30)),
+        (Some("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0)),
+        (Some("soon"), None),
+        (Some("-5"), None),
+        (None, None),
+    ];
+    for (text, expected) in rows {
+        let headers = text.map(|text| (reqwest::header::RETRY_AFTER, text.parse().unwrap())).into_iter().collect();
+        let read = classify::retry_after(&headers, &clock);
+        assert_eq!(read, expected.map(Duration::from_secs), "{text:?}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_when_the_client_is_built() {
+    let base = |text: &str| Url::parse(text).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "nothing").unwrap();
+    let good = settings(&base("https://x.example/api"));
+    let built = |settings: HttpSettings| {
+        HttpClient::new(&settings, Arc::new(TestClock::default()), Arc::new(Silent), CancellationToken::new()).err()
+    };
+    assert!(matches!(built(settings(&base("ftp://x.example/"))), Some(BuildError::BaseUrl)));
+    assert!(matches!(built(settings(&base("https://x.example/?a=b"))), Some(BuildError::BaseUrl)));
+    assert!(matches!(built(HttpSettings { concurrency: 0, ..good.clone() }), Some(BuildError::Concurrency)));
+    let agent = HttpSettings { user_agent: "a\nb".into(), ..good.clone() };
+    assert!(matches!(built(agent), Some(BuildError::UserAgent(_))));
+    let missing = HttpSettings { ca_file: Some(folder.path().join("none.pem")), ..good.clone() };
+    assert!(matches!(built(missing), Some(BuildError::CaFile { .. })));
+    assert!(matches!(built(HttpSettings { ca_file: Some(empty), ..good }), Some(BuildError::NoCertificate { .. })));
+    assert!(RetryPolicy::new(Duration::from_secs(2), Duration::from_secs(1), 5).is_err());
+}
