@@ -7,5 +7,5 @@
 
 pub mod clock;
 pub mod domain;
-pub mod http;
+pub mod sandbox;
 pub mod sync;
