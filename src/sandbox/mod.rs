@@ -1,0 +1,3 @@
+//! Both platforms, simulated.
+
+pub mod firstline;
