@@ -1,0 +1,379 @@
+//! `/email-contact` and `/phone-number`: the rows that hang on a contact.
+//!
+//! The two resources differ in their fields and in the key that names their owner; listing, reading and deleting
+//! is the same and written once over [`Child`].
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::FirstLine;
+use super::contacts::standard;
+use super::lag::Lag;
+use super::model::{Contact, Email, Index, Model, Owners, Phone, Write};
+use super::search::{compare, in_force};
+use super::switches::{FilterMode, FirstLineSwitches, PhoneCheck, PhoneOwner, Types};
+use super::validate::Check;
+use super::wire::{Answer, Call, Paging, Refusal};
+
+/// A row that hangs on a contact.
+pub(super) trait Child: Sized + 'static {
+    /// Query parameter that filters by [`Child::value`].
+    const VALUE: &'static str;
+    /// Query parameters that filter by other fields.
+    const OTHERS: &'static [&'static str];
+
+    fn id(&self) -> u64;
+    fn value(&self) -> &str;
+    fn other(&self, name: &str) -> Option<String>;
+    fn render(&self, contact: &Contact, switches: &FirstLineSwitches) -> Value;
+    fn rows(contact: &Contact) -> &[Self];
+    fn owners(model: &Model) -> &Owners;
+    fn index(model: &Model) -> &Index;
+    fn mode(switches: &FirstLineSwitches) -> FilterMode;
+    fn remove(model: &mut Model, id: u64, write: Write) -> Option<()>;
+}
+
+impl Child for Email {
+    const VALUE: &'static str = "address";
+    const OTHERS: &'static [&'static str] = &["name", "description"];
+
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn value(&self) -> &str {
+        &self.address
+    }
+
+    fn other(&self, name: &str) -> Option<String> {
+        if name == "name" { self.name.clone() } else { self.description.clone() }
+    }
+
+    fn render(&self, contact: &Contact, switches: &FirstLineSwitches) -> Value {
+        let mut row = render_email(self, contact.id);
+        row["contact"] = Value::Object(standard(contact, switches));
+        row
+    }
+
+    fn rows(contact: &Contact) -> &[Self] {
+        &contact.emails
+    }
+
+    fn owners(model: &Model) -> &Owners {
+        &model.emails
+    }
+
+    fn index(model: &Model) -> &Index {
+        &model.addresses
+    }
+
+    fn mode(switches: &FirstLineSwitches) -> FilterMode {
+        switches.filter_address
+    }
+
+    fn remove(model: &mut Model, id: u64, write: Write) -> Option<()> {
+        model.remove_email(id, write)
+    }
+}
+
+impl Child for Phone {
+    const VALUE: &'static str = "number";
+    const OTHERS: &'static [&'static str] = &["type", "extension", "description"];
+
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn value(&self) -> &str {
+        &self.number
+    }
+
+    fn other(&self, name: &str) -> Option<String> {
+        match name {
+            "type" => Some(self.kind.to_string()),
+            "extension" => self.extension.clone(),
+            _ => self.description.clone(),
+        }
+    }
+
+    fn render(&self, contact: &Contact, switches: &FirstLineSwitches) -> Value {
+        render_phone(self, contact, switches)
+    }
+
+    fn rows(contact: &Contact) -> &[Self] {
+        &contact.phones
+    }
+
+    fn owners(model: &Model) -> &Owners {
+        &model.phones
+    }
+
+    fn index(model: &Model) -> &Index {
+        &model.numbers
+    }
+
+    fn mode(switches: &FirstLineSwitches) -> FilterMode {
+        switches.filter_number
+    }
+
+    fn remove(model: &mut Model, id: u64, write: Write) -> Option<()> {
+        model.remove_phone(id, write)
+    }
+}
+
+/// An e-mail row without its contact.
+pub(super) fn render_email(email: &Email, contact: u64) -> Value {
+    json!({
+        "id": email.id, "address": email.address, "contact_id": contact, "draft": null,
+        "name": email.name, "description": email.description,
+    })
+}
+
+/// A phone row.
+pub(super) fn render_phone(phone: &Phone, contact: &Contact, switches: &FirstLineSwitches) -> Value {
+    let mut row = json!({
+        "id": phone.id, "type": phone.kind, "number": phone.number, "extension": phone.extension,
+        "description": phone.description, "profile_id": contact.profile_id(),
+    });
+    if switches.phone_rows_name_contact {
+        row["phone_contact"] =
+            json!({ "id": phone.id, "contact_id": contact.id, "phone_number_id": phone.id, "is_visible": true });
+    }
+    row
+}
+
+fn find<C: Child>(contact: &Contact, id: u64) -> Option<&C> {
+    C::rows(contact).iter().find(|row| row.id() == id)
+}
+
+/// `GET` of the list.
+pub(super) fn list<C: Child>(world: &FirstLine, call: &Call) -> Result<Answer, Refusal> {
+    let s = &call.switches;
+    let paging = Paging::of(call)?;
+    let asked = |name: &str, mode| match call.param(name) {
+        Some(value) if in_force(mode, name)? => Ok(Some(value)),
+        _ => Ok(None),
+    };
+    let contact = asked("contact_id", s.filter_contact_id)?.map(|text| text.parse::<u64>().unwrap_or(0));
+    let value = asked(C::VALUE, C::mode(s))?;
+    let mut others = Vec::new();
+    for name in C::OTHERS {
+        if let Some(value) = asked(name, s.filter_others)? {
+            others.push((*name, value));
+        }
+    }
+    let filtered = contact.is_some() || value.is_some() || !others.is_empty();
+    let lag = if filtered { Lag::of_search(s) } else { Lag::of_list(s) };
+
+    let model = world.read();
+    let mut owned: Vec<(u64, u64)>;
+    let rows = if !filtered && lag == Lag::NONE && s.hidden_share <= 0.0 {
+        C::owners(&model).all()
+    } else {
+        let matches = |row: &C| {
+            value.is_none_or(|value| compare(C::mode(s), row.value(), value, s.exact_ignores_case))
+                && others.iter().all(|(name, value)| row.other(name).as_deref() == Some(*value))
+        };
+        owned = Vec::new();
+        for id in owners::<C>(&model, call, lag, contact, value) {
+            let Some(contact) = model.seen(id, lag, call.now_ms).filter(|contact| world.visible(contact, call)) else {
+                continue;
+            };
+            owned.extend(C::rows(contact).iter().filter(|row| matches(row)).map(|row| (row.id(), id)));
+        }
+        owned.sort_unstable();
+        &owned
+    };
+    let shown = rows[paging.range(rows.len())].iter().filter_map(|(row, contact)| {
+        let contact = model.seen(*contact, lag, call.now_ms)?;
+        Some(find::<C>(contact, *row)?.render(contact, s))
+    });
+    Ok(paging.answer(call, shown.collect(), rows.len()))
+}
+
+/// Contacts among which the owners of all hits are, each once.
+fn owners<C: Child>(model: &Model, call: &Call, lag: Lag, contact: Option<u64>, value: Option<&str>) -> Vec<u64> {
+    let mut ids = match (contact, value) {
+        (Some(contact), _) => return vec![contact],
+        (None, Some(value)) if C::mode(&call.switches) == FilterMode::Exact => C::index(model).get(value).to_vec(),
+        _ => model.order().to_vec(),
+    };
+    ids.extend(model.recent.unseen(lag, call.now_ms));
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// `GET` of one row.
+pub(super) fn get<C: Child>(world: &FirstLine, call: &Call, id: u64) -> Result<Answer, Refusal> {
+    let model = world.read();
+    let owner = C::owners(&model).owner(id).and_then(|id| model.seen(id, Lag::of_get(&call.switches), call.now_ms));
+    let contact = owner.filter(|contact| world.visible(contact, call)).ok_or_else(Refusal::not_found)?;
+    let row = find::<C>(contact, id).ok_or_else(Refusal::not_found)?;
+    Ok(Answer::data(row.render(contact, &call.switches)))
+}
+
+/// `DELETE` of one row.
+pub(super) fn delete<C: Child>(world: &FirstLine, call: &Call, id: u64) -> Result<Answer, Refusal> {
+    let mut model = world.write();
+    owner::<C>(world, &model, call, id)?;
+    C::remove(&mut model, id, world.api_write(call)).ok_or_else(Refusal::not_found)?;
+    Ok(Answer::nothing())
+}
+
+/// The visible contact that a row hangs on.
+fn owner<C: Child>(world: &FirstLine, model: &Model, call: &Call, id: u64) -> Result<Arc<Contact>, Refusal> {
+    let contact = C::owners(model).owner(id).and_then(|owner| model.contact(owner));
+    contact.filter(|contact| world.visible(contact, call)).cloned().ok_or_else(Refusal::not_found)
+}
+
+/// `POST /email-contact`
+pub(super) fn create_email(world: &FirstLine, call: &Call) -> Result<Answer, Refusal> {
+    let mut model = world.write();
+    let mut check = Check::new(call);
+    let contact = owner_in_body(world, &model, call, &mut check, "contact_id");
+    let mut email = Email::default();
+    fill_email(&mut email, &mut check, &model, call);
+    check.finish()?;
+    let id = model.add_email(contact, email, world.api_write(call)).ok_or_else(Refusal::not_found)?;
+    shown::<Email>(&model, call, id, call.switches.create_status)
+}
+
+/// `PUT /email-contact/{id}`
+pub(super) fn update_email(world: &FirstLine, call: &Call, id: u64) -> Result<Answer, Refusal> {
+    let mut model = world.write();
+    let contact = owner::<Email>(world, &model, call, id)?;
+    let mut email = find::<Email>(&contact, id).cloned().ok_or_else(Refusal::not_found)?;
+    let mut check = Check::new(call);
+    fill_email(&mut email, &mut check, &model, call);
+    check.finish()?;
+    model.edit(contact.id, world.api_write(call), |contact| {
+        contact.emails.iter_mut().filter(|row| row.id == id).for_each(|row| *row = email.clone());
+    });
+    shown::<Email>(&model, call, id, 200)
+}
+
+/// `POST /phone-number`
+pub(super) fn create_phone(world: &FirstLine, call: &Call) -> Result<Answer, Refusal> {
+    let mut model = world.write();
+    let mut check = Check::new(call);
+    let contact = owner_in_body(world, &model, call, &mut check, owner_key(call));
+    for required in ["type", "number"] {
+        if !call.body.contains_key(required) {
+            check.fail(required, "field is required");
+        }
+    }
+    let mut phone = Phone::default();
+    fill_phone(&mut phone, &mut check, &model, call);
+    check.finish()?;
+    let id = model.add_phone(contact, phone, world.api_write(call)).ok_or_else(Refusal::not_found)?;
+    shown::<Phone>(&model, call, id, call.switches.create_status)
+}
+
+/// `PUT /phone-number/{id}`
+pub(super) fn update_phone(world: &FirstLine, call: &Call, id: u64) -> Result<Answer, Refusal> {
+    let mut model = world.write();
+    let contact = owner::<Phone>(world, &model, call, id)?;
+    let mut phone = find::<Phone>(&contact, id).cloned().ok_or_else(Refusal::not_found)?;
+    let mut check = Check::new(call);
+    let named = owner_in_body(world, &model, call, &mut check, owner_key(call));
+    fill_phone(&mut phone, &mut check, &model, call);
+    if named != contact.id {
+        check.fail(owner_key(call), "is invalid");
+    }
+    check.finish()?;
+    model.edit(contact.id, world.api_write(call), |contact| {
+        contact.phones.iter_mut().filter(|row| row.id == id).for_each(|row| *row = phone.clone());
+    });
+    shown::<Phone>(&model, call, id, 200)
+}
+
+fn shown<C: Child>(model: &Model, call: &Call, id: u64, status: u16) -> Result<Answer, Refusal> {
+    let contact = C::owners(model).owner(id).and_then(|owner| model.contact(owner)).ok_or_else(Refusal::not_found)?;
+    let row = find::<C>(contact, id).ok_or_else(Refusal::not_found)?;
+    Ok(Answer::with_status(status, row.render(contact, &call.switches)))
+}
+
+fn owner_key(call: &Call) -> &'static str {
+    match call.switches.phone_owner {
+        PhoneOwner::ContactId => "contact_id",
+        PhoneOwner::ProfileId => "profile_id",
+    }
+}
+
+/// The contact that the body names; 0 after a complaint.
+fn owner_in_body(world: &FirstLine, model: &Model, call: &Call, check: &mut Check<'_>, key: &str) -> u64 {
+    if !call.body.contains_key(key) {
+        check.fail(key, "field is required");
+        return 0;
+    }
+    let id = call.number(key).map(|id| if key == "profile_id" { Contact::of_profile(id) } else { id });
+    let known = id.and_then(|id| model.contact(id)).filter(|contact| world.visible(contact, call));
+    if known.is_none() {
+        check.fail(key, "is invalid");
+    }
+    known.map_or(0, |contact| contact.id)
+}
+
+fn fill_email(email: &mut Email, check: &mut Check<'_>, model: &Model, call: &Call) {
+    let s = &call.switches;
+    let mut address = check.required_text("address");
+    if s.email_stored_lowercase {
+        address = address.to_lowercase();
+    }
+    let well_formed = address.split_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !address.contains(char::is_whitespace)
+    });
+    if !address.is_empty() && s.email_check && !well_formed {
+        check.fail("address", "must be a valid email address");
+    }
+    if s.email_unique && taken::<Email>(model, call, &address, email.id) {
+        check.fail("address", "has already been taken");
+    }
+    email.address = address;
+    check.text("name").fill(&mut email.name);
+    check.text("description").fill(&mut email.description);
+}
+
+fn fill_phone(phone: &mut Phone, check: &mut Check<'_>, model: &Model, call: &Call) {
+    let s = &call.switches;
+    if let Some(kind) = call.body.get("type") {
+        let lenient = || kind.as_str().filter(|_| s.types == Types::Lenient)?.parse().ok();
+        match kind.as_i64().or_else(lenient).filter(|kind| (0..=4).contains(kind)) {
+            Some(kind) => phone.kind = kind,
+            None => check.fail("type", "is invalid"),
+        }
+    }
+    if call.body.contains_key("number") {
+        let mut number = check.required_text("number");
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let accepted = match s.phone_check {
+            PhoneCheck::Any => true,
+            PhoneCheck::Digits => digits(&number),
+            PhoneCheck::Taiwan => digits(&number) && number.starts_with('0') && (9..=10).contains(&number.len()),
+        };
+        if !number.is_empty() && !accepted {
+            check.fail("number", "is invalid");
+        }
+        if s.phone_stored_national
+            && let Some(national) = number.strip_prefix("+886")
+        {
+            number = format!("0{national}");
+        }
+        if s.phone_unique && taken::<Phone>(model, call, &number, phone.id) {
+            check.fail("number", "has already been taken");
+        }
+        phone.number = number;
+    }
+    check.text("extension").fill(&mut phone.extension);
+    check.text("description").fill(&mut phone.description);
+}
+
+/// Whether another row has this value.
+fn taken<C: Child>(model: &Model, call: &Call, value: &str, own: u64) -> bool {
+    let same =
+        |row: &C| row.id() != own && compare(FilterMode::Exact, row.value(), value, call.switches.exact_ignores_case);
+    let owners = C::index(model).get(value).iter().filter_map(|id| model.contact(*id));
+    owners.into_iter().any(|contact| C::rows(contact).iter().any(same))
+}
