@@ -6,5 +6,7 @@
 //! simulated; knows nothing of the client side).
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod sync;
+pub mod telemetry;
