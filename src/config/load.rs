@@ -31,21 +31,18 @@ pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
     let (settings, mut report) = interpret(path, &text, env);
     let mut warnings = check::warnings(&settings, &report);
     warnings.extend(readable_by_others(path, &report));
-    let mapping = match MappingSource::read(&settings.mapping) {
-        Ok(Ok(mapping)) => Some(mapping),
+    match MappingSource::read(&settings.mapping) {
+        Ok(Ok(mapping)) => report.finish(Loaded { settings, mapping, warnings }),
         Ok(Err(problems)) => {
             report.problems.extend(problems.0);
-            None
+            Err(report.into_problems())
         }
         Err(error) => {
             let message = format!("cannot read {}: {error}", settings.mapping.display());
             report.add("mapping", message, "name a mapping file; `deskferry init` writes one");
-            None
+            Err(report.into_problems())
         }
-    };
-    report
-        .finish(mapping.map(|mapping| Loaded { settings, mapping, warnings }))
-        .map(|loaded| loaded.expect("a mapping file that could not be read is a problem, and there is none"))
+    }
 }
 
 /// Reads settings from text, as if it stood in the file `path`; the mapping file is not touched.

@@ -44,10 +44,13 @@ impl MappingSource {
     /// Takes text as if it stood in the file `path`.
     pub fn from_text(path: &Path, text: String) -> Result<Self, Problems> {
         let (document, errors) = DeTable::parse_recoverable(&text);
-        let problems = Problems(syntax_problems(path, &text, &errors));
+        let problems = syntax_problems(path, &text, &errors);
+        if !problems.is_empty() {
+            return Err(Problems::sorted(problems));
+        }
         let mut places = Vec::new();
         index_table("", document.get_ref(), &mut places);
-        problems.unless_any(Self { path: path.to_owned(), text, places })
+        Ok(Self { path: path.to_owned(), text, places })
     }
 
     /// Where it was read from.
@@ -88,7 +91,8 @@ impl MappingSource {
             let span = document.span();
             let rest = Spanned::new(span, without("", document.into_inner(), &taken));
             let error = match T::deserialize(toml::Deserializer::from(rest)) {
-                Ok(value) => return Problems(problems).unless_any(value),
+                Ok(value) if problems.is_empty() => return Ok(value),
+                Ok(_) => break,
                 Err(error) => error,
             };
             let culprit = error.span().and_then(|span| self.smallest_around(&span));
@@ -105,7 +109,7 @@ impl MappingSource {
                 _ => break,
             }
         }
-        Err(Problems(problems))
+        Err(Problems::sorted(problems))
     }
 
     fn smallest_around(&self, span: &Range<usize>) -> Option<&Entry> {

@@ -1,7 +1,8 @@
 //! Settings: one TOML file, the environment, and secret files, made into types that cannot be wrong.
 //!
-//! `tree` merges file and environment, `schema` takes keys out of the tree, `settings` says which keys there
-//! are, `check` holds the rules between keys, `load` ties them together, `mapping_file` reads the mapping file.
+//! `tree` merges file and environment, `schema` takes keys out of the tree, `read` says which keys there are,
+//! `settings` what becomes of them, `check` holds the rules between keys, `load` ties them together, and
+//! `mapping_file` reads the mapping file.
 //! Every problem is reported, not only the first. Nothing here connects to anything.
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 pub mod check;
 pub mod load;
 pub mod mapping_file;
+mod read;
 mod schema;
 pub mod secret;
 pub mod settings;
@@ -54,13 +56,10 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// `Ok` with the value when there is no problem.
-    pub(crate) fn unless_any<T>(mut self, value: T) -> Result<T, Self> {
-        if self.0.is_empty() {
-            return Ok(value);
-        }
-        self.0.sort_by(|a, b| (&a.file, a.line, &a.key).cmp(&(&b.file, b.line, &b.key)));
-        Err(self)
+    /// In the order in which people read them.
+    pub(crate) fn sorted(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| (&a.file, a.line, &a.key).cmp(&(&b.file, b.line, &b.key)));
+        Self(problems)
     }
 }
 

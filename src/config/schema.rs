@@ -71,7 +71,12 @@ impl Report {
 
     /// The result, unless there are problems.
     pub(super) fn finish<T>(self, value: T) -> Result<T, Problems> {
-        Problems(self.problems).unless_any(value)
+        if self.problems.is_empty() { Ok(value) } else { Err(self.into_problems()) }
+    }
+
+    /// The problems, sorted.
+    pub(super) fn into_problems(self) -> Problems {
+        Problems::sorted(self.problems)
     }
 
     /// Resolves a path against the folder of the configuration file.
@@ -157,16 +162,16 @@ impl Section<'_> {
     fn run<T>(mut self, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         let value = read(&mut self);
         for (key, (place, raw)) in std::mem::take(&mut self.table.0) {
-            self.unknown(&key, place, raw);
+            self.unknown(&key, place, &raw);
         }
         value
     }
 
-    fn unknown(&mut self, key: &str, place: Place, raw: Raw) {
+    fn unknown(&mut self, key: &str, place: Place, raw: &Raw) {
         // A table of variables alone is no table of the file: name the variables themselves.
-        if let (Place::Variable(_), Raw::Table(inner)) = (&place, &raw) {
-            for (inner_key, (inner_place, inner_raw)) in inner.0.clone() {
-                self.unknown(&format!("{key}.{inner_key}"), inner_place, inner_raw);
+        if let (Place::Variable(_), Raw::Table(inner)) = (&place, raw) {
+            for (inner_key, (inner_place, inner_raw)) in &inner.0 {
+                self.unknown(&format!("{key}.{inner_key}"), inner_place.clone(), inner_raw);
             }
             return;
         }
