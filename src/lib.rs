@@ -6,6 +6,8 @@
 //! simulated; knows nothing of the client side).
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod sandbox;
 pub mod sync;
+pub mod telemetry;

@@ -1,0 +1,134 @@
+//! Rules between keys, and what is still missing before anything can be connected to.
+//!
+//! Missing credentials are a class of their own: a file without them loads (the sample does), and only what
+//! connects asks for them.
+
+use url::{Host, Url};
+
+use super::Problem;
+use super::schema::Report;
+use super::settings::Settings;
+
+/// Host of the sample's `firstline.base_url`.
+const PLACEHOLDER: &str = "your-tenant.example";
+
+/// Notes every rule that `settings` breaks.
+pub(super) fn rules(settings: &Settings, report: &mut Report) {
+    stamp(settings, report);
+    for (key, url, allowed) in [
+        ("livedesk.base_url", &settings.livedesk.base_url, settings.livedesk.allow_http),
+        ("firstline.base_url", &settings.firstline.base_url, settings.firstline.allow_http),
+    ] {
+        if url.scheme() == "http" && !allowed && !is_loopback(url) {
+            report.add(
+                key,
+                "plain http would show credentials and contacts to the network",
+                "write https, or set allow_http = true",
+            );
+        }
+    }
+    let firstline = &settings.firstline;
+    if firstline.token.is_some() {
+        for (key, set) in
+            [("firstline.name", firstline.name.is_some()), ("firstline.password", firstline.password.is_some())]
+        {
+            if set {
+                report.add(key, "both a token and a login are set", "keep firstline.token, or name and password");
+            }
+        }
+    }
+    if settings.identity.settle > settings.identity.doubt_horizon {
+        report.add("identity.settle", "longer than identity.doubt_horizon", "write a shorter time");
+    }
+    if !settings.ops.listen.ip().is_loopback() && settings.ops.token.is_none() {
+        report.add("ops.listen", "open to the network without a token", "set ops.token_file, or listen on 127.0.0.1");
+    }
+}
+
+fn stamp(settings: &Settings, report: &mut Report) {
+    let stamp = &settings.identity.stamp;
+    // A stamp that was written wrongly has been reported as what it is.
+    if report.has_problem_in("identity.stamp") {
+        return;
+    }
+    match &stamp.membership_no {
+        None if stamp.cz_col.is_none() => {
+            report.add("identity.stamp", "no stamp, no backfill", "write stamp = { membership_no = \"LD-\" }");
+        }
+        Some(prefix) if prefix.trim().is_empty() => {
+            report.add("identity.stamp.membership_no", "the prefix is empty", "write a prefix such as \"LD-\"");
+        }
+        // FIRST LINE may search with LIKE, where these two stand for anything.
+        Some(prefix) if prefix.contains(['%', '_']) => {
+            report.add("identity.stamp.membership_no", "the prefix holds a wildcard", "leave out % and _");
+        }
+        Some(prefix) if prefix.trim() != prefix => {
+            report.add("identity.stamp.membership_no", "the prefix begins or ends with a space", "leave it out");
+        }
+        _ => {}
+    }
+}
+
+/// What deserves a second look although it is allowed.
+pub(super) fn warnings(settings: &Settings, report: &Report) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    for (key, limits) in [
+        ("livedesk.requests_per_second", settings.livedesk.limits),
+        ("firstline.requests_per_second", settings.firstline.limits),
+    ] {
+        if limits.requests_per_second == 0.0 {
+            warnings.push(report.problem(key, "no limit", "only a sandbox should be used without one"));
+        }
+    }
+    for (key, url) in
+        [("livedesk.base_url", &settings.livedesk.base_url), ("firstline.base_url", &settings.firstline.base_url)]
+    {
+        if url.scheme() == "http" && !is_loopback(url) {
+            warnings.push(report.problem(key, "plain http, as allow_http permits", "use https where you can"));
+        }
+    }
+    warnings
+}
+
+impl Settings {
+    /// What is still missing before both platforms can be connected to.
+    pub fn missing_credentials(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut missing = |key: &str, message: &str, remedy: String| {
+            let problem = Report::new(&self.file).problem(key, message, remedy);
+            problems.push(problem);
+        };
+        let variable =
+            |key: &str| format!("set it, {key}_file, or DESKFERRY__{}", key.to_uppercase().replace('.', "__"));
+        for (key, secret) in
+            [("livedesk.api_key", &self.livedesk.api_key), ("livedesk.api_secret", &self.livedesk.api_secret)]
+        {
+            if secret.is_none() {
+                missing(key, "is missing", variable(key));
+            }
+        }
+        if self.firstline.base_url.host_str() == Some(PLACEHOLDER) {
+            missing("firstline.base_url", "is still the sample's", String::from("write your tenant's host"));
+        }
+        match (&self.firstline.token, &self.firstline.name, &self.firstline.password) {
+            (Some(_), ..) | (None, Some(_), Some(_)) => {}
+            (None, None, None) => missing("firstline.token", "is missing", variable("firstline.token")),
+            (None, None, Some(_)) => {
+                missing("firstline.name", "is missing beside the password", String::from("set it"));
+            }
+            (None, Some(_), None) => {
+                missing("firstline.password", "is missing beside the name", variable("firstline.password"));
+            }
+        }
+        problems
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

@@ -1,0 +1,165 @@
+//! The list of known keys: how each one is taken out of the document, and its default.
+//!
+//! One function per section. Rules between keys are in `check`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use jiff::tz::TimeZone;
+use tracing::level_filters::LevelFilter;
+use url::Url;
+
+use super::schema::Section;
+use super::secret::SecretString;
+use super::settings::{
+    BooleanForm, ClearForm, DeletePolicy, Deletes, FirstLine, Http, Identity, Include, Limits, LiveDesk, Log,
+    LogFormat, MatchKey, Ops, Route, Schedule, Settings, SharedKeys, Stamp, State, Sweep, UpdateMethod,
+};
+use super::values;
+use crate::domain::phone::Country;
+
+impl Settings {
+    /// Takes every key out of the document.
+    pub(super) fn read(root: &mut Section<'_>) -> Self {
+        let file = root.report.file.clone();
+        let mapping = root.path("mapping").unwrap_or_else(|| root.report.resolve("mapping.toml"));
+        let (http, shared) = root.section("http", |http| {
+            let max_response = http.value("max_response", ByteSize::mib(16), values::bytes);
+            (Http { max_response }, route(http))
+        });
+        Self {
+            file,
+            mapping,
+            livedesk: root.section("livedesk", |section| livedesk(section, &shared)),
+            firstline: root.section("firstline", |section| firstline(section, &shared)),
+            http,
+            state: root.section("state", state),
+            identity: root.section("identity", identity),
+            sweep: root
+                .section("sweep", |sweep| Sweep { max_rounds: sweep.value("max_rounds", 4, values::whole(2..=100)) }),
+            schedule: root.section("schedule", schedule),
+            deletes: root.section("deletes", |deletes| Deletes {
+                policy: deletes.value("policy", DeletePolicy::Ignore, values::one_of(DeletePolicy::WORDS)),
+            }),
+            ops: root.section("ops", |ops| Ops {
+                listen: ops.value("listen", SocketAddr::from(([127, 0, 0, 1], 8787)), values::listen),
+                token: ops.secret("token", "token_file"),
+            }),
+            log: root.section("log", |log| Log {
+                format: log.value("format", LogFormat::Human, values::one_of(LogFormat::WORDS)),
+                level: log.value("level", LevelFilter::INFO, values::level),
+            }),
+        }
+    }
+}
+
+fn livedesk(section: &mut Section<'_>, shared: &Route) -> LiveDesk {
+    let default = Url::parse("https://livedesk-api.engagelab.com/api/v2/accounts").expect("a constant that parses");
+    LiveDesk {
+        base_url: section.value("base_url", default, values::base_url),
+        allow_http: section.value("allow_http", false, values::boolean),
+        api_key: section.secret("api_key", "api_key_file"),
+        api_secret: section.secret("api_secret", "api_secret_file"),
+        limits: limits(section, 4.0),
+        page_size: section.optional("page_size", values::whole(1..=1000)),
+        include_inboxes: section.value("include_inboxes", Include::Auto, |raw| {
+            values::boolean(raw)
+                .map(|yes| if yes { Include::Yes } else { Include::No })
+                .or_else(|_| values::one_of(Include::WORDS)(raw))
+        }),
+        throttle_wait: section.value("throttle_wait", Duration::from_mins(1), values::duration),
+        route: route(section).or(shared),
+    }
+}
+
+fn firstline(section: &mut Section<'_>, shared: &Route) -> FirstLine {
+    let missing = Url::parse("https://missing.invalid").expect("a constant that parses");
+    let base_url = section.required_url("base_url", "write the tenant's API, https://<tenant host>/api/v1");
+    FirstLine {
+        base_url: base_url.unwrap_or(missing),
+        allow_http: section.value("allow_http", false, values::boolean),
+        token: section.secret("token", "token_file"),
+        name: section.optional("name", |raw| values::text(raw).map(SecretString::new)),
+        password: section.secret("password", "password_file"),
+        ttl: section.value("ttl", Duration::from_hours(12), values::duration_from(Duration::from_mins(1))),
+        limits: limits(section, 1.0),
+        update_method: section.value("update_method", UpdateMethod::Auto, values::one_of(UpdateMethod::WORDS)),
+        time_zone: section.value("time_zone", taipei(), values::time_zone),
+        per_page: section.value("per_page", 50, values::whole(1..=1000)),
+        boolean_form: section.value("boolean_form", BooleanForm::Number, values::one_of(BooleanForm::WORDS)),
+        clear_form: section.value("clear_form", ClearForm::Null, values::one_of(ClearForm::WORDS)),
+        route: route(section).or(shared),
+    }
+}
+
+fn limits(section: &mut Section<'_>, requests_per_second: f64) -> Limits {
+    Limits {
+        requests_per_second: section.value("requests_per_second", requests_per_second, values::rate),
+        concurrency: section.value("concurrency", 2, values::whole(1..=256)),
+        timeout: section.value("timeout", Duration::from_secs(20), values::duration_from(Duration::from_millis(1))),
+    }
+}
+
+fn route(section: &mut Section<'_>) -> Route {
+    Route {
+        proxy: section.optional("proxy", |raw| values::proxy(raw).map(SecretString::new)),
+        ca_file: section.path("ca_file"),
+    }
+}
+
+impl Route {
+    fn or(self, shared: &Self) -> Self {
+        Self {
+            proxy: self.proxy.or_else(|| shared.proxy.clone()),
+            ca_file: self.ca_file.or_else(|| shared.ca_file.clone()),
+        }
+    }
+}
+
+fn state(section: &mut Section<'_>) -> State {
+    State {
+        path: section.path("path").unwrap_or_else(|| section.report.resolve("deskferry.db")),
+        journal_retention: section.value(
+            "journal_retention",
+            Duration::from_hours(90 * 24),
+            values::duration_from(Duration::from_hours(24)),
+        ),
+    }
+}
+
+fn identity(section: &mut Section<'_>) -> Identity {
+    Identity {
+        stamp: section.section("stamp", |stamp| Stamp {
+            membership_no: stamp
+                .value("membership_no", None, |raw| values::text(raw).map(|text| Some(text.to_owned()))),
+            cz_col: stamp.optional("cz_col", values::whole(1..=i64::MAX)),
+        }),
+        match_keys: section.value("match", vec![MatchKey::Email, MatchKey::Phone], values::list_of(MatchKey::WORDS)),
+        shared_keys: section.value("shared_keys", SharedKeys::Create, values::one_of(SharedKeys::WORDS)),
+        phone_country: section.value("phone_country", Country::TAIWAN, values::country),
+        settle: section.value("settle", Duration::from_secs(2), values::duration),
+        doubt_horizon: section.value("doubt_horizon", Duration::from_mins(5), values::duration),
+        id_walk_limit: section.value("id_walk_limit", 2000, values::whole(1..=1_000_000)),
+    }
+}
+
+fn schedule(section: &mut Section<'_>) -> Schedule {
+    Schedule {
+        time_zone: section.value("time_zone", taipei(), values::time_zone),
+        sync: when(section, "sync", "0 */5 * * * *"),
+        sweep: when(section, "sweep", "0 0 3 * * *"),
+    }
+}
+
+/// An empty expression switches the job off; an absent one leaves it at its default.
+fn when(section: &mut Section<'_>, key: &'static str, default: &str) -> Option<String> {
+    section.value(key, Some(default.to_owned()), |raw| match values::text(raw)? {
+        "" => Ok(None),
+        _ => values::cron(raw).map(Some),
+    })
+}
+
+fn taipei() -> TimeZone {
+    TimeZone::get("Asia/Taipei").expect("the zone database is bundled")
+}

@@ -1,0 +1,299 @@
+//! Every key there is, its type and its default. `config/deskferry.toml` explains them to the operator.
+//!
+//! Plain types; `read` fills them in, and `check` holds the rules between them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use jiff::tz::TimeZone;
+use tracing::level_filters::LevelFilter;
+use url::Url;
+
+use super::secret::SecretString;
+use crate::domain::phone::Country;
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The configuration file itself.
+    pub file: PathBuf,
+    /// The mapping file.
+    pub mapping: PathBuf,
+    /// The source.
+    pub livedesk: LiveDesk,
+    /// The target.
+    pub firstline: FirstLine,
+    /// Both platforms' connections.
+    pub http: Http,
+    /// The state file.
+    pub state: State,
+    /// How a contact is found again.
+    pub identity: Identity,
+    /// How a sweep ends.
+    pub sweep: Sweep,
+    /// When the service works.
+    pub schedule: Schedule,
+    /// What happens to contacts that are gone.
+    pub deletes: Deletes,
+    /// The service's own HTTP server.
+    pub ops: Ops,
+    /// Logging.
+    pub log: Log,
+}
+
+/// `[livedesk]`.
+#[derive(Clone, Debug)]
+pub struct LiveDesk {
+    /// Root of the API.
+    pub base_url: Url,
+    /// Plain http to hosts that are not loopback.
+    pub allow_http: bool,
+    /// User part of Basic authentication.
+    pub api_key: Option<SecretString>,
+    /// Password part of Basic authentication.
+    pub api_secret: Option<SecretString>,
+    /// Pace and patience.
+    pub limits: Limits,
+    /// Rows a page to ask for; `None` asks for nothing and learns what comes.
+    pub page_size: Option<u32>,
+    /// `include_contact_inboxes`.
+    pub include_inboxes: Include,
+    /// Pause after a 429 that does not say how long.
+    pub throttle_wait: Duration,
+    /// Way out.
+    pub route: Route,
+}
+
+/// `[firstline]`.
+#[derive(Clone, Debug)]
+pub struct FirstLine {
+    /// Root of the tenant's API.
+    pub base_url: Url,
+    /// Plain http to hosts that are not loopback.
+    pub allow_http: bool,
+    /// Fixed token.
+    pub token: Option<SecretString>,
+    /// Login name, when there is no fixed token.
+    pub name: Option<SecretString>,
+    /// Password of that login.
+    pub password: Option<SecretString>,
+    /// Lifetime to ask for when logging in.
+    pub ttl: Duration,
+    /// Pace and patience.
+    pub limits: Limits,
+    /// How an update is sent.
+    pub update_method: UpdateMethod,
+    /// Zone of the tenant's dates and times.
+    pub time_zone: TimeZone,
+    /// Rows a page to ask for.
+    pub per_page: u32,
+    /// How a boolean is written.
+    pub boolean_form: BooleanForm,
+    /// How a field is cleared.
+    pub clear_form: ClearForm,
+    /// Way out.
+    pub route: Route,
+}
+
+/// Pace and patience towards one platform.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// The budget; 0 is no limit.
+    pub requests_per_second: f64,
+    /// Requests under way at once.
+    pub concurrency: usize,
+    /// Limit of one attempt.
+    pub timeout: Duration,
+}
+
+/// Proxy and private CA towards one platform; what the platform's section does not say comes from `[http]`.
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    /// URL of the proxy; secret, because it may hold credentials. `None` leaves it to the environment.
+    pub proxy: Option<SecretString>,
+    /// PEM file with further root certificates.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Largest body that is read.
+    pub max_response: ByteSize,
+}
+
+/// `[state]`.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// How long before-images are kept.
+    pub journal_retention: Duration,
+}
+
+/// `[identity]`.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Where the LiveDesk id is written in the FIRST LINE record.
+    pub stamp: Stamp,
+    /// Match keys after link and stamp, in order.
+    pub match_keys: Vec<MatchKey>,
+    /// What an e-mail or phone that several contacts share means.
+    pub shared_keys: SharedKeys,
+    /// Country of phone numbers that name none.
+    pub phone_country: Country,
+    /// Wait before a fresh write is looked for.
+    pub settle: Duration,
+    /// Age from which an absent doubtful create may be sent again.
+    pub doubt_horizon: Duration,
+    /// Most ids that are walked to settle one doubt where no filter can be trusted.
+    pub id_walk_limit: u64,
+}
+
+/// The stamp; at least one of its parts is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Prefix of `membership_no`.
+    pub membership_no: Option<String>,
+    /// Id of a text custom field.
+    pub cz_col: Option<i64>,
+}
+
+/// `[sweep]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// Most rounds through all orders.
+    pub max_rounds: u32,
+}
+
+/// `[schedule]`.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Zone of the expressions.
+    pub time_zone: TimeZone,
+    /// Cron expression with seconds; `None` is off.
+    pub sync: Option<String>,
+    /// Cron expression with seconds; `None` is off.
+    pub sweep: Option<String>,
+}
+
+/// `[deletes]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Deletes {
+    /// What happens to a contact that is proven gone.
+    pub policy: DeletePolicy,
+}
+
+/// `[ops]`.
+#[derive(Clone, Debug)]
+pub struct Ops {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Bearer token that requests must carry.
+    pub token: Option<SecretString>,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// How much.
+    pub level: LevelFilter,
+}
+
+/// Declares an enumeration whose variants are words of the file.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            pub(super) const WORDS: &[(&str, Self)] = &[$(($word, Self::$variant)),+];
+        }
+    };
+}
+
+words!(
+    /// How an update is sent to FIRST LINE.
+    UpdateMethod {
+        /// Found out on the first 405.
+        Auto = "auto",
+        /// POST with `_method` in the body.
+        PostBody = "post_body",
+        /// POST with `_method` in the query.
+        PostQuery = "post_query",
+        /// A real PUT.
+        Put = "put",
+    }
+);
+words!(
+    /// How a boolean custom field is written.
+    BooleanForm {
+        /// 1 and 0.
+        Number = "number",
+        /// true and false.
+        Bool = "bool",
+    }
+);
+words!(
+    /// How a field is cleared.
+    ClearForm {
+        /// `null`.
+        Null = "null",
+        /// An empty string.
+        Empty = "empty",
+    }
+);
+words!(
+    /// What a contact may be matched by.
+    MatchKey {
+        /// E-mail address.
+        Email = "email",
+        /// Phone number.
+        Phone = "phone",
+    }
+);
+words!(
+    /// What it means that a matching record belongs to another source contact.
+    SharedKeys {
+        /// It is no candidate; create.
+        Create = "create",
+        /// A person decides.
+        Conflict = "conflict",
+    }
+);
+words!(
+    /// What happens to a contact that is proven gone at the source.
+    DeletePolicy {
+        /// Nothing.
+        Ignore = "ignore",
+        /// It is tagged.
+        Tag = "tag",
+        /// It is deleted.
+        Delete = "delete",
+    }
+);
+words!(
+    /// The shape of log lines.
+    LogFormat {
+        /// For people.
+        Human = "human",
+        /// One JSON object a line.
+        Json = "json",
+    }
+);
+words!(
+    /// Whether `include_contact_inboxes` is sent.
+    Include {
+        /// Not sent: the platform's default.
+        Auto = "auto",
+        /// Sent as true.
+        Yes = "true",
+        /// Sent as false.
+        No = "false",
+    }
+);
