@@ -8,6 +8,10 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod http;
+//pub mod livedesk;
+pub mod mapping;
 pub mod sandbox;
+pub mod store;
 pub mod sync;
 pub mod telemetry;

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Both platforms, simulated on loopback: what an operator rehearses with, and what `demo` and the tests run on.
 //!
 //! Each platform is a model behind a router ([`livedesk`], [`firstline`]); [`faults`] wrap a router in everything that
@@ -195,8 +194,3 @@ async fn serve(
 
 #[cfg(test)]
 mod tests;
-=======
-//! Both platforms, simulated.
-
-pub mod firstline;
->>>>>>> h/flsim
