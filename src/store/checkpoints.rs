@@ -61,11 +61,7 @@ pub(super) async fn sight(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx
     Ok(())
 }
 
-pub(super) async fn checkpoint(
-    conn: &mut SqliteConnection,
-    ops: &[&WriteOp],
-    now: Timestamp,
-) -> sqlx::Result<()> {
+pub(super) async fn checkpoint(conn: &mut SqliteConnection, ops: &[&WriteOp], now: Timestamp) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::Checkpoint { sweep, position } => (*sweep, position.pass, position.page));
     sqlx::query!(
         "INSERT INTO checkpoint (sweep, pass, page, updated_at)

@@ -11,10 +11,10 @@ use crate::clock::Timestamp;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId, RunId};
 
+use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
 use super::rows::{batch, digest, each, hex, hex_digest, maybe_digest, word, words};
-use super::Store;
 
 /// How a link came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,9 +140,7 @@ pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
 
 pub(super) async fn remove(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::RemoveLink(id) => id.0);
-    sqlx::query!("DELETE FROM link WHERE livedesk_id IN (SELECT value FROM json_each(?1))", rows)
-        .execute(conn)
-        .await?;
+    sqlx::query!("DELETE FROM link WHERE livedesk_id IN (SELECT value FROM json_each(?1))", rows).execute(conn).await?;
     Ok(())
 }
 
@@ -184,14 +182,11 @@ impl Store {
     /// The links of these contacts.
     pub async fn links_for(&self, ids: &[LiveDeskId]) -> Result<HashMap<LiveDeskId, Link>, StoreError> {
         let ids = batch(ids.iter().map(|id| id.0));
-        let rows = sqlx::query_as!(
-            LinkRow,
-            "SELECT * FROM link WHERE livedesk_id IN (SELECT value FROM json_each(?1))",
-            ids
-        )
-        .fetch_all(self.reader())
-        .await
-        .map_err(|source| self.failed(source))?;
+        let rows =
+            sqlx::query_as!(LinkRow, "SELECT * FROM link WHERE livedesk_id IN (SELECT value FROM json_each(?1))", ids)
+                .fetch_all(self.reader())
+                .await
+                .map_err(|source| self.failed(source))?;
         rows.into_iter().map(|row| row.link().map(|link| (link.livedesk_id, link))).collect()
     }
 

@@ -120,6 +120,10 @@ async fn open_to_read(path: &Path, clock: Arc<dyn Clock>) -> Result<Store, Store
     if !path.exists() {
         return Err(StoreError::Missing { path: path.to_owned() });
     }
+    if path.is_dir() {
+        let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
+        return Err(StoreError::NotReadable { path: path.to_owned(), source: Arc::new(source) });
+    }
     let failed = |source| StoreError::from_sql(path, source);
     let mut conn = options(path).read_only(true).connect().await.map_err(failed)?;
     let (known, found) = check_identity(&mut conn, path).await?;
@@ -182,8 +186,7 @@ fn readers(path: &Path) -> SqlitePool {
 /// Whether the file is ours or new, and not newer than we are. Gives the version known and the one found.
 async fn check_identity(conn: &mut SqliteConnection, path: &Path) -> Result<(i64, i64), StoreError> {
     let failed = |source| StoreError::from_sql(path, source);
-    let application: i64 =
-        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *conn).await.map_err(failed)?;
+    let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *conn).await.map_err(failed)?;
     let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
         .fetch_all(&mut *conn)
         .await

@@ -89,14 +89,10 @@ impl Store {
         let (kind, options, now) = (kind.to_owned(), options.to_string(), self.now().0);
         self.transact(move |conn| {
             Box::pin(async move {
-                let row = sqlx::query!(
-                    "INSERT INTO run (kind, options, started_at) VALUES (?1, ?2, ?3)",
-                    kind,
-                    options,
-                    now
-                )
-                .execute(conn)
-                .await?;
+                let row =
+                    sqlx::query!("INSERT INTO run (kind, options, started_at) VALUES (?1, ?2, ?3)", kind, options, now)
+                        .execute(conn)
+                        .await?;
                 Ok(RunId(row.last_insert_rowid()))
             })
         })
