@@ -77,23 +77,14 @@ CREATE TABLE intent (
     target INTEGER,
     high_water INTEGER NOT NULL,
     opened_at INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('open', 'parked')),
-    attempts INTEGER NOT NULL,
-    recreated INTEGER NOT NULL CHECK (recreated IN (0, 1)),
-    note TEXT
+    -- Since when its doubt may run out; NULL while its request may still be under way.
+    parked_at INTEGER,
+    -- open: may be under way; parked: in doubt; absent: surely not applied, to be created again; audit: created again,
+    -- to be looked at for a twin.
+    state TEXT NOT NULL CHECK (state IN ('open', 'parked', 'absent', 'audit')),
+    recreated INTEGER NOT NULL CHECK (recreated IN (0, 1))
 ) STRICT;
 CREATE INDEX intent_contact ON intent (livedesk_id);
-
--- What was created again and must still be looked at for a twin.
-CREATE TABLE audit (
-    seq INTEGER NOT NULL PRIMARY KEY,
-    livedesk_id INTEGER NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('contact', 'email', 'phone')),
-    stamp TEXT NOT NULL,
-    key BLOB CHECK (length(key) = 16),
-    high_water INTEGER NOT NULL,
-    at INTEGER NOT NULL
-) STRICT;
 
 CREATE TABLE journal (
     id INTEGER NOT NULL PRIMARY KEY,
@@ -134,7 +125,7 @@ CREATE TABLE conflict (
 
 -- The target's own list, read once. It may be believed only while target_walk.finished_at is set.
 CREATE TABLE target_index (
-    kind TEXT NOT NULL CHECK (kind IN ('stamp', 'email', 'phone')),
+    kind TEXT NOT NULL CHECK (kind IN ('stamp', 'email', 'phone', 'profile')),
     key BLOB NOT NULL CHECK (length(key) = 16),
     target INTEGER NOT NULL,
     PRIMARY KEY (kind, key, target)

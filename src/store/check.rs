@@ -76,14 +76,14 @@ impl Store {
         let row = sqlx::query!(
             r#"SELECT (SELECT count(*) FROM run) AS "runs!: i64", (SELECT count(*) FROM link) AS "links!: i64",
                (SELECT count(*) FROM link_child) AS "children!: i64", (SELECT count(*) FROM intent) AS "intents!: i64",
-               (SELECT count(*) FROM audit) AS "audits!: i64", (SELECT count(*) FROM journal) AS "journal!: i64",
+               (SELECT count(*) FROM journal) AS "journal!: i64",
                (SELECT count(*) FROM dead_letter) AS "dead_letters!: i64",
                (SELECT count(*) FROM conflict) AS "conflicts!: i64",
                (SELECT count(*) FROM sighting) AS "sightings!: i64",
                (SELECT count(*) FROM target_index) AS "index_keys!: i64",
                (SELECT count(*) FROM field_definition) AS "definitions!: i64",
-               (SELECT count(*) FROM intent WHERE state = 'parked') AS "parked!: i64",
-               (SELECT count(*) FROM intent i WHERE (i.kind = 'contact') =
+               (SELECT count(*) FROM intent WHERE state <> 'open') AS "parked!: i64",
+               (SELECT count(*) FROM intent i WHERE i.state <> 'audit' AND (i.kind = 'contact') =
                    EXISTS (SELECT 1 FROM link l WHERE l.livedesk_id = i.livedesk_id)) AS "stray!: i64",
                (SELECT count(*) FROM link WHERE fingerprint IS NULL) AS "unsettled!: i64",
                (SELECT count(*) FROM run WHERE ended_at IS NULL) AS "unfinished!: i64""#
@@ -102,7 +102,6 @@ impl Store {
                 ("links", count(row.links)),
                 ("e-mails and phones", count(row.children)),
                 ("intents", count(row.intents)),
-                ("audits", count(row.audits)),
                 ("journal entries", count(row.journal)),
                 ("dead letters", count(row.dead_letters)),
                 ("conflicts", count(row.conflicts)),

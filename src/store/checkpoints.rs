@@ -179,6 +179,19 @@ impl Store {
         }
     }
 
+    /// How many of these contacts any sweep ever saw.
+    pub async fn sighted_among(&self, ids: &[LiveDeskId]) -> Result<u64, StoreError> {
+        let ids = batch(ids.iter().map(|id| id.0));
+        let count = sqlx::query_scalar!(
+            "SELECT count(*) FROM sighting WHERE livedesk_id IN (SELECT value FROM json_each(?1))",
+            ids
+        )
+        .fetch_one(self.reader())
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Forgets contacts that only sweeps before `sweep` saw, and says how many.
     pub async fn prune_sightings(&self, sweep: i64) -> Result<u64, StoreError> {
         self.transact(move |conn| {

@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 use crate::clock::Timestamp;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{LiveDeskId, RunId};
-use crate::domain::outcome::SetAsideKind;
+use crate::domain::outcome::{SetAside, SetAsideKind};
 
 use super::Store;
 use super::error::StoreError;
@@ -39,6 +39,13 @@ pub struct DeadLetter {
     pub last_at: Timestamp,
     /// The run that set it aside last.
     pub run: RunId,
+}
+
+impl DeadLetter {
+    /// The reason as the engine gives it.
+    pub fn reason(&self) -> SetAside {
+        SetAside { kind: self.kind, field: self.field.clone(), status: self.status, detail: self.detail.clone() }
+    }
 }
 
 struct DeadLetterRow {

@@ -25,8 +25,10 @@ pub enum IndexKind {
     Email,
     /// A phone number.
     Phone,
+    /// A profile, which phones hang on.
+    Profile,
 }
-words!(IndexKind { Stamp = "stamp", Email = "email", Phone = "phone" });
+words!(IndexKind { Stamp = "stamp", Email = "email", Phone = "phone", Profile = "profile" });
 
 /// A walk over the target's list that came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! An intent is committed before its request is sent and closed in the same call that stores the outcome. A crash
 //! before the first leaves nothing at the target; a crash between leaves the intent, which the next start settles.
 //! Sending again means, in one call: close the old intent and open a new one with `recreated`, because the
-//! positive control compares numbers; and an [`Audit`] that survives until the look for twins is done.
+//! positive control compares numbers; it stays, in state `audit`, until the look for twins is done.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
-use super::rows::{batch, each, hex_digest, maybe_digest, number, word, words};
+use super::rows::{batch, each, hex_digest, maybe_digest, word, words};
 
 /// What was to be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,8 +37,12 @@ pub enum IntentState {
     Open,
     /// Its doubt cannot be settled yet.
     Parked,
+    /// Its request was surely not applied; the contact is to be created again.
+    Absent,
+    /// The record was created again, and is to be looked at for a twin.
+    Audit,
 }
-words!(IntentState { Open = "open", Parked = "parked" });
+words!(IntentState { Open = "open", Parked = "parked", Absent = "absent", Audit = "audit" });
 
 /// The row committed before a create is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,35 +61,14 @@ pub struct Intent {
     pub target: Option<FirstLineId>,
     /// The highest id of its kind seen at the target before.
     pub high_water: i64,
-    /// When it was opened; the doubt horizon counts from here.
+    /// When it was opened.
     pub opened_at: Timestamp,
+    /// Since when nobody waits for its answer any more; the doubt horizon counts from here.
+    pub parked_at: Option<Timestamp>,
     /// How far it is.
     pub state: IntentState,
-    /// Requests sent for it and its forerunners.
-    pub attempts: u32,
     /// Whether a doubtful request went before it.
     pub recreated: bool,
-    /// Why it is parked, without any value of the contact.
-    pub note: Option<String>,
-}
-
-/// Something that was created again and must be looked at for a twin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audit {
-    /// Number of the intent that created it again.
-    pub seq: i64,
-    /// Whose.
-    pub livedesk_id: LiveDeskId,
-    /// What was created.
-    pub kind: IntentKind,
-    /// The stamp as sent.
-    pub stamp: String,
-    /// Digest of a child's canonical value.
-    pub key: Option<Digest>,
-    /// The highest id seen before the first doubtful request: a twin lies above it.
-    pub high_water: i64,
-    /// When it was created again.
-    pub at: Timestamp,
 }
 
 pub(super) async fn open(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
@@ -98,21 +81,20 @@ pub(super) async fn open(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx:
         intent.target.map(|id| id.0),
         intent.high_water,
         intent.opened_at.0,
+        intent.parked_at.map(|at| at.0),
         intent.state.as_str(),
-        intent.attempts,
         i64::from(intent.recreated),
-        &intent.note,
     ));
     sqlx::query!(
-        "INSERT INTO intent (seq, livedesk_id, kind, stamp, key, target, high_water, opened_at, state, attempts,
-             recreated, note)
+        "INSERT INTO intent (seq, livedesk_id, kind, stamp, key, target, high_water, opened_at, parked_at, state,
+             recreated)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6,
-             value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11
+             value ->> 7, value ->> 8, value ->> 9, value ->> 10
          FROM json_each(?1) WHERE true
          ON CONFLICT (seq) DO UPDATE SET livedesk_id = excluded.livedesk_id, kind = excluded.kind,
              stamp = excluded.stamp, key = excluded.key, target = excluded.target, high_water = excluded.high_water,
-             opened_at = excluded.opened_at, state = excluded.state, attempts = excluded.attempts,
-             recreated = excluded.recreated, note = excluded.note",
+             opened_at = excluded.opened_at, parked_at = excluded.parked_at, state = excluded.state,
+             recreated = excluded.recreated",
         rows
     )
     .execute(conn)
@@ -121,10 +103,30 @@ pub(super) async fn open(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx:
 }
 
 pub(super) async fn park(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::ParkIntent { seq, note } => (seq, note));
+    let rows = each!(ops, WriteOp::ParkIntent { seq, at } => (seq, at.0));
     sqlx::query!(
-        "UPDATE intent SET state = 'parked', note = parked.value ->> 1
+        "UPDATE intent SET state = 'parked', parked_at = parked.value ->> 1
          FROM json_each(?1) AS parked WHERE intent.seq = parked.value ->> 0",
+        rows
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn absent(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::AbsentIntent { seq } => *seq);
+    sqlx::query!("UPDATE intent SET state = 'absent' WHERE seq IN (SELECT value FROM json_each(?1))", rows)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn audit(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
+    let rows = each!(ops, WriteOp::AuditIntent { seq, target } => (seq, target.0));
+    sqlx::query!(
+        "UPDATE intent SET state = 'audit', target = audited.value ->> 1
+         FROM json_each(?1) AS audited WHERE intent.seq = audited.value ->> 0",
         rows
     )
     .execute(conn)
@@ -135,35 +137,6 @@ pub(super) async fn park(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx:
 pub(super) async fn close(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::CloseIntent { seq } => *seq);
     sqlx::query!("DELETE FROM intent WHERE seq IN (SELECT value FROM json_each(?1))", rows).execute(conn).await?;
-    Ok(())
-}
-
-pub(super) async fn put_audit(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::PutAudit(audit) => (
-        audit.seq,
-        audit.livedesk_id.0,
-        audit.kind.as_str(),
-        &audit.stamp,
-        hex_digest(audit.key),
-        audit.high_water,
-        audit.at.0,
-    ));
-    sqlx::query!(
-        "INSERT INTO audit (seq, livedesk_id, kind, stamp, key, high_water, at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6
-         FROM json_each(?1) WHERE true
-         ON CONFLICT (seq) DO UPDATE SET livedesk_id = excluded.livedesk_id, kind = excluded.kind,
-             stamp = excluded.stamp, key = excluded.key, high_water = excluded.high_water, at = excluded.at",
-        rows
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn clear_audit(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::ClearAudit { seq } => *seq);
-    sqlx::query!("DELETE FROM audit WHERE seq IN (SELECT value FROM json_each(?1))", rows).execute(conn).await?;
     Ok(())
 }
 
@@ -186,19 +159,19 @@ impl Store {
                     high_water: row.high_water,
                     opened_at: Timestamp(row.opened_at),
                     state: word(IntentState::parse(&row.state), "intent.state")?,
-                    attempts: number(row.attempts, "intent.attempts")?,
+                    parked_at: row.parked_at.map(Timestamp),
                     recreated: row.recreated != 0,
-                    note: row.note,
                 })
             })
             .collect()
     }
 
-    /// Which of these contacts have an intent left over.
+    /// Which of these contacts have something in doubt.
     pub async fn has_intents_for(&self, ids: &[LiveDeskId]) -> Result<HashSet<LiveDeskId>, StoreError> {
         let ids = batch(ids.iter().map(|id| id.0));
         let rows = sqlx::query_scalar!(
-            "SELECT DISTINCT livedesk_id FROM intent WHERE livedesk_id IN (SELECT value FROM json_each(?1))",
+            "SELECT DISTINCT livedesk_id FROM intent
+             WHERE state <> 'audit' AND livedesk_id IN (SELECT value FROM json_each(?1))",
             ids
         )
         .fetch_all(self.reader())
@@ -207,24 +180,14 @@ impl Store {
         Ok(rows.into_iter().map(LiveDeskId).collect())
     }
 
-    /// What was created again and not yet looked at for a twin.
-    pub async fn audits(&self) -> Result<Vec<Audit>, StoreError> {
-        let rows = sqlx::query!("SELECT * FROM audit ORDER BY seq")
-            .fetch_all(self.reader())
-            .await
-            .map_err(|source| self.failed(source))?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(Audit {
-                    seq: row.seq,
-                    livedesk_id: LiveDeskId(row.livedesk_id),
-                    kind: word(IntentKind::parse(&row.kind), "audit.kind")?,
-                    stamp: row.stamp,
-                    key: maybe_digest(row.key, "audit.key")?,
-                    high_water: row.high_water,
-                    at: Timestamp(row.at),
-                })
-            })
-            .collect()
+    /// Contacts whose create, or the create of one of their children, is in doubt; ascending.
+    pub async fn parked_contacts(&self) -> Result<Vec<LiveDeskId>, StoreError> {
+        let rows = sqlx::query_scalar!(
+            "SELECT DISTINCT livedesk_id FROM intent WHERE state IN ('open', 'parked', 'absent') ORDER BY livedesk_id"
+        )
+        .fetch_all(self.reader())
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(rows.into_iter().map(LiveDeskId).collect())
     }
 }

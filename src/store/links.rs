@@ -254,6 +254,15 @@ impl Store {
         Ok(max.map(FirstLineId))
     }
 
+    /// The highest linked ids at the target, descending.
+    pub async fn recent_targets(&self, limit: u32) -> Result<Vec<FirstLineId>, StoreError> {
+        let rows = sqlx::query_scalar!("SELECT target FROM link ORDER BY target DESC LIMIT ?1", limit)
+            .fetch_all(self.reader())
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(rows.into_iter().map(FirstLineId).collect())
+    }
+
     /// The e-mail and phone rows of a contact.
     pub async fn children_of(&self, id: LiveDeskId) -> Result<Vec<LinkChild>, StoreError> {
         let rows = sqlx::query!("SELECT kind, key, child FROM link_child WHERE livedesk_id = ?1", id.0)

@@ -43,7 +43,7 @@ pub use conflicts::{Conflict, Decision};
 pub use dead_letters::DeadLetter;
 pub use error::{Side, StoreError};
 pub use index::{IndexKind, IndexState};
-pub use intents::{Audit, Intent, IntentKind, IntentState};
+pub use intents::{Intent, IntentKind, IntentState};
 pub use journal::JournalEntry;
 pub use links::{ChildKind, Link, LinkChild, Origin};
 pub use lock::holder;

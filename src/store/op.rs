@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use crate::clock::Timestamp;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use crate::domain::sweep::ScanPosition;
@@ -14,7 +15,7 @@ use crate::domain::sweep::ScanPosition;
 use super::conflicts::Conflict;
 use super::dead_letters::DeadLetter;
 use super::index::IndexKind;
-use super::intents::{Audit, Intent};
+use super::intents::Intent;
 use super::journal::JournalEntry;
 use super::links::{ChildKind, Link, LinkChild};
 
@@ -27,19 +28,24 @@ pub enum WriteOp {
     ParkIntent {
         /// Its number.
         seq: i64,
-        /// Why, for people, without any value of the contact.
-        note: String,
+        /// When its answer was given up.
+        at: Timestamp,
+    },
+    /// The request of an intent was surely not applied: its contact is to be created again.
+    AbsentIntent {
+        /// Its number.
+        seq: i64,
+    },
+    /// A record was created again under this intent: it is to be looked at for a twin.
+    AuditIntent {
+        /// Its number.
+        seq: i64,
+        /// The record.
+        target: FirstLineId,
     },
     /// Removes an intent: its outcome is known and recorded.
     CloseIntent {
         /// Its number.
-        seq: i64,
-    },
-    /// Remembers that something was created again and must be looked at for a twin.
-    PutAudit(Audit),
-    /// That look is done.
-    ClearAudit {
-        /// Number of the audit.
         seq: i64,
     },
     /// Stores a link, or replaces the contact's link. Its children stay.
@@ -103,7 +109,6 @@ pub enum WriteOp {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Touched {
     Intent(i64),
-    Audit(i64),
     Contact(LiveDeskId),
     DeadLetter(LiveDeskId),
     Conflict(LiveDeskId),
@@ -116,10 +121,11 @@ impl WriteOp {
     /// What it touches; `None` for a write that only adds.
     fn touched(&self) -> Option<Touched> {
         Some(match self {
-            Self::OpenIntent(Intent { seq, .. }) | Self::ParkIntent { seq, .. } | Self::CloseIntent { seq } => {
-                Touched::Intent(*seq)
-            }
-            Self::PutAudit(Audit { seq, .. }) | Self::ClearAudit { seq } => Touched::Audit(*seq),
+            Self::OpenIntent(Intent { seq, .. })
+            | Self::ParkIntent { seq, .. }
+            | Self::AbsentIntent { seq }
+            | Self::AuditIntent { seq, .. }
+            | Self::CloseIntent { seq } => Touched::Intent(*seq),
             Self::PutLink(Link { livedesk_id, .. })
             | Self::RemoveLink(livedesk_id)
             | Self::PutChild(LinkChild { livedesk_id, .. })
@@ -142,9 +148,9 @@ impl WriteOp {
         match self {
             Self::OpenIntent(_) => 0,
             Self::ParkIntent { .. } => 1,
-            Self::CloseIntent { .. } => 2,
-            Self::PutAudit(_) => 3,
-            Self::ClearAudit { .. } => 4,
+            Self::AbsentIntent { .. } => 2,
+            Self::AuditIntent { .. } => 3,
+            Self::CloseIntent { .. } => 4,
             Self::RemoveLink(_) => 5,
             Self::PutLink(_) => 6,
             Self::RemoveChild { .. } => 7,
@@ -164,7 +170,7 @@ impl WriteOp {
     /// Whether a statement may hold two of this kind for one thing: an upsert goes row by row and the last wins;
     /// an update joined with its rows would take any of them.
     fn repeatable(&self) -> bool {
-        !matches!(self, Self::ParkIntent { .. } | Self::CountRun { .. })
+        !matches!(self, Self::ParkIntent { .. } | Self::AuditIntent { .. } | Self::CountRun { .. })
     }
 }
 

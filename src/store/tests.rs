@@ -73,10 +73,9 @@ fn intent(seq: i64, id: i64) -> Intent {
         target: None,
         high_water: 40,
         opened_at: Timestamp(5),
+        parked_at: None,
         state: IntentState::Open,
-        attempts: 1,
         recreated: false,
-        note: None,
     }
 }
 
@@ -117,15 +116,6 @@ async fn everything_written_is_there_after_closing_and_opening_again() {
     let store = begun(&path).await;
     let key = *store.hash_key().as_bytes();
     let parked = Intent { kind: IntentKind::Email, key: Some(Digest([3; 16])), ..intent(9, 1) };
-    let audit = Audit {
-        seq: 9,
-        livedesk_id: LiveDeskId(1),
-        kind: IntentKind::Email,
-        stamp: "1".into(),
-        key: Some(Digest([3; 16])),
-        high_water: 4,
-        at: Timestamp(8),
-    };
     let entry = JournalEntry {
         run: RUN,
         livedesk_id: LiveDeskId(1),
@@ -142,8 +132,11 @@ async fn everything_written_is_there_after_closing_and_opening_again() {
             WriteOp::PutChild(child(1, 1, 900)),
             WriteOp::OpenIntent(intent(8, 2)),
             WriteOp::OpenIntent(parked.clone()),
-            WriteOp::ParkIntent { seq: 9, note: "search lags".into() },
-            WriteOp::PutAudit(audit.clone()),
+            WriteOp::ParkIntent { seq: 9, at: Timestamp(7) },
+            WriteOp::OpenIntent(intent(10, 5)),
+            WriteOp::AuditIntent { seq: 10, target: FirstLineId(105) },
+            WriteOp::OpenIntent(intent(11, 6)),
+            WriteOp::AbsentIntent { seq: 11 },
             WriteOp::Journal(entry.clone()),
             WriteOp::PutDeadLetter(letter(3, 10)),
             WriteOp::PutConflict(conflict(4, &[102, 101])),
@@ -166,10 +159,13 @@ async fn everything_written_is_there_after_closing_and_opening_again() {
     assert_eq!(store.children_of(LiveDeskId(1)).await.unwrap(), [child(1, 1, 900)]);
     assert_eq!(store.link_count().await.unwrap(), 1);
     assert_eq!(store.max_target_id().await.unwrap(), Some(FirstLineId(100)));
-    let parked = Intent { state: IntentState::Parked, note: Some("search lags".into()), ..parked };
-    assert_eq!(store.open_intents().await.unwrap(), [intent(8, 2), parked]);
-    assert_eq!(store.has_intents_for(&[LiveDeskId(2), LiveDeskId(7)]).await.unwrap(), [LiveDeskId(2)].into());
-    assert_eq!(store.audits().await.unwrap(), [audit]);
+    let parked = Intent { state: IntentState::Parked, parked_at: Some(Timestamp(7)), ..parked };
+    let audited = Intent { state: IntentState::target: Some(FirstLineId(105)), ..intent(10, 5) };
+    let absent = Intent { state: IntentState::Absent, ..intent(11, 6) };
+    assert_eq!(store.open_intents().await.unwrap(), [intent(8, 2), parked, audited, absent]);
+    let asked = [LiveDeskId(2), LiveDeskId(5), LiveDeskId(7)];
+    assert_eq!(store.has_intents_for(&asked).await.unwrap(), [LiveDeskId(2)].into(), "an audit is no doubt");
+    assert_eq!(store.parked_contacts().await.unwrap(), [1, 2, 6].map(LiveDeskId));
     assert_eq!(store.journal_of_run(RUN).await.unwrap(), std::slice::from_ref(&entry));
     assert_eq!(store.journal_of_contact(LiveDeskId(1)).await.unwrap(), [entry]);
     assert_eq!(store.dead_letters().await.unwrap(), [letter(3, 10)]);
@@ -601,13 +597,12 @@ async fn every_migration_carries_the_rows_of_the_versions_before_it() {
     let report = store.check().await.unwrap();
     assert_eq!((report.integrity, report.dangling), (vec![], 0));
     assert_eq!(store.links_page(LiveDeskId(0), 9).await.unwrap().len(), 2);
-    assert_eq!(store.open_intents().await.unwrap().len(), 2);
+    assert_eq!(store.open_intents().await.unwrap().len(), 3);
     assert_eq!(store.conflicts().await.unwrap().len(), 2);
     assert_eq!(store.dead_letters().await.unwrap().len(), 2);
     assert_eq!(store.definitions().await.unwrap().len(), 2);
-    assert_eq!(store.audits().await.unwrap().len(), 1);
     assert_eq!(store.journal_of_run(RUN).await.unwrap().len(), 1);
-    assert_eq!(store.next_intent_seq(), 9);
+    assert_eq!(store.next_intent_seq(), 10);
 }
 
 async fn empty_tables(conn: &mut SqliteConnection) -> Vec<String> {
@@ -631,8 +626,10 @@ async fn empty_tables(conn: &mut SqliteConnection) -> Vec<String> {
 fn some_op() -> impl Strategy<Value = WriteOp> {
     let id = 1..4_i64;
     prop_oneof![
-        (id.clone(), 1..4_u32).prop_map(|(seq, attempts)| WriteOp::OpenIntent(Intent { attempts, ..intent(seq, 1) })),
-        (id.clone(), "[a-c]").prop_map(|(seq, note)| WriteOp::ParkIntent { seq, note }),
+        (id.clone(), 1..4_i64).prop_map(|(seq, high_water)| WriteOp::OpenIntent(Intent { high_water, ..intent(seq, 1) })),
+        (id.clone(), 1..9_i64).prop_map(|(seq, at)| WriteOp::ParkIntent { seq, at: Timestamp(at) }),
+        id.clone().prop_map(|seq| WriteOp::AbsentIntent { seq }),
+        (id.clone(), 1..9_i64).prop_map(|(seq, target)| WriteOp::AuditIntent { seq, target: FirstLineId(target) }),
         id.clone().prop_map(|seq| WriteOp::CloseIntent { seq }),
         (id.clone(), 0..3_u8).prop_map(|(id, base)| WriteOp::PutLink(Link { base: vec![base], ..link(id, id * 10) })),
         id.clone().prop_map(|id| WriteOp::RemoveLink(LiveDeskId(id))),

@@ -177,7 +177,7 @@ impl<T: ContactTarget> Carrier<T> {
         let (links, dead_letters, conflicts, in_doubt) = futures::try_join!(
             store.links_for(ids),
             store.dead_letters_for(ids),
-            store.conflicts_for(ids),
+            store.conflict_for(ids),
             store.has_intents_for(ids),
         )?;
         Ok(Known { links, dead_letters, conflicts, in_doubt })
@@ -203,12 +203,12 @@ impl<T: ContactTarget> Carrier<T> {
                     status: None,
                     detail: problem.problem,
                 };
-                return self.unmapped(id, reason, dead_letter);
+                return self.unmapped(id, reason);
             }
         }
         let record = match engine.mapping.apply(&contact) {
             Ok(record) => record,
-            Err(reason) => return self.unmapped(id, reason, dead_letter),
+            Err(reason) => return self.unmapped(id, reason),
         };
         for warning in &record.warnings {
             let key = format!("{}: {}", warning.field, warning.problem);
@@ -235,10 +235,10 @@ impl<T: ContactTarget> Carrier<T> {
         }
         if let Some(letter) = &dead_letter
             && letter.fingerprint == Some(fingerprint)
-            && letter.reason.kind != SetAsideKind::Unproven
+            && letter.kind != SetAsideKind::Unproven
             && self.waiting == Waiting::Respect
         {
-            return Prepared::Done { outcome: Outcome::SetAside(letter.reason.clone()), ops: Vec::new() };
+            return Prepared::Done { outcome: Outcome::SetAside(letter.reason()), ops: Vec::new() };
         }
         Prepared::Job(Box::new(Job {
             contact,
@@ -254,14 +254,17 @@ impl<T: ContactTarget> Carrier<T> {
         }))
     }
 
-    fn unmapped(&self, id: LiveDeskId, reason: SetAside, earlier: Option<DeadLetter>) -> Prepared {
+    fn unmapped(&self, id: LiveDeskId, reason: SetAside) -> Prepared {
         let now = self.engine.clock.now();
         let letter = DeadLetter {
             livedesk_id: id,
-            reason: reason.clone(),
+            kind: reason.kind,
+            field: reason.field.clone(),
+            status: reason.status,
+            detail: reason.detail.clone(),
             fingerprint: None,
-            attempts: earlier.as_ref().map_or(0, |letter| letter.attempts) + 1,
-            first_at: earlier.as_ref().map_or(now, |letter| letter.first_at),
+            attempts: 1,
+            first_at: now,
             last_at: now,
             run: self.engine.run,
         };

@@ -163,6 +163,7 @@ impl<T: ContactTarget> Engine<T> {
             origin: Origin::Created,
             fingerprint: None,
             base: base.encode(),
+            mapping_version: Some(self.mapping.version().to_owned()),
             intent_seq: Some(seq),
             linked_at: self.clock.now(),
             updated_at: self.clock.now(),
@@ -194,6 +195,7 @@ impl<T: ContactTarget> Engine<T> {
             origin,
             fingerprint: None,
             base: Base::default().encode(),
+            mapping_version: None,
             intent_seq: None,
             linked_at: self.clock.now(),
             updated_at: self.clock.now(),
@@ -388,6 +390,7 @@ impl<T: ContactTarget> Engine<T> {
         base.phones = base::phones_digest(key, &job.record, self.settings.phone_country).or(base.phones);
         link.base = base.encode();
         link.fingerprint = Some(job.fingerprint);
+        link.mapping_version = Some(self.mapping.version().to_owned());
         link.updated_at = self.clock.now();
         let mut ops = vec![WriteOp::PutLink(link.clone())];
         if job.dead_letter.is_some() {
@@ -413,10 +416,13 @@ impl<T: ContactTarget> Engine<T> {
         let now = self.clock.now();
         let letter = DeadLetter {
             livedesk_id: job.contact.id,
-            reason: reason.clone(),
+            kind: reason.kind,
+            field: reason.field.clone(),
+            status: reason.status,
+            detail: reason.detail.clone(),
             fingerprint: Some(job.fingerprint),
-            attempts: job.dead_letter.as_ref().map_or(0, |letter| letter.attempts) + 1,
-            first_at: job.dead_letter.as_ref().map_or(now, |letter| letter.first_at),
+            attempts: 1,
+            first_at: now,
             last_at: now,
             run: self.run,
         };

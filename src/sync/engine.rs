@@ -94,7 +94,7 @@ impl RunError {
         matches!(
             self,
             Self::Port(PortError::Interrupted)
-                | Self::Scan(crate::sync::scan::ScanError::Port(PortError::Interrupted))
+                | Self::Scan(crate::sync::scan::ScanError::Source(PortError::Interrupted))
         )
     }
 }

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use roaring::RoaringTreemap;
+
 use crate::clock::Timestamp;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{SetAside, SetAsideKind};
-use crate::domain::sweep::{Direction, DirectionStyle, Order, ScanPosition, SortKey};
+use crate::domain::sweep::{Direction, DirectionStyle, Order, SortKey};
 use crate::store::{Intent, WriteOp};
 use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
@@ -23,7 +25,7 @@ use crate::sync::survey::Survey;
 /// Rounds of "settle, wait, carry again" at the end of a run.
 const SETTLE_ROUNDS: u32 = 20;
 /// Links that are tried as witnesses of the account before it is refused.
-const WITNESSES: usize = 3;
+const WITNESSES: u32 = 3;
 /// The order of the page by which the source is recognised and counted.
 const OLDEST_FIRST: PageRequest = PageRequest {
     order: Order { key: SortKey::CreatedAt, direction: Direction::Ascending },
@@ -280,13 +282,14 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let engine = &self.engine;
         let (number, resume) = match (limit, engine.store.open_sweep().await?) {
             (None, Some(open)) => {
-                let seen = engine.store.sighted(open.sweep).await?;
+                let mut seen = RoaringTreemap::new();
+                engine.store.sighted(open.sweep, |id| drop(seen.insert(id.0.unsigned_abs()))).await?;
                 (open.sweep, Some(Resume { position: open.position, seen }))
             }
             _ => (engine.store.begin_sweep(engine.run).await?, None),
         };
         let resumed = resume.is_some();
-        let plan = SweepPlan { goal: Goal::Proven, max_rounds: self.sweep_rounds, ..SweepPlan::default() };
+        let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(Goal::Proven) };
         let mut sweep = Sweep::start(Arc::clone(&self.source), plan, resume).await?;
         let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), Waiting::Respect, Some(number));
         let mut again: BTreeMap<LiveDeskId, Option<Intent>> = BTreeMap::new();
@@ -340,8 +343,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                     let whole = page.fresh.len() as u64 <= left;
                     page.fresh.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                     left -= page.fresh.len() as u64;
-                    let next = ScanPosition { pass: page.position.pass, page: page.position.page + 1 };
-                    carrier.feed(page.fresh, page.malformed, whole.then_some(next)).await?;
+                    carrier.feed(page.fresh, page.malformed, whole.then_some(page.next)).await?;
                 }
                 SweepStep::Finished(report) => return Ok(Some(report)),
             }
@@ -406,7 +408,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     }
 
     async fn find_by_sweep(&self, carrier: &mut Carrier<T>, missing: &mut BTreeSet<LiveDeskId>) -> Result<(), RunError> {
-        let plan = SweepPlan { goal: Goal::Proven, max_rounds: self.sweep_rounds, ..SweepPlan::default() };
+        let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(Goal::Proven) };
         let mut sweep = Sweep::start(Arc::clone(&self.source), plan, None).await?;
         while !missing.is_empty() {
             match sweep.next().await? {

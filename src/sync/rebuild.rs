@@ -85,6 +85,7 @@ impl<T: ContactTarget> Engine<T> {
             origin: Origin::Rebuilt,
             fingerprint: None,
             base: Base::default().encode(),
+            mapping_version: None,
             intent_seq: None,
             linked_at: self.clock.now(),
             updated_at: self.clock.now(),

@@ -199,6 +199,7 @@ impl<T: ContactTarget> Engine<T> {
             origin: Origin::Created,
             fingerprint: None,
             base: Base::default().encode(),
+            mapping_version: None,
             intent_seq: Some(intent.seq),
             linked_at: self.clock.now(),
             updated_at: self.clock.now(),

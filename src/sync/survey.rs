@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use roaring::RoaringTreemap;
 
 use crate::domain::hash::Digest;
-use crate::domain::ids::{FirstLineId, LiveDeskId};
+use crate::domain::ids::FirstLineId;
 use crate::domain::phone;
 use crate::domain::record::canonical_email;
 use crate::domain::target::{TargetContact, TargetEmail, TargetPhone};
@@ -44,8 +44,6 @@ pub struct Survey {
     pub foreign_stamps: u64,
     /// A few of their ids.
     pub foreign_ids: Vec<FirstLineId>,
-    /// Contacts that are stamped on more than one record.
-    pub twins: Vec<(LiveDeskId, Vec<FirstLineId>)>,
 }
 
 /// What one list owes: its distinct ids against its total.
@@ -146,8 +144,7 @@ impl<T: ContactTarget> Engine<T> {
         if !survey.phones_proven && self.settings.match_keys.contains(&MatchKey::Phone) {
             survey.phones_proven = self.survey_phones().await?;
         }
-        survey.twins = self.store.index_twins(IndexKind::Stamp).await?;
-        self.store.index_finish(tally.seen.len(), survey.total).await?;
+        self.store.index_finish(tally.seen.len(), tally.total).await?;
         Ok(survey)
     }
 
