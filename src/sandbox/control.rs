@@ -85,10 +85,18 @@ async fn faults(State(handles): State<Handles>) -> Response {
 
 async fn put_faults(State(handles): State<Handles>, Json(wanted): Json<PerPlatform>) -> Answer {
     // Both are checked before either is set: a mistake changes nothing.
-    let livedesk: FaultSettings = changed(&handles.livedesk_faults.settings(), wanted.livedesk)?;
-    let firstline: FaultSettings = changed(&handles.firstline_faults.settings(), wanted.firstline)?;
-    handles.livedesk_faults.set(livedesk);
-    handles.firstline_faults.set(firstline);
+    let settings = |plan: &FaultPlan, keys: Map<String, Value>| -> Result<Option<FaultSettings>, _> {
+        if keys.is_empty() { Ok(None) } else { changed(&plan.settings(), keys).map(Some) }
+    };
+    let livedesk = settings(&handles.livedesk_faults, wanted.livedesk)?;
+    let firstline = settings(&handles.firstline_faults, wanted.firstline)?;
+    // A platform that was not named keeps counting towards what it was told before.
+    if let Some(settings) = livedesk {
+        handles.livedesk_faults.set(settings);
+    }
+    if let Some(settings) = firstline {
+        handles.firstline_faults.set(settings);
+    }
     Ok(faults(State(handles)).await)
 }
 
@@ -109,7 +117,7 @@ async fn dump_livedesk(State(handles): State<Handles>) -> Response {
 }
 
 async fn add_contact(State(handles): State<Handles>, Json(contact): Json<ContactObject>) -> Response {
-    let id = handles.livedesk.add_contact(contact);
+    let id = handles.livedesk.add_contact(Value::Object(contact));
     (StatusCode::CREATED, Json(json!({ "id": id }))).into_response()
 }
 

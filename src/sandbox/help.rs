@@ -2,6 +2,21 @@
 //!
 //! A test compares the names with the fields of the settings, so that neither list can fall behind.
 
+/// The sandbox as a whole.
+pub const SANDBOX: &[(&str, &str)] = &[
+    ("seed", "everything random comes from here"),
+    ("contacts", "how many contacts LiveDesk holds at the start, up to a million"),
+    ("without_children", "contacts without e-mail and phone, for benchmarks; no edge cases"),
+    ("edge_cases", "the first contacts are the edge cases of the platform notes"),
+    ("livedesk", "switches of the LiveDesk side"),
+    ("firstline", "switches of the FIRST LINE side"),
+    ("livedesk_faults", "faults of the LiveDesk side"),
+    ("firstline_faults", "faults of the FIRST LINE side"),
+    ("livedesk_port", "port of the LiveDesk side (0: a free one)"),
+    ("firstline_port", "port of the FIRST LINE side (0: a free one)"),
+    ("control_port", "port of the control API (0: a free one)"),
+];
+
 /// Switches of the LiveDesk simulation.
 pub const LIVEDESK: &[(&str, &str)] = &[
     ("api_key", "user name of Basic authentication (sandbox-key)"),
@@ -81,6 +96,7 @@ mod tests {
 
     #[test]
     fn every_switch_has_its_line_and_every_line_its_switch() {
+        describes(SANDBOX, &crate::sandbox::SandboxConfig::default());
         describes(LIVEDESK, &LiveDeskSwitches::default());
         describes(DRIFT, &DriftSwitches::default());
         describes(FAULTS, &FaultSettings::default());

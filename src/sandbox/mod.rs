@@ -1,7 +1,7 @@
 //! Both platforms, simulated on loopback: what an operator rehearses with, and what `demo` and the tests run on.
 //!
 //! Each platform is a model behind a router ([`livedesk`], [`firstline`]); [`faults`] wrap a router in everything that
-//! can go wrong; [`control`] shows and changes both while they run. It knows nothing of the client side: no path of
+//! can go wrong; `control` shows and changes both while they run. It knows nothing of the client side: no path of
 //! this crate outside the sandbox is named here.
 
 mod clock;

@@ -195,7 +195,7 @@ pub(crate) fn dump_body(desk: &LiveDesk) -> Body {
             let Some(contact) = contacts.next() else {
                 ended = true;
                 let hidden = serde_json::Value::Array(std::mem::take(&mut hidden));
-                piece.push_str(&format!("],\"hidden\":{hidden},\"deleted\":{deleted}}}"));
+                piece.extend(["],\"hidden\":", &hidden.to_string(), ",\"deleted\":", &deleted, "}"]);
                 break;
             };
             let contact_is_listed = is_listed(&contact);

@@ -25,21 +25,25 @@ use self::model::{Model, Stored};
 use self::order::{Field, Sort};
 use crate::sandbox::clock;
 use crate::sandbox::drift::{Change, Drift};
-use crate::sandbox::people::{ContactObject, People, id_of, is_listed};
+use crate::sandbox::people::{ContactObject, People, id_of, is_listed, object};
 use crate::sandbox::rng::{Permutation, below, mix};
 
 /// The simulated account. A clone is another handle on the same account.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LiveDesk(Arc<Shared>);
 
-#[derive(Debug)]
+impl std::fmt::Debug for LiveDesk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveDesk").finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     people: People,
     seed: u64,
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
 struct State {
     model: Model,
     switches: Arc<LiveDeskSwitches>,
@@ -86,9 +90,12 @@ impl LiveDesk {
         self.state().switches = Arc::new(switches);
     }
 
-    /// Adds a contact made now; its id is chosen by the account and returned. Missing fields stay missing.
-    pub fn add_contact(&self, contact: ContactObject) -> u64 {
-        self.state().insert(contact)
+    /// Adds a contact; its id is chosen by the account and returned. `created_at` is now unless it is given; other
+    /// missing fields stay missing.
+    pub fn add_contact(&self, contact: Value) -> u64 {
+        let mut contact = object(contact);
+        contact.entry("created_at").or_insert_with(|| clock::now_seconds().into());
+        self.state().model.insert(|_| contact)
     }
 
     /// Edits a contact as an agent would: no timestamp moves. False when there is no such contact.
@@ -238,11 +245,6 @@ impl LiveDesk {
 }
 
 impl State {
-    fn insert(&mut self, mut contact: ContactObject) -> u64 {
-        contact.entry("created_at").or_insert_with(|| clock::now_seconds().into());
-        self.model.insert(|_| contact)
-    }
-
     fn drift(&mut self, people: People, seed: u64) {
         let switches = Arc::clone(&self.switches);
         let Some((change, draw)) = self.drift.before_list(&switches.drift, seed) else { return };

@@ -12,7 +12,6 @@ use super::order::{Field, Key, Order};
 use crate::sandbox::people::{ContactObject, People, id_of, is_listed, row_of};
 
 /// All contacts. One lock around it is held for microseconds: rendering happens outside.
-#[derive(Debug)]
 pub(crate) struct Model {
     people: People,
     rows: u32,
@@ -28,7 +27,7 @@ pub(crate) struct Model {
 }
 
 /// A contact as stored: cheap to take out of the lock, rendered later.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Stored {
     Generated(u32),
     Changed(Arc<ContactObject>),
@@ -139,7 +138,7 @@ impl Model {
         id_of(row)
     }
 
-    /// Changes one contact. `moves` says whether the database writes the row anew (an edit does).
+    /// Changes one contact; the database writes its row anew, behind all others.
     pub(crate) fn edit(&mut self, row: u32, change: impl FnOnce(&mut ContactObject)) -> bool {
         if !self.exists(row) {
             return false;

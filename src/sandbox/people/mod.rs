@@ -40,7 +40,6 @@ pub struct People {
 }
 
 /// One invented contact, before it is rendered.
-#[derive(Clone, Debug)]
 pub(crate) struct Person {
     pub(crate) id: u64,
     pub(crate) name: String,
@@ -119,7 +118,7 @@ impl People {
         names::LABELS
             .iter()
             .enumerate()
-            .filter(|(bit, _)| hash >> (bit * 3) & 7 == 0)
+            .filter(|(bit, _)| (hash >> (bit * 3)).is_multiple_of(8))
             .map(|(_, label)| *label)
             .collect()
     }
@@ -248,7 +247,8 @@ fn inboxes(person: &Person, hash: u64) -> Value {
     email.into_iter().chain(phone).collect()
 }
 
-fn object(value: Value) -> ContactObject {
+/// The members of a JSON object; none of anything else.
+pub(crate) fn object(value: Value) -> ContactObject {
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
