@@ -19,14 +19,21 @@ use super::settings::{
 use super::values;
 use crate::domain::phone::Country;
 
+/// The shortest time limit that makes sense: with none at all nothing can succeed.
+const INSTANT: Duration = Duration::from_millis(1);
+
 impl Settings {
     /// Takes every key out of the document.
     pub(super) fn read(root: &mut Section<'_>) -> Self {
         let file = root.report.file.clone();
         let mapping = root.path("mapping").unwrap_or_else(|| root.report.resolve("mapping.toml"));
         let (http, shared) = root.section("http", |http| {
-            let max_response = http.value("max_response", ByteSize::mib(16), values::bytes);
-            (Http { max_response }, route(http))
+            let limits = Http {
+                max_response: http.value("max_response", ByteSize::mib(16), values::bytes),
+                total_timeout: http.value("total_timeout", Duration::from_mins(10), values::duration_from(INSTANT)),
+                max_wait: http.value("max_wait", Duration::from_mins(15), values::duration),
+            };
+            (limits, route(http))
         });
         Self {
             file,
@@ -67,8 +74,8 @@ fn livedesk(section: &mut Section<'_>, shared: &Route) -> LiveDesk {
             values::boolean(raw)
                 .map(|yes| if yes { Include::Yes } else { Include::No })
                 .or_else(|_| values::one_of(Include::WORDS)(raw))
+                .or_else(|_| values::wrong("not one of the choices", "write \"auto\", true or false"))
         }),
-        throttle_wait: section.value("throttle_wait", Duration::from_mins(1), values::duration),
         route: route(section).or(shared),
     }
 }
@@ -97,7 +104,8 @@ fn limits(section: &mut Section<'_>, requests_per_second: f64) -> Limits {
     Limits {
         requests_per_second: section.value("requests_per_second", requests_per_second, values::rate),
         concurrency: section.value("concurrency", 2, values::whole(1..=256)),
-        timeout: section.value("timeout", Duration::from_secs(20), values::duration_from(Duration::from_millis(1))),
+        timeout: section.value("timeout", Duration::from_secs(20), values::duration_from(INSTANT)),
+        throttle_wait: section.value("throttle_wait", Duration::from_mins(1), values::duration),
     }
 }
 

@@ -60,8 +60,6 @@ pub struct LiveDesk {
     pub page_size: Option<u32>,
     /// `include_contact_inboxes`.
     pub include_inboxes: Include,
-    /// Pause after a 429 that does not say how long.
-    pub throttle_wait: Duration,
     /// Way out.
     pub route: Route,
 }
@@ -106,6 +104,8 @@ pub struct Limits {
     pub concurrency: usize,
     /// Limit of one attempt.
     pub timeout: Duration,
+    /// Pause after a 429 that does not say how long.
+    pub throttle_wait: Duration,
 }
 
 /// Proxy and private CA towards one platform; what the platform's section does not say comes from `[http]`.
@@ -122,6 +122,10 @@ pub struct Route {
 pub struct Http {
     /// Largest body that is read.
     pub max_response: ByteSize,
+    /// Limit of all attempts of one request together.
+    pub total_timeout: Duration,
+    /// Longest pause that a platform may ask for.
+    pub max_wait: Duration,
 }
 
 /// `[state]`.

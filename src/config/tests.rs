@@ -38,7 +38,7 @@ fn the_least_file_gets_the_defaults_of_the_design() {
     assert!((settings.firstline.limits.requests_per_second - 1.0).abs() < f64::EPSILON);
     assert_eq!(settings.livedesk.limits.timeout, Duration::from_secs(20));
     assert_eq!(settings.livedesk.include_inboxes, Include::Auto);
-    assert_eq!(settings.livedesk.throttle_wait, Duration::from_mins(1));
+    assert_eq!(settings.livedesk.limits.throttle_wait, Duration::from_mins(1));
     assert_eq!(settings.firstline.update_method, UpdateMethod::Auto);
     assert_eq!(settings.firstline.ttl, Duration::from_hours(12));
     assert_eq!(settings.firstline.time_zone.iana_name(), Some("Asia/Taipei"));
@@ -57,6 +57,21 @@ fn the_sample_says_the_defaults_and_nothing_else() {
     let sample = format!("{:?}", read_with(template::SETTINGS, &[]).unwrap());
     let least = LEAST.replace("https://t.example", "https://your-tenant.example");
     assert_eq!(sample, format!("{:?}", read_with(&least, &[]).unwrap()));
+}
+
+#[test]
+fn the_sample_names_every_key() {
+    let sections = ["livedesk", "firstline", "http", "state", "identity", "sweep", "schedule", "deletes", "ops", "log"];
+    for section in
+        sections.iter().map(|name| format!("{name}.")).chain([String::from("identity.stamp."), String::new()])
+    {
+        let all = complaints(&format!("{section}qqqq = 1\n"), &[]);
+        let known = all.iter().find_map(|complaint| complaint.split_once("known here: ")).unwrap().1;
+        for key in known.split(", ") {
+            let named = template::SETTINGS.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key);
+            assert!(named, "{section}{key}");
+        }
+    }
 }
 
 #[test]
@@ -89,7 +104,10 @@ fn a_value_of_the_wrong_kind_is_refused_on_its_line() {
             "[livedesk]\nallow_http = \"yes\"",
             "4: livedesk.allow_http: neither true nor false; write true or false, without quotation marks",
         ),
-        ("[livedesk]\ninclude_inboxes = 3", "4: livedesk.include_inboxes: not text; put it in quotation marks"),
+        (
+            "[livedesk]\ninclude_inboxes = 3",
+            "4: livedesk.include_inboxes: not one of the choices; write \"auto\", true or false",
+        ),
         ("[http]\nmax_response = \"lots\"", "4: http.max_response: not a size; write a size such as \"16MiB\""),
         (
             "[http]\nproxy = \"proxy\"",
@@ -297,6 +315,27 @@ fn broken_lines_do_not_hide_the_other_problems() {
         "mapping = \nlog.level = \"loud\"\n[firstline]\nbase_url = \"https://t.example\"\nbase_url = \"twice\"\n";
     let lines: Vec<_> = read_with(text, &[]).unwrap_err().0.iter().map(|problem| problem.line).collect();
     assert_eq!(lines, [None, Some(1), Some(2), Some(5)], "no stamp, syntax, level, duplicate");
+}
+
+#[test]
+fn no_complaint_repeats_what_may_be_a_secret() {
+    for lines in [
+        "firstline.token = hunter2",
+        "firstline.token = \"hunter2",
+        "firstline.token = \"hunter2\" hunter2",
+        "firstline.token = [\"hunter2\"]",
+        "firstline.token = \"\\hunter2\"",
+        "firstline.timeout = \"hunter2\"",
+        "firstline.update_method = \"hunter2\"",
+        "http.proxy = \"hunter2\"",
+        "identity.match = [\"hunter2\"]",
+    ] {
+        let all = complaints(&format!("{LEAST}{lines}\n"), &[]).join("\n");
+        assert!(all.contains(":3: ") && !all.contains("hunter"), "{lines}: {all}");
+    }
+    let env = [("DESKFERRY__FIRSTLINE__TOKN", "hunter2"), ("DESKFERRY__FIRSTLINE__TIMEOUT", "hunter2")];
+    let all = complaints(LEAST, &env).join("\n");
+    assert!(all.contains("TOKN") && !all.contains("hunter"), "{all}");
 }
 
 #[test]

@@ -1,1 +1,10 @@
 //! Integration tests: one binary.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic is the report; clippy only knows the test functions themselves"
+)]
+
+mod architecture;
+mod repository;
+mod source_text;

@@ -1,0 +1,55 @@
+# `just` alone lists what there is.
+_default:
+    @just --list --unsorted
+
+# exactly what CI runs
+check:
+    .ci/run
+
+# all tests
+test:
+    cargo test --locked
+
+# format, then lint as CI does
+lint:
+    cargo fmt
+    cargo clippy --locked --all-targets -- -D warnings
+
+# refresh .sqlx after a change to a query or a migration
+prepare:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    export DATABASE_URL="sqlite:$folder/prepare.db" SQLX_OFFLINE=false
+    cargo sqlx database setup --source migrations
+    cargo sqlx prepare -- --all-targets
+
+# the whole story against the sandbox
+demo:
+    cargo run --release --locked -- demo
+
+# both platforms, simulated, on loopback
+sandbox *ARGS:
+    cargo run --release --locked -- sandbox {{ARGS}}
+
+# 15,000 contacts over 20 ms of latency; prints, asserts nothing
+bench-backfill:
+    cargo build --release --locked
+    DESKFERRY_BENCH=1 cargo test --release --locked --test it bench_backfill -- --nocapture
+
+# 200 runs killed at random points and restarted until done (CI runs a few)
+kill-200:
+    DESKFERRY_KILL_RUNS=200 cargo test --locked --test it kill -- --nocapture
+
+# 20,000 quiet contacts with unstable ties, and 50 seeds of drift (CI runs fewer)
+tie:
+    DESKFERRY_TIE_CONTACTS=20000 DESKFERRY_DRIFT_SEEDS=50 cargo test --release --locked --test it tie -- --nocapture
+
+# known vulnerabilities in what we depend on (fetches the advisory database)
+advisories:
+    cargo deny check advisories
+
+# the documentation, private items too
+doc:
+    cargo doc --locked --no-deps --document-private-items --open
