@@ -181,7 +181,7 @@ impl Store {
 
     /// How many of these contacts any sweep ever saw.
     pub async fn sighted_among(&self, ids: &[LiveDeskId]) -> Result<u64, StoreError> {
-        let ids = batch(ids.iter().map(|id| id.0));
+        let ids = super::rows::batch(ids.iter().map(|id| id.0));
         let count = sqlx::query_scalar!(
             "SELECT count(*) FROM sighting WHERE livedesk_id IN (SELECT value FROM json_each(?1))",
             ids

@@ -73,7 +73,7 @@ where
     let mut tally = Tally::default();
     for _ in 0..WALKS {
         tally.total = None;
-        let mut next = 1;
+        let mut next = 1_u32;
         let mut last = 1;
         while next <= last {
             let upto = last.min(next.saturating_add(jobs - 1));
