@@ -1,0 +1,613 @@
+//! Applies a compiled mapping to one contact.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::value::{Value, ValueKind};
+use serde_json::Value as Json;
+
+use super::compile::version;
+use super::convert::{Converted, LINE_LENGTH, convert, to_json};
+use super::expression::{Compiled, names_of, view};
+use super::filters::Settings;
+use super::filters::text::cut;
+use super::spec::{FixtureSpec, Translation};
+use super::target::Target;
+use crate::domain::contact::Contact;
+use crate::domain::outcome::{SetAside, SetAsideKind};
+use crate::domain::phone;
+use crate::domain::record::{
+    Desired, DesiredEmail, DesiredField, DesiredList, DesiredPhone, DesiredRecord, FieldKey, FieldProblem, FieldValue,
+    Owner,
+};
+
+/// What happens to a value that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnError {
+    /// The field is left out with a warning: *unknown*.
+    Skip,
+    /// The contact is set aside.
+    Reject,
+}
+
+impl OnError {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Reject => "reject",
+        }
+    }
+}
+
+/// A line that makes a field.
+#[derive(Debug)]
+pub(super) struct FieldLine {
+    pub(super) target: Target,
+    pub(super) expression: Compiled,
+    pub(super) on_error: OnError,
+    pub(super) owner: Option<Owner>,
+    pub(super) options: Translation,
+}
+
+/// A line that adds to a list; `kind` is the phone type.
+#[derive(Debug)]
+pub(super) struct ListLine<T> {
+    pub(super) label: String,
+    pub(super) expression: Compiled,
+    pub(super) on_error: OnError,
+    pub(super) kind: T,
+}
+
+/// The compiled lines of a mapping file.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) select: Option<Compiled>,
+    pub(super) fields: Vec<FieldLine>,
+    pub(super) emails: Vec<ListLine<()>>,
+    pub(super) emails_owner: Option<Owner>,
+    pub(super) phones: Vec<ListLine<i64>>,
+    pub(super) phones_owner: Option<Owner>,
+}
+
+/// A compiled mapping. Cheap to share, made once per run.
+pub struct Mapping {
+    pub(super) parts: Parts,
+    settings: Arc<Settings>,
+    /// Top-level keys that some expression reads.
+    names: Arc<[String]>,
+    version: String,
+    pub(super) fixtures: Vec<FixtureSpec>,
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    fn expressions(&self) -> impl Iterator<Item = &Compiled> {
+        let fields = self.fields.iter().map(|line| &line.expression);
+        let emails = self.emails.iter().map(|line| &line.expression);
+        let phones = self.phones.iter().map(|line| &line.expression);
+        self.select.iter().chain(fields).chain(emails).chain(phones)
+    }
+}
+
+impl Mapping {
+    pub(super) fn assemble(
+        parts: Parts,
+        settings: Arc<Settings>,
+        canonical: Vec<Json>,
+        fixtures: Vec<FixtureSpec>,
+    ) -> Self {
+        let names = names_of(parts.expressions());
+        let version = version(canonical, &settings);
+        Self { parts, settings, names, version, fixtures }
+    }
+
+    /// Stable text for fingerprints: it changes when what the mapping makes of contacts may change.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Ids of the custom fields that it writes.
+    pub fn used_definitions(&self) -> BTreeSet<i64> {
+        let custom = |line: &FieldLine| match line.target.key {
+            FieldKey::Custom(id) => Some(id),
+            _ => None,
+        };
+        self.parts.fields.iter().filter_map(custom).collect()
+    }
+
+    /// Whether some expression reads `contact_inboxes`, so that the source must ask for them.
+    pub fn needs_inboxes(&self) -> bool {
+        self.parts.expressions().any(Compiled::needs_inboxes)
+    }
+
+    /// How people know a field: `Category / Name` for a custom field whose name is known.
+    pub fn field_name(&self, key: FieldKey) -> String {
+        let line = self.parts.fields.iter().find(|line| line.target.key == key);
+        line.and_then(|line| line.target.name.clone()).unwrap_or_else(|| key.to_string())
+    }
+
+    /// Whether the contact is to be carried.
+    pub fn select(&self, contact: &Contact) -> Result<bool, FieldProblem> {
+        let Some(when) = &self.parts.select else { return Ok(true) };
+        match when.evaluate(&self.view(contact)) {
+            Ok(value) => Ok(value.is_true()),
+            Err(problem) => Err(FieldProblem { field: String::from("select.when"), problem }),
+        }
+    }
+
+    /// The record that FIRST LINE should hold for the contact.
+    pub fn apply(&self, contact: &Contact) -> Result<DesiredRecord, SetAside> {
+        let view = self.view(contact);
+        let mut record = DesiredRecord::default();
+        for line in &self.parts.fields {
+            let result = line.evaluate(&view).and_then(|value| line.convert(&value, &self.settings));
+            let (mut value, problem) = match result {
+                Ok(Converted { value, remark }) => (value, remark),
+                Err(problem) if line.on_error == OnError::Reject => return Err(set_aside(&line.target.label, problem)),
+                Err(problem) => (Desired::Unknown, Some(problem)),
+            };
+            if line.target.key == FieldKey::FirstName && !matches!(value, Desired::Value(_)) {
+                if line.on_error == OnError::Reject {
+                    return Err(set_aside(&line.target.label, String::from("is empty, and FIRST LINE requires it")));
+                }
+                value = Desired::Value(FieldValue::Text(stand_in_name(contact)));
+            }
+            record.warnings.extend(problem.map(|problem| FieldProblem { field: line.target.label.clone(), problem }));
+            record.fields.insert(line.target.key, DesiredField { value, owner: line.owner });
+        }
+        record.emails = self.emails(&view, &mut record.warnings)?;
+        record.phones = self.phones(&view, &mut record.warnings)?;
+        Ok(record)
+    }
+
+    /// The evaluation context of one contact.
+    pub(super) fn view(&self, contact: &Contact) -> Value {
+        view(&contact.fields, &self.names, &self.settings)
+    }
+
+    /// What is wrong with the e-mail and phone lines for this contact, whatever their `on_error`.
+    pub(super) fn list_problems(&self, contact: &Contact) -> Vec<FieldProblem> {
+        let view = self.view(contact);
+        let mut problems = Vec::new();
+        for line in &self.parts.emails {
+            problems.extend(read_line(line, &view, is_email).1.map(|problem| line.problem(problem)));
+        }
+        for line in &self.parts.phones {
+            problems.extend(read_line(line, &view, is_phone).1.map(|problem| line.problem(problem)));
+        }
+        problems
+    }
+
+    /// What conversions need to know.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn emails(&self, view: &Value, warnings: &mut Vec<FieldProblem>) -> Result<DesiredList<DesiredEmail>, SetAside> {
+        let found = collect(&self.parts.emails, view, warnings, is_email)?;
+        let emails = found.items.into_iter().map(|(address, ())| DesiredEmail { address });
+        let emails = without_repeats(emails, DesiredEmail::canonical);
+        Ok(desired_list(emails, self.parts.emails.is_empty(), found.incomplete, self.parts.emails_owner))
+    }
+
+    fn phones(&self, view: &Value, warnings: &mut Vec<FieldProblem>) -> Result<DesiredList<DesiredPhone>, SetAside> {
+        let found = collect(&self.parts.phones, view, warnings, is_phone)?;
+        let mut phones: Vec<_> = found.items.into_iter().map(|(number, kind)| DesiredPhone { number, kind }).collect();
+        if phones.len() > 1 {
+            let country = self.settings.country;
+            phones = without_repeats(phones.into_iter(), |phone| phone::canonical(&phone.number, country));
+        }
+        Ok(desired_list(phones, self.parts.phones.is_empty(), found.incomplete, self.parts.phones_owner))
+    }
+}
+
+impl FieldLine {
+    pub(super) fn evaluate(&self, view: &Value) -> Result<Value, String> {
+        self.expression.evaluate(view)
+    }
+
+    pub(super) fn convert(&self, value: &Value, settings: &Settings) -> Result<Converted, String> {
+        convert(value, &self.target.kind, &self.options, settings)
+    }
+}
+
+impl<T> ListLine<T> {
+    fn problem(&self, problem: String) -> FieldProblem {
+        FieldProblem { field: self.label.clone(), problem }
+    }
+}
+
+type Check = fn(&str) -> Result<(), &'static str>;
+
+fn set_aside(field: &str, problem: String) -> SetAside {
+    SetAside { kind: SetAsideKind::Mapping, field: Some(field.to_owned()), status: None, detail: problem }
+}
+
+/// `first_name` is required: e-mail name, phone, identifier, or the id stand in for it.
+fn stand_in_name(contact: &Contact) -> String {
+    let email = contact.text("email").and_then(|email| email.split('@').next());
+    let texts = [email, contact.text("phone_number"), contact.text("identifier")];
+    let usable = texts.into_iter().flatten().find_map(|text| {
+        let text: String = text.chars().filter(|sign| !sign.is_control()).collect();
+        let kept = cut(text.trim(), LINE_LENGTH);
+        if kept.is_empty() { None } else { Some(kept.to_owned()) }
+    });
+    usable.unwrap_or_else(|| format!("LiveDesk {}", contact.id))
+}
+
+/// What the lines of a list found.
+struct Found<T> {
+    items: Vec<(String, T)>,
+    /// Some line could not be read.
+    incomplete: bool,
+}
+
+fn collect<T: Copy>(
+    lines: &[ListLine<T>],
+    view: &Value,
+    warnings: &mut Vec<FieldProblem>,
+    check: Check,
+) -> Result<Found<T>, SetAside> {
+    let mut found = Found { items: Vec::new(), incomplete: false };
+    for line in lines {
+        let (texts, problem) = read_line(line, view, check);
+        found.items.extend(texts.into_iter().map(|text| (text, line.kind)));
+        match (problem, line.on_error) {
+            (None, _) => {}
+            (Some(problem), OnError::Reject) => return Err(set_aside(&line.label, problem)),
+            (Some(problem), OnError::Skip) => {
+                found.incomplete = true;
+                warnings.push(line.problem(problem));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The usable texts of one line, and what is wrong with the others.
+fn read_line<T>(line: &ListLine<T>, view: &Value, check: Check) -> (Vec<String>, Option<String>) {
+    match line.expression.evaluate(view).and_then(|value| list_texts(&value)) {
+        Ok(mut texts) => {
+            let problem = texts.iter().find_map(|text| check(text).err()).map(str::to_owned);
+            texts.retain(|text| check(text).is_ok());
+            (texts, problem)
+        }
+        Err(problem) => (Vec::new(), Some(problem)),
+    }
+}
+
+/// A list that could not be read whole is only added to, never taken from: what is missing in it may exist.
+fn desired_list<T>(items: Vec<T>, no_lines: bool, incomplete: bool, owner: Option<Owner>) -> DesiredList<T> {
+    let value = match (no_lines, items.is_empty(), incomplete) {
+        (true, _, _) | (_, true, true) => Desired::Unknown,
+        (_, true, false) => Desired::Empty,
+        (_, false, _) => Desired::Value(items),
+    };
+    let owner = match owner {
+        None | Some(Owner::Source) if incomplete => Some(Owner::Union),
+        owner => owner,
+    };
+    DesiredList { value, owner }
+}
+
+/// The texts of a line of a list: one value or several, blanks left out.
+pub(super) fn list_texts(value: &Value) -> Result<Vec<String>, String> {
+    const NO_TEXT: &str = "is not a text or a list of texts";
+
+    let text = |json: &Json| match json {
+        Json::Null => Ok(None),
+        Json::String(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+        Json::Number(number) => Ok(Some(number.to_string())),
+        _ => Err(String::from(NO_TEXT)),
+    };
+    if value.kind() == ValueKind::Map {
+        return Err(String::from(NO_TEXT));
+    }
+    match to_json(value)? {
+        Json::Array(items) => items.iter().filter_map(|item| text(item).transpose()).collect(),
+        other => Ok(text(&other)?.into_iter().collect()),
+    }
+}
+
+fn is_email(address: &str) -> Result<(), &'static str> {
+    let whole =
+        address.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    let clean = !address.contains(|sign: char| sign.is_whitespace() || sign.is_control());
+    if whole && clean { Ok(()) } else { Err("is not an e-mail address") }
+}
+
+fn is_phone(number: &str) -> Result<(), &'static str> {
+    let clean = number.chars().any(|sign| sign.is_ascii_digit()) && !number.contains(char::is_control);
+    if clean { Ok(()) } else { Err("is not a phone number") }
+}
+
+fn without_repeats<T>(items: impl Iterator<Item = T>, canonical: impl Fn(&T) -> String) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    items.filter(|item| seen.insert(canonical(item))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::Mapping;
+    use crate::domain::contact::Contact;
+    use crate::domain::ids::LiveDeskId;
+    use crate::domain::outcome::SetAsideKind;
+    use crate::domain::record::{Desired, DesiredRecord, FieldKey, FieldValue, Owner};
+    use crate::mapping::compile::testing::mapping;
+    use crate::mapping::explain::{Outcome, explain};
+
+    fn contact(fields: Json) -> Contact {
+        let Json::Object(fields) = fields else { panic!("a row is an object") };
+        Contact { id: LiveDeskId(7), created_at: None, last_activity_at: None, fields }
+    }
+
+    fn apply(mapping: &Mapping, fields: Json) -> DesiredRecord {
+        mapping.apply(&contact(fields)).expect("carried")
+    }
+
+    /// A mapping of one custom field that copies `custom_attributes.x`.
+    fn copy_to(id: i64) -> Mapping {
+        mapping(
+            json!({ "contact": { "first_name": "name" }, "cz_cols": [{ "id": id, "value": "custom_attributes.x" }] }),
+        )
+    }
+
+    fn custom(mapping: &Mapping, id: i64, x: &Json) -> Result<Option<Json>, String> {
+        let record = apply(mapping, json!({ "name": "N", "custom_attributes": { "x": x } }));
+        match &record.fields[&FieldKey::Custom(id)].value {
+            Desired::Unknown => Err(record.warnings[0].problem.clone()),
+            Desired::Empty => Ok(None),
+            Desired::Value(value) => Ok(Some(super::super::explain::shown(value))),
+        }
+    }
+
+    #[test]
+    fn each_kind_of_field_takes_what_fits_it() {
+        let rows = [
+            (33, json!(12), json!(12)),
+            (33, json!("12"), json!(12)),
+            (33, json!(3.5), json!(3.5)),
+            (33, json!(9_007_199_254_740_993_i64), json!(9_007_199_254_740_993_i64)),
+            (33, json!(18_446_744_073_709_551_615_u64), json!(18_446_744_073_709_551_615_u64)),
+            (34, json!(true), json!(true)),
+            (34, json!("No"), json!(false)),
+            (34, json!(1), json!(true)),
+            (36, json!("2024-02-01T20:00:00Z"), json!("2024-02-02")),
+            (37, json!("8:05:59"), json!("08:05")),
+            (38, json!("2024-02-01"), json!("2024-02-01 00:00:00")),
+            (32, json!("gold"), json!("gold")),
+            (32, json!("GOLD!"), json!("gold")),
+            (32, json!("Silver"), json!("silver")),
+            (35, json!(["music", "sports", "music"]), json!(["music", "sports"])),
+            (35, json!("music, FOOD!"), json!(["music", "food"])),
+            (35, json!("[\"travel\"]"), json!(["travel"])),
+            (39, json!(3.0), json!("3")),
+            (39, json!(true), json!("true")),
+            (39, json!({ "b": [1, "x"] }), json!("{\"b\":[1,\"x\"]}")),
+            (39, json!(" a\u{0}b\u{7}\r\nc\t "), json!("ab\nc")),
+            (39, json!("👨‍👩‍👧 مرحبا"), json!("👨‍👩‍👧 مرحبا")),
+        ];
+        for (id, given, expected) in rows {
+            assert_eq!(custom(&copy_to(id), id, &given), Ok(Some(expected)), "{given} into {id}");
+        }
+    }
+
+    #[test]
+    fn nothing_at_the_source_is_empty_and_never_an_error() {
+        for id in 32..=39 {
+            for nothing in [json!(null), json!(""), json!("  "), json!([])] {
+                assert_eq!(custom(&copy_to(id), id, &nothing), Ok(None), "{nothing} into {id}");
+            }
+        }
+        let record = apply(&copy_to(39), json!({ "name": "N" }));
+        assert_eq!(record.fields[&FieldKey::Custom(39)].value, Desired::Empty);
+        let record = apply(&copy_to(39), json!({ "name": "N", "custom_attributes": "not an object" }));
+        assert_eq!(record.fields[&FieldKey::Custom(39)].value, Desired::Empty);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_with_a_warning_that_holds_no_value() {
+        let rows = [
+            (33, json!("1,234")),
+            (33, json!(true)),
+            (33, json!({ "secret": 1 })),
+            (34, json!("secret")),
+            (34, json!(2)),
+            (36, json!("03/04/2024")),
+            (36, json!(1_706_745_600)),
+            (36, json!("2023-02-29")),
+            (37, json!("secret")),
+            (38, json!("secret")),
+            (32, json!("secret")),
+            (32, json!(["gold"])),
+            (35, json!(["gold"])),
+            (35, json!({ "secret": 1 })),
+        ];
+        for (id, given) in rows {
+            let problem = custom(&copy_to(id), id, &given).expect_err(&given.to_string());
+            assert!(!problem.contains("secret") && !problem.contains("1,234"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_rejecting_line_sets_the_contact_aside_with_its_field() {
+        let mapping = mapping(json!({ "contact": {
+            "first_name": "name", "birth_at": { "value": "custom_attributes.b", "on_error": "reject" } } }));
+        let aside = mapping.apply(&contact(json!({ "name": "N", "custom_attributes": { "b": "soon" } })));
+        let aside = aside.expect_err("set aside");
+        assert_eq!((aside.kind, aside.field.as_deref()), (SetAsideKind::Mapping, Some("birth_at")));
+        assert!(!aside.detail.contains("soon"));
+    }
+
+    #[test]
+    fn an_error_inside_an_expression_does_not_quote_the_value() {
+        let mapping = mapping(
+            json!({ "contact": { "first_name": "name", "last_name": "name - 1", "identity_no": "name | round" } }),
+        );
+        let record = apply(&mapping, json!({ "name": "Secret" }));
+        assert_eq!(record.warnings.len(), 2);
+        assert!(record.warnings.iter().all(|warning| !warning.problem.to_lowercase().contains("secret")));
+    }
+
+    #[test]
+    fn a_required_first_name_always_finds_a_stand_in() {
+        let mapping = mapping(json!({ "contact": { "first_name": "name | family_name" } }));
+        let first_name = |fields: Json| match &apply(&mapping, fields).fields[&FieldKey::FirstName].value {
+            Desired::Value(FieldValue::Text(text)) => text.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(first_name(json!({ "name": " ", "email": "amy@example.com", "phone_number": "+1" })), "amy");
+        assert_eq!(first_name(json!({ "name": null, "phone_number": "+886912345678" })), "+886912345678");
+        assert_eq!(first_name(json!({ "name": ["x"], "identifier": "u-1" })), "u-1");
+        assert_eq!(first_name(json!({})), "LiveDesk 7");
+        assert_eq!(apply(&mapping, json!({ "name": ["x"] })).warnings.len(), 1);
+
+        let strict = super::super::compile::testing::mapping(
+            json!({ "contact": { "first_name": { "value": "name", "on_error": "reject" } } }),
+        );
+        assert!(strict.apply(&contact(json!({ "name": "" }))).is_err());
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters_with_a_warning() {
+        let mapping = mapping(json!({ "contact": { "first_name": "name" } }));
+        let record = apply(&mapping, json!({ "name": format!("{}👨‍👩‍👧", "長".repeat(253)) }));
+        let Desired::Value(FieldValue::Text(text)) = &record.fields[&FieldKey::FirstName].value else { panic!() };
+        assert_eq!(text.chars().count(), 253);
+        assert_eq!(record.warnings[0].problem, "was cut to 255 characters");
+    }
+
+    #[test]
+    fn options_translate_words_of_the_source() {
+        let mapping = mapping(json!({ "contact": {
+                "first_name": "name", "gender": { "value": "custom_attributes.sex", "options": { "m": 0, "f": 1 } } },
+            "cz_cols": [
+                { "id": 32, "value": "custom_attributes.level", "options": { "VIP": "gold" } },
+                { "id": 35, "value": "custom_attributes.likes", "options": { "Essen": "food" } },
+            ] }));
+        let record = apply(
+            &mapping,
+            json!({ "name": "N",
+            "custom_attributes": { "sex": "F", "level": "vip", "likes": "music, Essen" } }),
+        );
+        let value = |key| record.fields[&key].value.clone();
+        assert_eq!(value(FieldKey::Gender), Desired::Value(FieldValue::Number(1.into())));
+        assert_eq!(value(FieldKey::Custom(32)), Desired::Value(FieldValue::Choice(json!("gold"))));
+        assert_eq!(
+            value(FieldKey::Custom(35)),
+            Desired::Value(FieldValue::Choices(vec![json!("music"), json!("food")]))
+        );
+    }
+
+    #[test]
+    fn emails_and_phones_are_lists_without_repeats() {
+        let mapping = mapping(json!({ "contact": { "first_name": "name" },
+            "emails": [{ "value": "email" }, { "value": "custom_attributes.more | split(',')" }],
+            "phones": [{ "value": "phone_number" }, { "value": "custom_attributes.tel", "type": "home" }] }));
+        let record = apply(
+            &mapping,
+            json!({ "name": "N", "email": " A@example.com ", "phone_number": "+886912345678",
+            "custom_attributes": { "more": "a@EXAMPLE.com, b@example.com,", "tel": "0912-345-678" } }),
+        );
+        let addresses: Vec<&str> = record.emails.items().iter().map(|email| email.address.as_str()).collect();
+        assert_eq!(addresses, ["A@example.com", "b@example.com"]);
+        assert_eq!(record.phones.items().len(), 1);
+        assert_eq!((record.phones.items()[0].kind, record.phones.owner), (2, None));
+
+        let record = apply(&mapping, json!({ "name": "N" }));
+        assert_eq!((record.emails.value, record.phones.value), (Desired::Empty, Desired::Empty));
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_whole_is_only_added_to() {
+        let mapping = mapping(json!({ "contact": { "first_name": "name" },
+            "emails": [{ "value": "email" }, { "value": "custom_attributes.other" }] }));
+        let record = apply(&mapping, json!({ "email": "a@example.com", "custom_attributes": { "other": "a b@c" } }));
+        assert_eq!((record.emails.items().len(), record.emails.owner), (1, Some(Owner::Union)));
+        assert_eq!(record.warnings[0].field, "emails[1]");
+        let record = apply(&mapping, json!({ "email": "none" }));
+        assert_eq!(record.emails.value, Desired::Unknown);
+        assert_eq!(record.phones.value, Desired::Unknown, "no line looked at phones");
+    }
+
+    #[test]
+    fn a_selection_is_a_truth_value_of_the_contact() {
+        let mapping =
+            mapping(json!({ "select": { "when": "not blocked and email" }, "contact": { "first_name": "name" } }));
+        let select = |fields: Json| mapping.select(&contact(fields)).expect("decidable");
+        assert!(select(json!({ "blocked": false, "email": "a@example.com" })));
+        assert!(!select(json!({ "blocked": true, "email": "a@example.com" })));
+        assert!(!select(json!({ "blocked": false, "email": null })));
+    }
+
+    #[test]
+    fn an_explanation_shows_values_only_on_request() {
+        let mapping =
+            mapping(json!({ "contact": { "first_name": "name | family_name", "birth_at": "custom_attributes.b" },
+            "emails": [{ "value": "email" }] }));
+        let person = contact(json!({ "name": "王小明", "email": "nobody", "custom_attributes": { "b": "soon" } }));
+        let told = explain(&mapping, &person, false);
+        assert!(!format!("{told:?}").contains("王") && !format!("{told:?}").contains("soon"));
+        let outcomes: Vec<Outcome> = told.lines.iter().map(|line| line.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Value, Outcome::LeftOut, Outcome::LeftOut]);
+        let shown = explain(&mapping, &person, true);
+        let values = shown.lines[0].values.as_ref().expect("asked for");
+        assert_eq!((&values.expression, &values.result), (&json!("王"), &json!("王")));
+    }
+
+    /// Any JSON, as hostile as a row can be.
+    fn any_json() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<u64>().prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            "\\PC{0,12}".prop_map(Json::from),
+            "[0-9/.:TZ+ -]{0,20}".prop_map(Json::from),
+            any::<String>().prop_map(Json::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+                prop::collection::btree_map("[a-z]{1,3}", inner, 0..4)
+                    .prop_map(|map| Json::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_contact_makes_the_mapping_panic_and_equal_contacts_give_equal_records(
+            name in any_json(), email in any_json(), phone in any_json(), created in any_json(), x in any_json(),
+        ) {
+            let mut columns: Vec<Json> = (32..=39).map(|id| json!({ "id": id, "value": "custom_attributes.x" })).collect();
+            columns.push(json!({ "id": 40, "value": "created_at | datetime" }));
+            columns.push(json!({ "id": 43, "value": "name | phone | default(name | number) | truncate_text(5)" }));
+            let mapping = mapping(json!({
+                "select": { "when": "name and x is not none" .replace("x ", "email ") },
+                "contact": { "first_name": "name | family_name", "last_name": "name | given_name", "birth_at": "custom_attributes.x | date" },
+                "cz_cols": columns,
+                "emails": [{ "value": "email" }],
+                "phones": [{ "value": "phone_number | phone('TW')" }, { "value": "phone_number" }],
+            }));
+            let person = contact(json!({ "name": name, "email": email, "phone_number": phone, "created_at": created,
+                "custom_attributes": { "x": x } }));
+            let first = mapping.apply(&person);
+            prop_assert!(matches!(&first, Ok(record) if matches!(record.fields[&FieldKey::FirstName].value, Desired::Value(_))));
+            prop_assert_eq!(&first, &mapping.apply(&person));
+            prop_assert_eq!(mapping.select(&person), mapping.select(&person));
+            explain(&mapping, &person, true);
+        }
+    }
+}

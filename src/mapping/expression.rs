@@ -1,0 +1,371 @@
+//! One expression of the mapping file: compiled once, evaluated for every contact.
+//!
+//! The language is MiniJinja's expressions over the normalised LiveDesk row. A missing key and a null are the
+//! same, *undefined*, however deep: only so do `default(...)`, `~` and the text filters do what they say
+//! (minijinja writes null as the text `none`). Messages made here hold no value of a contact.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use minijinja::value::{Object, Rest, Value, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, Expression, State, UndefinedBehavior};
+use serde_json::{Map, Value as Json};
+
+use super::filters::{self, FilterError, Settings};
+use super::scan;
+
+/// Top-level keys of a LiveDesk row (platform notes LiveDesk 3.2); others are read through `contact`.
+const ROW_KEYS: [&str; 15] = [
+    "id",
+    "name",
+    "email",
+    "phone_number",
+    "identifier",
+    "first_name",
+    "last_name",
+    "blocked",
+    "created_at",
+    "last_activity_at",
+    "custom_attributes",
+    "additional_attributes",
+    "contact_inboxes",
+    "thumbnail",
+    "availability_status",
+];
+/// The name under which the whole row is visible.
+const WHOLE_ROW: &str = "contact";
+/// The name under which filters find their settings; no expression can spell it.
+const SETTINGS: &str = "\0settings";
+
+/// minijinja's own tests, the words after `is`.
+const TESTS: [&str; 34] = [
+    "undefined",
+    "defined",
+    "none",
+    "safe",
+    "escaped",
+    "boolean",
+    "odd",
+    "even",
+    "divisibleby",
+    "number",
+    "integer",
+    "int",
+    "float",
+    "string",
+    "sequence",
+    "iterable",
+    "mapping",
+    "startingwith",
+    "endingwith",
+    "lower",
+    "upper",
+    "sameas",
+    "eq",
+    "equalto",
+    "ne",
+    "lt",
+    "lessthan",
+    "le",
+    "gt",
+    "greaterthan",
+    "ge",
+    "in",
+    "true",
+    "false",
+];
+
+/// Every mapping shares one environment: filters get what differs through the context.
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+    environment.set_debug(false);
+    environment.remove_global("debug");
+    environment.remove_global("namespace");
+    environment.add_test("none", |value: &Value| value.is_none() || value.is_undefined());
+    for name in MISSING_STAYS_MISSING {
+        environment.add_filter(name, move |value: &Value, arguments: Rest<ValueOrKwargs>| {
+            keep_missing(name, value, &arguments)
+        });
+    }
+    filters::register(&mut environment);
+    environment
+});
+
+/// minijinja's filters that would fail on a missing value, or make a value of it (`missing | int` is 0 there: a
+/// customer without points must not get zero of them).
+const MISSING_STAYS_MISSING: [&str; 23] = [
+    "abs",
+    "bool",
+    "capitalize",
+    "count",
+    "dictsort",
+    "first",
+    "float",
+    "format",
+    "indent",
+    "int",
+    "items",
+    "last",
+    "length",
+    "lines",
+    "lower",
+    "replace",
+    "reverse",
+    "round",
+    "split",
+    "string",
+    "title",
+    "trim",
+    "upper",
+];
+
+/// minijinja as it comes, for the filters that are wrapped.
+static BUILTIN: LazyLock<Environment<'static>> = LazyLock::new(Environment::new);
+
+fn keep_missing(filter: &str, value: &Value, arguments: &[ValueOrKwargs]) -> Result<Value, Error> {
+    // int and float have a default of their own.
+    let has_default = matches!(filter, "int" | "float") && !arguments.is_empty();
+    if value.is_undefined() && !has_default {
+        return Ok(Value::UNDEFINED);
+    }
+    let all: Vec<Value> = std::iter::once(value).chain(arguments.iter().map(|argument| &**argument)).cloned().collect();
+    BUILTIN.empty_state().apply_filter(filter, &all)
+}
+
+/// What filters need to know of this mapping.
+pub(super) fn settings(state: &State<'_, '_>) -> Arc<Settings> {
+    state.lookup(SETTINGS).and_then(|value| value.downcast_object::<Settings>()).unwrap_or_default()
+}
+
+/// A contact as expressions see it: only the keys that some expression reads are converted.
+#[derive(Debug)]
+struct View {
+    names: Arc<[String]>,
+    values: Vec<Value>,
+    settings: Arc<Settings>,
+}
+
+impl Object for View {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        if key == SETTINGS {
+            return Some(Value::from_dyn_object(Arc::clone(&self.settings)));
+        }
+        let at = self.names.iter().position(|name| name == key)?;
+        Some(self.values[at].clone())
+    }
+}
+
+/// The evaluation context of one contact, shared by all expressions.
+pub(super) fn view(row: &Map<String, Json>, names: &Arc<[String]>, settings: &Arc<Settings>) -> Value {
+    let values = names.iter().map(|name| match name.as_str() {
+        WHOLE_ROW => from_map(row),
+        key => row.get(key).map_or(Value::UNDEFINED, from_json),
+    });
+    Value::from_object(View { values: values.collect(), names: Arc::clone(names), settings: Arc::clone(settings) })
+}
+
+/// A JSON value as expressions see it: null is undefined.
+pub(super) fn from_json(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::UNDEFINED,
+        Json::Bool(yes) => Value::from(*yes),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(int), _) => Value::from(int),
+            (None, Some(int)) => Value::from(int),
+            (None, None) => number.as_f64().map_or(Value::UNDEFINED, Value::from),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => items.iter().map(from_json).collect(),
+        Json::Object(map) => from_map(map),
+    }
+}
+
+fn from_map(map: &Map<String, Json>) -> Value {
+    let known = map.iter().filter(|(_, value)| !value.is_null());
+    Value::from_pairs(known.map(|(key, value)| (key.as_str(), from_json(value))))
+}
+
+/// Something wrong with an expression itself.
+#[derive(Debug, PartialEq)]
+pub(super) struct ExpressionProblem {
+    /// Column in the expression, in characters from 1.
+    pub(super) column: Option<usize>,
+    /// What is wrong.
+    pub(super) message: String,
+    /// What to write instead.
+    pub(super) help: Option<String>,
+}
+
+/// A compiled expression.
+pub(super) struct Compiled {
+    text: String,
+    expression: Expression<'static, 'static>,
+    variables: Vec<String>,
+}
+
+impl fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Compiled").field(&self.text).finish()
+    }
+}
+
+impl Compiled {
+    /// Compiles `text` and looks for every mistake that shows without a contact.
+    pub(super) fn new(text: &str, settings: &Arc<Settings>) -> Result<Self, Vec<ExpressionProblem>> {
+        let text = text.trim();
+        let problem = |column, message: String, help| ExpressionProblem { column, message, help };
+        if text.is_empty() {
+            return Err(vec![problem(None, String::from("the expression is empty"), None)]);
+        }
+        let expression = ENVIRONMENT.compile_expression_owned(text.to_owned()).map_err(|error| {
+            let column =
+                error.range().and_then(|range| text.get(..range.start)).map(|before| before.chars().count() + 1);
+            let detail = error.detail().unwrap_or("it cannot be read").to_owned();
+            vec![problem(column, format!("syntax error: {detail}"), None)]
+        })?;
+
+        let mut problems = Vec::new();
+        let mentions = scan::mentions(text);
+        let known = filters::names();
+        for (name, column) in mentions.filters {
+            if !known.contains(&name) {
+                problems.push(problem(
+                    Some(column),
+                    format!("unknown filter `{name}`"),
+                    nearest(name, known.iter().copied()),
+                ));
+            }
+        }
+        for (name, column) in mentions.tests {
+            if !TESTS.contains(&name) {
+                problems.push(problem(Some(column), format!("unknown test `{name}`"), nearest(name, TESTS)));
+            }
+        }
+        if let Some(column) = mentions.none_comparison {
+            let help = String::from("write `x is none` or `x is not none`");
+            let message = String::from("a missing value is undefined, so comparing with `none` never holds");
+            problems.push(problem(Some(column), message, Some(help)));
+        }
+        let mut variables: Vec<String> = expression.undeclared_variables(false).into_iter().collect();
+        variables.sort_unstable();
+        variables.retain(|name| !matches!(name.as_str(), "range" | "dict"));
+        for name in &variables {
+            if name != WHOLE_ROW && !ROW_KEYS.contains(&name.as_str()) {
+                let suggestion = nearest(name, ROW_KEYS.into_iter().chain([WHOLE_ROW]));
+                let message = format!("a LiveDesk contact has no `{name}` at its top level");
+                let help = suggestion.unwrap_or_else(|| {
+                    format!("write `custom_attributes.{name}`, or `contact.{name}` if your account really sends it")
+                });
+                problems.push(problem(scan::column_of(text, name), message, Some(help)));
+            }
+        }
+        let compiled = Self { text: text.to_owned(), expression, variables };
+        if problems.is_empty() {
+            // A contact of which nothing is known: what fails now for a reason of form fails always.
+            let nobody = view(&Map::new(), &Arc::from(compiled.variables.clone()), settings);
+            if let Err(error) = compiled.expression.eval(nobody)
+                && let Some(message) = mistake_of_form(&error)
+            {
+                problems.push(problem(None, message, None));
+            }
+        }
+        if problems.is_empty() { Ok(compiled) } else { Err(problems) }
+    }
+
+    /// The expression's text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Top-level keys of the row that it reads.
+    pub(super) fn variables(&self) -> &[String] {
+        &self.variables
+    }
+
+    /// Whether it may read the contact's inboxes.
+    pub(super) fn needs_inboxes(&self) -> bool {
+        // `contact | items` and the like see every key, so the whole row counts, unless its key is spelled out.
+        let nested = self.expression.undeclared_variables(true);
+        nested.iter().any(|path| {
+            path == WHOLE_ROW
+                || path.split('.').next() == Some("contact_inboxes")
+                || path.starts_with("contact.contact_inboxes")
+        })
+    }
+
+    /// The filter that makes its result, when that is plain to see.
+    pub(super) fn last_filter(&self) -> Option<&str> {
+        scan::mentions(&self.text).last_filter
+    }
+
+    /// Its value for one contact; the error says why without any value.
+    pub(super) fn evaluate(&self, view: &Value) -> Result<Value, String> {
+        self.expression.eval(view.clone()).map_err(|error| describe(&error))
+    }
+}
+
+/// The message of an error that no contact can cure.
+fn mistake_of_form(error: &Error) -> Option<String> {
+    if let Some(FilterError::Argument(message)) = filter_error(error) {
+        return Some(message.clone());
+    }
+    match error.kind() {
+        ErrorKind::UnknownFilter
+        | ErrorKind::UnknownTest
+        | ErrorKind::UnknownFunction
+        | ErrorKind::UnknownMethod
+        | ErrorKind::TooManyArguments
+        | ErrorKind::MissingArgument => Some(error.to_string()),
+        _ => None,
+    }
+}
+
+/// An error during evaluation, without minijinja's own words: they may quote the value.
+fn describe(error: &Error) -> String {
+    if let Some(error) = filter_error(error) {
+        return error.to_string();
+    }
+    String::from(match error.kind() {
+        ErrorKind::InvalidOperation => "the expression cannot be computed from this contact's values",
+        ErrorKind::UnknownFilter => "the expression names an unknown filter",
+        ErrorKind::UnknownTest => "the expression names an unknown test",
+        ErrorKind::UnknownFunction | ErrorKind::UnknownMethod => "the expression calls something that does not exist",
+        ErrorKind::TooManyArguments => "a filter of the expression has too many arguments",
+        ErrorKind::MissingArgument => "a filter of the expression lacks an argument",
+        _ => "the expression failed on this contact's values",
+    })
+}
+
+fn filter_error(error: &Error) -> Option<&FilterError> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        source = cause.source();
+    }
+    None
+}
+
+/// "did you mean", when one of `known` is near enough to be a slip.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count() / 4)
+        .min()
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}
+
+/// Names in use by any of `expressions`, sorted.
+pub(super) fn names_of<'a>(expressions: impl Iterator<Item = &'a Compiled>) -> Arc<[String]> {
+    let names: BTreeMap<&str, ()> = expressions.flat_map(Compiled::variables).map(|name| (name.as_str(), ())).collect();
+    names.into_keys().map(str::to_owned).collect()
+}
