@@ -1,6 +1,6 @@
 //! Applies a compiled mapping to one contact.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,8 +13,9 @@ use super::expression::{Compiled, names_of, view};
 use super::filters::Settings;
 use super::filters::text::cut;
 use super::spec::{FixtureSpec, Translation};
-use super::target::Target;
+use super::target::{Target, TargetKind};
 use crate::domain::contact::Contact;
+use crate::domain::field::FieldKind;
 use crate::domain::outcome::{SetAside, SetAsideKind};
 use crate::domain::phone;
 use crate::domain::record::{
@@ -77,6 +78,7 @@ pub struct Mapping {
     /// Top-level keys that some expression reads.
     names: Arc<[String]>,
     version: String,
+    kinds: BTreeMap<FieldKey, FieldKind>,
     pub(super) fixtures: Vec<FixtureSpec>,
 }
 
@@ -104,12 +106,30 @@ impl Mapping {
     ) -> Self {
         let names = names_of(parts.expressions());
         let version = version(canonical, &settings);
-        Self { parts, settings, names, version, fixtures }
+        let kinds = parts
+            .fields
+            .iter()
+            .filter_map(|line| match &line.target.kind {
+                TargetKind::Custom(kind, _) => Some((line.target.key, *kind)),
+                TargetKind::Line | TargetKind::Gender | TargetKind::Untyped => None,
+            })
+            .collect();
+        Self { parts, settings, names, version, kinds, fixtures }
     }
 
     /// Stable text for fingerprints: it changes when what the mapping makes of contacts may change.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The kinds of the typed fields that it writes: how they are compared with what the target holds.
+    pub fn kinds(&self) -> &BTreeMap<FieldKey, FieldKind> {
+        &self.kinds
+    }
+
+    /// Whether it writes e-mails or phones, which cost requests of their own.
+    pub fn writes_children(&self) -> bool {
+        !self.parts.emails.is_empty() || !self.parts.phones.is_empty()
     }
 
     /// Ids of the custom fields that it writes.

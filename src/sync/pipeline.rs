@@ -283,7 +283,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let (number, resume) = match (limit, engine.store.open_sweep().await?) {
             (None, Some(open)) => {
                 let mut seen = RoaringTreemap::new();
-                engine.store.sighted(open.sweep, |id| drop(seen.insert(id.0.unsigned_abs()))).await?;
+                engine.store.sighted(open.sweep, |id| {
+                    seen.insert(id.0.unsigned_abs());
+                }).await?;
                 (open.sweep, Some(Resume { position: open.position, seen }))
             }
             _ => (engine.store.begin_sweep(engine.run).await?, None),
