@@ -160,7 +160,7 @@ async fn everything_written_is_there_after_closing_and_opening_again() {
     assert_eq!(store.link_count().await.unwrap(), 1);
     assert_eq!(store.max_target_id().await.unwrap(), Some(FirstLineId(100)));
     let parked = Intent { state: IntentState::Parked, parked_at: Some(Timestamp(7)), ..parked };
-    let audited = Intent { state: IntentState::target: Some(FirstLineId(105)), ..intent(10, 5) };
+    let audited = Intent { state: IntentState::Audit, target: Some(FirstLineId(105)), ..intent(10, 5) };
     let absent = Intent { state: IntentState::Absent, ..intent(11, 6) };
     assert_eq!(store.open_intents().await.unwrap(), [intent(8, 2), parked, audited, absent]);
     let asked = [LiveDeskId(2), LiveDeskId(5), LiveDeskId(7)];
@@ -626,7 +626,8 @@ async fn empty_tables(conn: &mut SqliteConnection) -> Vec<String> {
 fn some_op() -> impl Strategy<Value = WriteOp> {
     let id = 1..4_i64;
     prop_oneof![
-        (id.clone(), 1..4_i64).prop_map(|(seq, high_water)| WriteOp::OpenIntent(Intent { high_water, ..intent(seq, 1) })),
+        (id.clone(), 1..4_i64)
+            .prop_map(|(seq, high_water)| WriteOp::OpenIntent(Intent { high_water, ..intent(seq, 1) })),
         (id.clone(), 1..9_i64).prop_map(|(seq, at)| WriteOp::ParkIntent { seq, at: Timestamp(at) }),
         id.clone().prop_map(|seq| WriteOp::AbsentIntent { seq }),
         (id.clone(), 1..9_i64).prop_map(|(seq, target)| WriteOp::AuditIntent { seq, target: FirstLineId(target) }),
@@ -702,8 +703,7 @@ fn writes_about_different_contacts_need_one_statement_per_kind() {
             [WriteOp::PutChild(child(id, 1, id)), WriteOp::PutLink(link(id, id)), WriteOp::CloseIntent { seq: id }]
         })
         .collect();
-    let sorted: Vec<WriteOp> =
-        ops.iter().filter(|op| !matches!(op, WriteOp::PutChild(_))).cloned().collect();
+    let sorted: Vec<WriteOp> = ops.iter().filter(|op| !matches!(op, WriteOp::PutChild(_))).cloned().collect();
     assert_eq!(op::arrange(&sorted.iter().collect::<Vec<_>>()).len(), 2);
     // A child named before its link costs one more round, not one per contact.
     assert_eq!(op::arrange(&ops.iter().collect::<Vec<_>>()).len(), 3);

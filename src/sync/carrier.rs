@@ -304,7 +304,8 @@ impl<T: ContactTarget> Carrier<T> {
     /// Keys that another contact on its way could share; none where nothing is looked up by them.
     fn shared_keys(&self, job: &Job) -> Vec<Digest> {
         let engine = &self.engine;
-        let looked_up = !matches!(*self.directory, Directory::Empty) || engine.settings.shared_keys == SharedKeys::Conflict;
+        let looked_up =
+            !matches!(*self.directory, Directory::Empty) || engine.settings.shared_keys == SharedKeys::Conflict;
         if job.link.is_some() || engine.settings.match_keys.is_empty() || !looked_up {
             return Vec::new();
         }

@@ -16,7 +16,9 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{DesiredRecord, FieldKey, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
-use crate::store::{Conflict, DeadLetter, Decision, Intent, IntentKind, IntentState, JournalEntry, Link, Origin, WriteOp};
+use crate::store::{
+    Conflict, DeadLetter, Decision, Intent, IntentKind, IntentState, JournalEntry, Link, Origin, WriteOp,
+};
 use crate::sync::children::ChildPlan;
 use crate::sync::decide::{self, Authorship, FieldDecision};
 use crate::sync::engine::{Engine, RunError, SharedKeys, UpdateSemantics};
@@ -156,7 +158,8 @@ impl<T: ContactTarget> Engine<T> {
         let id = job.contact.id;
         let plan = self.plan_children(job, created.id, None, &[], Authorship::Ours);
         let recreated = job.superseded.is_some();
-        let closing = if recreated { WriteOp::AuditIntent { seq, target: created.id } } else { WriteOp::CloseIntent { seq } };
+        let closing =
+            if recreated { WriteOp::AuditIntent { seq, target: created.id } } else { WriteOp::CloseIntent { seq } };
         let mut link = Link {
             livedesk_id: id,
             target: created.id,
@@ -342,18 +345,17 @@ impl<T: ContactTarget> Engine<T> {
             return Ok(());
         }
         let whole = merged(current, partial.clone());
-        let witnesses: Vec<FieldKey> = whole.fields.keys().filter(|key| !partial.fields.contains_key(key)).copied().collect();
+        let witnesses: Vec<FieldKey> =
+            whole.fields.keys().filter(|key| !partial.fields.contains_key(key)).copied().collect();
         if witnesses.is_empty() {
             self.target.update(current.id, &whole).await?;
             return Ok(());
         }
         // Refused without the required fields: this tenant wants the whole record.
         let kept = match self.target.update(current.id, &partial).await {
-            Ok(_) => self
-                .target
-                .contact(current.id)
-                .await?
-                .is_some_and(|after| witnesses.iter().all(|key| after.value(*key).is_some_and(|value| !is_blank(value)))),
+            Ok(_) => self.target.contact(current.id).await?.is_some_and(|after| {
+                witnesses.iter().all(|key| after.value(*key).is_some_and(|value| !is_blank(value)))
+            }),
             Err(PortError::Refused { .. }) => false,
             Err(error) => return Err(error.into()),
         };

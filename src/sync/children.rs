@@ -122,7 +122,9 @@ impl<T: ContactTarget> Engine<T> {
         while let Some(task) = tasks.next() {
             let result = match &task.step {
                 Step::Add(_) => self.add_child(job, target, profile_id, &task).await.map(Some),
-                Step::Change { child, .. } => self.change_child(job, target, &task, *child).await.map(|()| Some(*child)),
+                Step::Change { child, .. } => {
+                    self.change_child(job, target, &task, *child).await.map(|()| Some(*child))
+                }
             };
             match (result, task.step) {
                 (Ok(child), step) => {
@@ -136,7 +138,12 @@ impl<T: ContactTarget> Engine<T> {
                     }
                     if let Some(child) = child {
                         let livedesk_id = job.contact.id;
-                        done.ops.push(WriteOp::PutChild(LinkChild { livedesk_id, kind: task.kind, key: task.key, child }));
+                        done.ops.push(WriteOp::PutChild(LinkChild {
+                            livedesk_id,
+                            kind: task.kind,
+                            key: task.key,
+                            child,
+                        }));
                     }
                 }
                 (Err(PortError::Refused { status, fields }), step) => {
@@ -157,7 +164,12 @@ impl<T: ContactTarget> Engine<T> {
                         Some(child) => {
                             let livedesk_id = job.contact.id;
                             done.ops.push(WriteOp::CloseIntent { seq: intent.seq });
-                            done.ops.push(WriteOp::PutChild(LinkChild { livedesk_id, kind: task.kind, key: task.key, child }));
+                            done.ops.push(WriteOp::PutChild(LinkChild {
+                                livedesk_id,
+                                kind: task.kind,
+                                key: task.key,
+                                child,
+                            }));
                         }
                         None => done.parked = true,
                     }

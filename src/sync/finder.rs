@@ -50,7 +50,9 @@ impl<T: ContactTarget> Engine<T> {
             for row in answer.rows {
                 self.saw(row.id);
                 let record = match self.scheme.read(&row) {
-                    StampReading::NotSaid if confirmed == CONFIRMED_ROWS => return Ok(found_or(found, QueryAnswer::Unusable)),
+                    StampReading::NotSaid if confirmed == CONFIRMED_ROWS => {
+                        return Ok(found_or(found, QueryAnswer::Unusable));
+                    }
                     StampReading::NotSaid => {
                         confirmed += 1;
                         self.target.contact(row.id).await?

@@ -283,9 +283,12 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let (number, resume) = match (limit, engine.store.open_sweep().await?) {
             (None, Some(open)) => {
                 let mut seen = RoaringTreemap::new();
-                engine.store.sighted(open.sweep, |id| {
-                    seen.insert(id.0.unsigned_abs());
-                }).await?;
+                engine
+                    .store
+                    .sighted(open.sweep, |id| {
+                        seen.insert(id.0.unsigned_abs());
+                    })
+                    .await?;
                 (open.sweep, Some(Resume { position: open.position, seen }))
             }
             _ => (engine.store.begin_sweep(engine.run).await?, None),
@@ -409,7 +412,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         Ok(())
     }
 
-    async fn find_by_sweep(&self, carrier: &mut Carrier<T>, missing: &mut BTreeSet<LiveDeskId>) -> Result<(), RunError> {
+    async fn find_by_sweep(
+        &self,
+        carrier: &mut Carrier<T>,
+        missing: &mut BTreeSet<LiveDeskId>,
+    ) -> Result<(), RunError> {
         let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(Goal::Proven) };
         let mut sweep = Sweep::start(Arc::clone(&self.source), plan, None).await?;
         while !missing.is_empty() {
@@ -472,10 +479,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Doubts past their horizon that could not be judged are looked at for one more horizon, then left to a later run.
     async fn worth_waiting(&self) -> Result<bool, RunError> {
         let parked = self.engine.store.open_intents().await?;
-        Ok(parked
-            .iter()
-            .filter_map(|intent| intent.parked_at)
-            .any(|since| !self.engine.is_hopeless(since)))
+        Ok(parked.iter().filter_map(|intent| intent.parked_at).any(|since| !self.engine.is_hopeless(since)))
     }
 
     async fn wait_for(&self, horizon: Option<Timestamp>, parked: usize) -> Result<(), RunError> {

@@ -83,11 +83,7 @@ impl<T: ContactTarget> Engine<T> {
         Ok(Resolution::Create)
     }
 
-    async fn resolve_by_stamp(
-        &self,
-        id: LiveDeskId,
-        directory: &Directory,
-    ) -> Result<Option<Resolution>, RunError> {
+    async fn resolve_by_stamp(&self, id: LiveDeskId, directory: &Directory) -> Result<Option<Resolution>, RunError> {
         let (candidates, proven) = match directory {
             Directory::Empty => return Ok(None),
             Directory::Indexed(survey) => {
@@ -285,8 +281,9 @@ impl<T: ContactTarget> Engine<T> {
                 let answer = self.target.phones(&ChildFilter::Contact(id), page).await?;
                 let ended = answer.rows.is_empty() || answer.last_page.is_none_or(|last| page >= last);
                 let profile = record.profile_id;
-                let hangs_here =
-                    |owner: Option<FirstLineId>, on: Option<i64>| owner.map_or(on.is_some() && on == profile, |owner| owner == id);
+                let hangs_here = |owner: Option<FirstLineId>, on: Option<i64>| {
+                    owner.map_or(on.is_some() && on == profile, |owner| owner == id)
+                };
                 phones.extend(answer.rows.into_iter().filter(|row| hangs_here(row.contact, row.profile_id)));
                 if ended || page == LIVE_PAGES {
                     break;

@@ -48,9 +48,7 @@ impl<T: ContactTarget> Engine<T> {
         let open: Vec<Intent> =
             self.store.open_intents().await?.into_iter().filter(|intent| intent.state == IntentState::Open).collect();
         let now = self.clock.now();
-        self.store
-            .write(open.iter().map(|intent| WriteOp::ParkIntent { seq: intent.seq, at: now }).collect())
-            .await?;
+        self.store.write(open.iter().map(|intent| WriteOp::ParkIntent { seq: intent.seq, at: now }).collect()).await?;
         Ok(open.len())
     }
 
@@ -262,7 +260,9 @@ impl<T: ContactTarget> Engine<T> {
             records.sort_unstable();
             records.dedup();
             if records.len() > 1 {
-                self.store.write(vec![self.twin_conflict(id, records), WriteOp::CloseIntent { seq: intent.seq }]).await?;
+                self.store
+                    .write(vec![self.twin_conflict(id, records), WriteOp::CloseIntent { seq: intent.seq }])
+                    .await?;
                 twins.push(id);
             } else if by_query || walked.is_some() {
                 self.store.write(vec![WriteOp::CloseIntent { seq: intent.seq }]).await?;

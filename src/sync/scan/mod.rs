@@ -252,7 +252,8 @@ impl<S: ContactSource> Sweep<S> {
         self.reader.discard();
         let added = self.ledger.end_pass();
         self.passes.push(self.pass.report(added));
-        let most_passes = usize::try_from(self.plan.max_rounds).unwrap_or(usize::MAX).saturating_mul(Order::ROUND.len());
+        let most_passes =
+            usize::try_from(self.plan.max_rounds).unwrap_or(usize::MAX).saturating_mul(Order::ROUND.len());
         match self.ledger.judge(self.plan.goal, self.passes.len() >= most_passes) {
             Some(verdict) => {
                 self.report = Some(SweepReport {

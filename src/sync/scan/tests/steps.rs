@@ -254,7 +254,8 @@ async fn pages_read_ahead_are_read_again_after_a_step_back() {
     let walk = walk(&world).await.unwrap();
     assert_eq!(walk.report.passes[0].added, walk.report.distinct);
     let asked = pages_asked(&world, Order::ROUND[0]);
-    let twice: BTreeSet<u32> = asked.iter().copied().filter(|page| asked.iter().filter(|p| *p == page).count() > 1).collect();
+    let twice: BTreeSet<u32> =
+        asked.iter().copied().filter(|page| asked.iter().filter(|p| *p == page).count() > 1).collect();
     assert!(twice.len() >= 3, "{asked:?}");
 }
 
@@ -290,8 +291,7 @@ async fn a_sweep_resumed_anywhere_loses_nothing() {
 async fn a_pass_resumed_in_the_middle_proves_nothing_and_counts_nothing() {
     for goal in [Goal::Proven, Goal::Counted] {
         let world = World::quiet(60).world();
-        let resume =
-            Resume { position: ScanPosition { pass: 1, page: 3 }, seen: (1..=30).collect::<RoaringTreemap>() };
+        let resume = Resume { position: ScanPosition { pass: 1, page: 3 }, seen: (1..=30).collect::<RoaringTreemap>() };
         let walk = walk_with(&world, SweepPlan::new(goal), Some(resume)).await.unwrap();
         let full_passes = walk.report.passes.len() - 1;
         assert_eq!(full_passes, if goal == Goal::Proven { 2 } else { 1 });

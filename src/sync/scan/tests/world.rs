@@ -384,11 +384,7 @@ pub(super) async fn walk(world: &Arc<World>) -> Result<Walk, ScanError> {
     walk_with(world, SweepPlan::new(Goal::Proven), None).await
 }
 
-pub(super) async fn walk_with(
-    world: &Arc<World>,
-    plan: SweepPlan,
-    resume: Option<Resume>,
-) -> Result<Walk, ScanError> {
+pub(super) async fn walk_with(world: &Arc<World>, plan: SweepPlan, resume: Option<Resume>) -> Result<Walk, ScanError> {
     let mut sweep = Sweep::start(Arc::clone(world), plan, resume).await?;
     let mut handed_out = Vec::new();
     let mut pages = Vec::new();
