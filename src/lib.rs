@@ -7,5 +7,6 @@
 
 pub mod clock;
 pub mod domain;
+pub mod firstline;
 pub mod http;
 pub mod sync;
