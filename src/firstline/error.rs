@@ -1,5 +1,7 @@
 //! From the HTTP core's failures to the engine's, with the remedy that only this platform's notes know.
 
+use std::collections::BTreeSet;
+
 use crate::http::{ApiError, Decision};
 use crate::sync::ports::PortError;
 
@@ -23,14 +25,18 @@ pub(super) enum Failure {
     /// The tenant does not answer as any documentation says.
     #[error("{0}")]
     Tenant(String),
+    /// The tenant hangs phones on profiles, and this contact shows none.
+    #[error("the contact has no profile to hang a phone on")]
+    NoProfile,
 }
 
 impl Failure {
-    /// HTTP status of the answer, if there was one.
+    /// HTTP status of the answer to the request itself; none when it was the login that failed, or a 404 of the
+    /// login would read like a contact that does not exist.
     pub(super) fn status(&self) -> Option<u16> {
         match self {
-            Self::Api(error) | Self::Account { source: error, .. } => error.status(),
-            Self::Tenant(_) => None,
+            Self::Api(error) => error.status(),
+            Self::Account { .. } | Self::Tenant(_) | Self::NoProfile => None,
         }
     }
 
@@ -38,7 +44,7 @@ impl Failure {
     pub(super) fn complains_of(&self, field: &str) -> bool {
         match self {
             Self::Api(error) => error.status() == Some(422) && error.fields().iter().any(|name| name == field),
-            Self::Account { .. } | Self::Tenant(_) => false,
+            Self::Account { .. } | Self::Tenant(_) | Self::NoProfile => false,
         }
     }
 }
@@ -49,6 +55,8 @@ impl From<Failure> for PortError {
             Failure::Api(error) => port_error(error),
             Failure::Account { message, source } => Self::Stop { message, source: Some(Box::new(source)) },
             Failure::Tenant(message) => Self::Stop { message, source: None },
+            // What the tenant itself said, or would say, to the phone.
+            Failure::NoProfile => Self::Refused { status: 422, fields: BTreeSet::from([String::from("profile_id")]) },
         }
     }
 }

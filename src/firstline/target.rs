@@ -82,9 +82,7 @@ impl FirstLine {
             return Ok(id);
         }
         let contact = self.read_contact(phone.contact).await?;
-        contact.and_then(|contact| contact.profile_id).ok_or_else(|| {
-            Failure::Tenant(String::from("FIRST LINE wants phones by profile_id, but its contacts show none"))
-        })
+        contact.and_then(|contact| contact.profile_id).ok_or(Failure::NoProfile)
     }
 }
 
