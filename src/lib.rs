@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod firstline;
 pub mod http;
 //pub mod livedesk;
 pub mod mapping;

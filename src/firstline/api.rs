@@ -1,0 +1,217 @@
+//! The endpoints: one method per call, authorised, with the two things this platform needs beyond plain HTTP: a token
+//! that may be renewed once, and updates whose method has to be found out.
+//!
+//! It knows wire types and paths, not the engine's words; those are `target`'s.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::auth::{Auth, BadToken, still_refused};
+use super::error::{Failure, PLATFORM};
+use super::fields::{Forms, UpdateBody, body};
+use super::profile::{Learned, UpdateChoice, UpdateMethod};
+use super::settings::FirstLineSettings;
+use super::wire::{List, MaybeOne, Meta, One};
+use crate::clock::Clock;
+use crate::http::{ApiError, HttpClient, Repeat, Request};
+
+/// Pages of definitions that are read at most: a tenant has dozens of categories, not thousands.
+const DEFINITION_PAGES_MAX: u32 = 500;
+
+/// The API of one tenant.
+pub(super) struct Api {
+    http: HttpClient,
+    auth: Auth,
+    per_page: u32,
+    /// The tenant refused `per_page`; its own default is used since.
+    per_page_refused: AtomicBool,
+    pub(super) learned: Learned,
+    pub(super) forms: Forms,
+}
+
+impl Api {
+    pub(super) fn new(http: HttpClient, settings: FirstLineSettings, clock: Arc<dyn Clock>) -> Result<Self, BadToken> {
+        Ok(Self {
+            http,
+            auth: Auth::new(settings.credentials, clock)?,
+            per_page: settings.per_page,
+            per_page_refused: AtomicBool::new(settings.per_page == 0),
+            learned: Learned::new(settings.profile),
+            forms: Forms { boolean: settings.boolean_form, clear: settings.clear_form },
+        })
+    }
+
+    /// One object by its path.
+    pub(super) async fn get<T: DeserializeOwned + Send>(&self, path: &str) -> Result<T, Failure> {
+        let answer: One<T> = self.json(Request::get(path)).await?;
+        Ok(answer.data)
+    }
+
+    /// One page of a list. A tenant that has no such list is not the tenant that the operator means.
+    pub(super) async fn list<T: DeserializeOwned + Send>(
+        &self,
+        path: &str,
+        filter: &[(&str, String)],
+        page: u32,
+    ) -> Result<List<T>, Failure> {
+        let answer = match self.list_if_any(path, filter, page).await {
+            Err(failure) if failure.status() == Some(404) => {
+                return Err(Failure::Tenant(format!(
+                    "{PLATFORM} has no {path} (status 404): firstline.base_url must be https://<tenant host>/api/v1"
+                )));
+            }
+            answer => answer?,
+        };
+        let answered = answer.meta.as_ref().and_then(Meta::current_page);
+        match answered {
+            // A walk over pages that are all the same one would never end, or end too early.
+            Some(answered) if answered != page => Err(Failure::Tenant(format!(
+                "{PLATFORM} answered page {answered} of {path} when asked for page {page}: its lists cannot be paged"
+            ))),
+            _ => Ok(answer),
+        }
+    }
+
+    async fn list_if_any<T: DeserializeOwned + Send>(
+        &self,
+        path: &str,
+        filter: &[(&str, String)],
+        page: u32,
+    ) -> Result<List<T>, Failure> {
+        let with_per_page = !self.per_page_refused.load(Ordering::Relaxed);
+        match self.list_once(path, filter, page, with_per_page).await {
+            // Not every version of the documentation has the parameter, and its maximum is unknown (notes 2.1).
+            Err(failure) if with_per_page && failure.complains_of("per_page") => {
+                tracing::warn!("FIRST LINE refuses this per_page: its own page size is used");
+                self.per_page_refused.store(true, Ordering::Relaxed);
+                self.list_once(path, filter, page, false).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn list_once<T: DeserializeOwned + Send>(
+        &self,
+        path: &str,
+        filter: &[(&str, String)],
+        page: u32,
+        with_per_page: bool,
+    ) -> Result<List<T>, Failure> {
+        let mut request = Request::get(path).query("page", &page.to_string());
+        if with_per_page {
+            request = request.query("per_page", &self.per_page.to_string());
+        }
+        for (key, value) in filter {
+            request = request.query(key, value);
+        }
+        self.json(request).await
+    }
+
+    /// Every row of a short list, to its last page; `None` where the tenant has no such list.
+    pub(super) async fn whole_list<T: DeserializeOwned + Send>(
+        &self,
+        path: &str,
+        filter: &[(&str, String)],
+        id: impl Fn(&T) -> i64,
+    ) -> Result<Option<Vec<T>>, Failure> {
+        let mut rows: Vec<T> = Vec::new();
+        for page in 1..=DEFINITION_PAGES_MAX {
+            let answer: List<T> = match self.list_if_any(path, filter, page).await {
+                Err(failure) if failure.status() == Some(404) => return Ok(None),
+                answer => answer?,
+            };
+            let before = rows.len();
+            for row in answer.data {
+                if !rows.iter().any(|known| id(known) == id(&row)) {
+                    rows.push(row);
+                }
+            }
+            let last_page = answer.meta.as_ref().and_then(Meta::last_page);
+            if last_page.is_some_and(|last| page >= last) || (last_page.is_none() && rows.len() == before) {
+                return Ok(Some(rows));
+            }
+        }
+        Err(Failure::Tenant(format!("{PLATFORM} has no end of {path}: {DEFINITION_PAGES_MAX} pages were read")))
+    }
+
+    /// A creating POST: never sent again once its outcome is in doubt.
+    pub(super) async fn create<T: DeserializeOwned + Send>(
+        &self,
+        path: &str,
+        content: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
+        let request = Request::post(path, Repeat::OnlyIfNotApplied).json(body(content));
+        let answer: One<T> = self.json(request).await?;
+        Ok(answer.data)
+    }
+
+    /// An update, by the method that this tenant takes. `None` when the answer does not show the object.
+    pub(super) async fn update<T: DeserializeOwned + Send>(
+        &self,
+        path: &str,
+        content: &(impl Serialize + Sync),
+    ) -> Result<Option<T>, Failure> {
+        let choice = self.learned.get().update;
+        for method in choice.candidates() {
+            let content = body(&UpdateBody { method, inner: content });
+            let request = match method {
+                UpdateMethod::PostBody => Request::post(path, Repeat::Safe),
+                UpdateMethod::PostQuery => Request::post(path, Repeat::Safe).query("_method", "put"),
+                UpdateMethod::Put => Request::put(path),
+            };
+            match self.json_if_any::<MaybeOne<T>>(request.json(content)).await {
+                Err(failure) if failure.status() == Some(405) => {}
+                Err(failure) => return Err(failure),
+                Ok(answer) => {
+                    self.learned.update_works(method);
+                    return Ok(answer.and_then(|answer| answer.data));
+                }
+            }
+        }
+        Err(Failure::Tenant(match choice {
+            UpdateChoice::Fixed(method) => format!(
+                "{PLATFORM} does not take updates by {method} (status 405): set firstline.update_method = \"auto\""
+            ),
+            UpdateChoice::Open | UpdateChoice::Found(_) => {
+                format!("{PLATFORM} takes updates by no known method (status 405 to each)")
+            }
+        }))
+    }
+
+    /// Sends with a token and reads the answer; a token that is refused is renewed once.
+    async fn json<T: DeserializeOwned + Send>(&self, request: Request) -> Result<T, Failure> {
+        let header = self.auth.header(&self.http).await?;
+        let request = request.auth(header.clone());
+        match self.http.json(&request).await {
+            Err(error) if error.status() == Some(401) => {
+                let header = self.auth.after_refusal(&self.http, &header, error).await?;
+                let answer = self.http.json(&request.auth(header)).await;
+                Ok(answer.map_err(after_renewal)?.value)
+            }
+            answer => Ok(answer?.value),
+        }
+    }
+
+    /// The same for a write that may be answered with nothing.
+    async fn json_if_any<T: DeserializeOwned + Send>(&self, request: Request) -> Result<Option<T>, Failure> {
+        let header = self.auth.header(&self.http).await?;
+        let request = request.auth(header.clone());
+        match self.http.json_if_any(&request).await {
+            Err(error) if error.status() == Some(401) => {
+                let header = self.auth.after_refusal(&self.http, &header, error).await?;
+                self.http.json_if_any(&request.auth(header)).await.map_err(after_renewal)
+            }
+            answer => Ok(answer?),
+        }
+    }
+}
+
+fn after_renewal(error: ApiError) -> Failure {
+    match error.status() {
+        Some(401) => still_refused(error),
+        _ => Failure::Api(error),
+    }
+}

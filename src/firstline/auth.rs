@@ -1,0 +1,218 @@
+//! The token: fixed, or from a login that is renewed before it expires.
+//!
+//! A new login kills the previous token at once (notes FIRST LINE 1.2), so there is one login at a time, and a token
+//! that was refused is renewed once; when that happens again soon, another program is using the account, and
+//! fighting it in a loop would help nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use super::error::{Failure, PLATFORM};
+use super::settings::Credentials;
+use super::wire::{Claims, LoginAnswer};
+use crate::clock::{Clock, Timestamp};
+use crate::http::secret::AuthHeader;
+use crate::http::{ApiError, Decision, HttpClient, Repeat, Reply, Request};
+
+/// A token is renewed this long before it expires, or a tenth of its life, whichever is less.
+const MARGIN_MAX: Duration = Duration::from_mins(5);
+/// A token refused with 401 is renewed at most once in this time.
+const RENEWAL_DISTANCE: Duration = Duration::from_mins(10);
+
+/// The token is no text that a header can carry.
+#[derive(Debug, thiserror::Error)]
+#[error("the FIRST LINE token has characters that no token has (a line break, a space, a quote)")]
+pub struct BadToken;
+
+/// Hands out the `Authorization` header.
+pub(super) struct Auth {
+    credentials: Credentials,
+    clock: Arc<dyn Clock>,
+    /// Held during a login, so that there is one at a time and everybody waits for it.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    token: Option<Token>,
+    /// When a refused token was last renewed.
+    renewed: Option<Timestamp>,
+}
+
+struct Token {
+    header: AuthHeader,
+    /// When to renew it; `None`: it does not expire, or nobody knows when.
+    renew_at: Option<Timestamp>,
+}
+
+impl Auth {
+    pub(super) fn new(credentials: Credentials, clock: Arc<dyn Clock>) -> Result<Self, BadToken> {
+        let token = match &credentials {
+            Credentials::Token(token) => {
+                Some(Token { header: bearer(token.expose()).ok_or(BadToken)?, renew_at: None })
+            }
+            Credentials::Login { .. } => None,
+        };
+        Ok(Self { credentials, clock, state: Mutex::new(State { token, renewed: None }) })
+    }
+
+    /// The header for the next request; logs in when there is no token or it is about to expire.
+    pub(super) async fn header(&self, http: &HttpClient) -> Result<AuthHeader, Failure> {
+        let mut state = self.state.lock().await;
+        match &state.token {
+            Some(token) if token.renew_at.is_none_or(|at| self.clock.now() < at) => Ok(token.header.clone()),
+            _ => self.log_in(http, &mut state).await,
+        }
+    }
+
+    /// After a 401: another header to try once, or the error that stops the run.
+    pub(super) async fn after_refusal(
+        &self,
+        http: &HttpClient,
+        refused: &AuthHeader,
+        cause: ApiError,
+    ) -> Result<AuthHeader, Failure> {
+        let mut state = self.state.lock().await;
+        match &state.token {
+            // Another request was refused too, and has renewed it already.
+            Some(token) if token.header != *refused => return Ok(token.header.clone()),
+            _ => {}
+        }
+        if matches!(self.credentials, Credentials::Token(_)) {
+            let message = format!(
+                "{PLATFORM} refuses the token (status 401): make a new one under System > Employee (a newer one kills the \
+                 older), or configure name and password"
+            );
+            return Err(Failure::Account { message, source: cause });
+        }
+        let now = self.clock.now();
+        let distance_ms = i64::try_from(RENEWAL_DISTANCE.as_millis()).unwrap_or(i64::MAX);
+        if state.renewed.is_some_and(|at| now.0 - at.0 < distance_ms) {
+            return Err(still_refused(cause));
+        }
+        state.renewed = Some(now);
+        self.log_in(http, &mut state).await
+    }
+
+    async fn log_in(&self, http: &HttpClient, state: &mut State) -> Result<AuthHeader, Failure> {
+        let Credentials::Login { name, password, ttl } = &self.credentials else {
+            unreachable!("a fixed token is there from the start and never expires");
+        };
+        state.token = None;
+        let minutes = ttl.as_secs().div_ceil(60).max(1);
+        let body = json!({"name": name.expose(), "password": password.expose(), "ttl": minutes}).to_string();
+        // Asking twice does no harm: the later token is the one that counts.
+        let request = Request::post("/auth", Repeat::Safe).json(body);
+        let reply: Reply<LoginAnswer> = http.json(&request).await.map_err(login_failure)?;
+        let header = bearer(reply.value.token()).ok_or_else(|| {
+            Failure::Tenant(format!("{PLATFORM} answers the login with a token that no header can carry"))
+        })?;
+        let life = lifetime(&reply, self.clock.now()).unwrap_or(*ttl);
+        let margin = MARGIN_MAX.min(life / 10);
+        let valid_ms = i64::try_from((life - margin).as_millis()).unwrap_or(i64::MAX);
+        let renew_at = Timestamp(self.clock.now().0.saturating_add(valid_ms));
+        tracing::info!(valid_for_s = life.as_secs(), "logged in to FIRST LINE");
+        state.token = Some(Token { header: header.clone(), renew_at: Some(renew_at) });
+        Ok(header)
+    }
+}
+
+/// A fresh token is refused as well.
+pub(super) fn still_refused(source: ApiError) -> Failure {
+    let message = format!(
+        "{PLATFORM} refuses a token that it has just given (status 401): another program may be using the same \
+         account; give deskferry an account of its own"
+    );
+    Failure::Account { message, source }
+}
+
+fn login_failure(error: ApiError) -> Failure {
+    let message = match (error.decision(), error.status()) {
+        (Decision::GiveUp | Decision::Stop, Some(status @ (400..=403 | 419 | 422))) => {
+            format!("{PLATFORM} refuses name and password (status {status}): check firstline.name and password")
+        }
+        (Decision::GiveUp, _) => format!("{PLATFORM} answers the login in a way that cannot be used ({error})"),
+        (Decision::NotFound, _) => {
+            format!("{PLATFORM} has no /auth under firstline.base_url (status 404): check the address, or use a token")
+        }
+        _ => return Failure::Api(error),
+    };
+    Failure::Account { message, source: error }
+}
+
+fn bearer(token: &str) -> Option<AuthHeader> {
+    let plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+    plain.then(|| AuthHeader::new(&format!("Bearer {token}")).ok()).flatten()
+}
+
+/// How long a token lives: by its own `exp` against the server's clock, else by `expires_in`, which is seconds
+/// whatever one sample says (notes FIRST LINE 1.2).
+fn lifetime(reply: &Reply<LoginAnswer>, now: Timestamp) -> Option<Duration> {
+    let server_now = reply.server_date.unwrap_or(now.0 / 1000);
+    let by_claim = expiry(reply.value.token()).map(|exp| exp - server_now);
+    let seconds = by_claim.filter(|life| *life > 0).or_else(|| reply.value.expires_in())?;
+    u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
+
+/// `exp` of a JWT, epoch seconds.
+fn expiry(token: &str) -> Option<i64> {
+    let payload = token.split('.').nth(1)?;
+    serde_json::from_slice::<Claims>(&decode_base64_url(payload)?).ok()?.exp()
+}
+
+/// Base 64 in the alphabet for addresses, with or without padding.
+fn decode_base64_url(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut buffer, mut bits) = (0_u32, 0);
+    for symbol in text.trim_end_matches('=').bytes() {
+        let value = match symbol {
+            b'A'..=b'Z' => symbol - b'A',
+            b'a'..=b'z' => symbol - b'a' + 26,
+            b'0'..=b'9' => symbol - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        };
+        buffer = (buffer << 6 | u32::from(value)) & 0xFFFF;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from(buffer >> bits & 0xFF).expect("eight bits fit a byte"));
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bearer, decode_base64_url, expiry};
+
+    #[test]
+    fn base64_for_addresses_is_decoded() {
+        let rows = [("", ""), ("Zg", "f"), ("Zg==", "f"), ("Zm9vYg", "foob"), ("Pz8_Pj4-", "???>>>")];
+        for (text, expected) in rows {
+            assert_eq!(decode_base64_url(text), Some(expected.as_bytes().to_vec()), "{text}");
+        }
+        assert_eq!(decode_base64_url("a+b/"), None);
+    }
+
+    #[test]
+    fn the_expiry_is_read_from_the_payload() {
+        // {"iat":1,"exp":1700000000}
+        assert_eq!(expiry("e30.eyJpYXQiOjEsImV4cCI6MTcwMDAwMDAwMH0.sig"), Some(1_700_000_000));
+        for other in ["opaque", "a.b.c", "", "e30.e30."] {
+            assert_eq!(expiry(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_one_word() {
+        assert!(bearer("abc.def-_~+/=").is_some());
+        for bad in ["", "a b", "a\n", "\"a\"", "é"] {
+            assert!(bearer(bad).is_none(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! FIRST LINE over HTTP: implements the engine's `ContactTarget`.
+//!
+//! Reading order: [`settings`], [`target`] (the port), [`api`] (endpoints), [`auth`] (the token), [`profile`] (what was
+//! found out about this tenant), `wire` and `fields` (what travels, and how it is read and written), [`error`].
+//! Facts about the platform are in the platform notes; where they contradict each other, both readings are accepted.
+//! It never deletes, never follows `links`, and believes no filter.
+
+pub mod api;
+pub mod auth;
+pub mod error;
+pub mod profile;
+pub mod settings;
+pub mod target;
+
+mod fields;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use settings::{BooleanForm, ClearForm, Credentials, FirstLineSettings};
+pub use target::FirstLine;

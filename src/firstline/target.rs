@@ -1,0 +1,215 @@
+//! The engine's door to FIRST LINE.
+//!
+//! Turns the engine's words into calls and answers into domain types. Every answer is a set of candidates: what a
+//! filter is worth is for the engine to find out.
+
+use std::sync::Arc;
+
+use serde::de::IgnoredAny;
+
+use super::api::Api;
+use super::auth::BadToken;
+use super::error::Failure;
+use super::fields::{ContactBody, EmailBody, PhoneBody, json_filter};
+use super::profile::{PhoneOwner, Profile};
+use super::settings::FirstLineSettings;
+use super::wire::{CategoryRow, ColumnRow, ContactRow, Created, EmailRow, List, Meta, PhoneRow};
+use crate::clock::Clock;
+use crate::domain::field::FieldDefinition;
+use crate::domain::ids::{ChildId, FirstLineId};
+use crate::domain::target::{ContactWrite, TargetContact, TargetEmail, TargetPhone};
+use crate::http::HttpClient;
+use crate::sync::ports::{ChildFilter, ContactFilter, ContactTarget, FilterEncoding, PortError, TargetPage};
+
+/// FIRST LINE.
+pub struct FirstLine {
+    api: Api,
+}
+
+impl FirstLine {
+    /// The adapter of one tenant. Sends nothing.
+    pub fn new(http: HttpClient, settings: FirstLineSettings, clock: Arc<dyn Clock>) -> Result<Self, BadToken> {
+        Ok(Self { api: Api::new(http, settings, clock)? })
+    }
+
+    /// What has been found out about the tenant so far; worth storing for the next run.
+    pub fn profile(&self) -> Profile {
+        self.api.learned.get()
+    }
+
+    async fn read_contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, Failure> {
+        match self.api.get::<ContactRow>(&format!("/contact/{id}")).await {
+            Ok(row) => Ok(Some(row.into_contact())),
+            Err(failure) if failure.status() == Some(404) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Writes a phone by the key that this tenant is known to take, or else by the other one.
+    async fn write_phone(&self, phone: &PhoneWrite<'_>) -> Result<ChildId, Failure> {
+        let known = self.api.learned.get().phone_owner;
+        let (other, complaint) = match known {
+            PhoneOwner::Contact => (PhoneOwner::Profile, "profile_id"),
+            PhoneOwner::Profile => (PhoneOwner::Contact, "contact_id"),
+        };
+        match self.write_phone_on(known, phone).await {
+            // A 422 applied nothing, so the other key may be tried even where this creates.
+            Err(failure) if failure.complains_of(complaint) => {}
+            answer => return answer,
+        }
+        let id = self.write_phone_on(other, phone).await?;
+        self.api.learned.phone_works(other);
+        Ok(id)
+    }
+
+    async fn write_phone_on(&self, owner: PhoneOwner, phone: &PhoneWrite<'_>) -> Result<ChildId, Failure> {
+        let (contact_id, profile_id) = match owner {
+            PhoneOwner::Contact => (Some(phone.contact.0), None),
+            PhoneOwner::Profile => (None, Some(self.profile_of(phone).await?)),
+        };
+        let content = PhoneBody { contact_id, profile_id, kind: phone.kind, number: phone.number };
+        match phone.row {
+            None => self.api.create("/phone-number", &content).await.map(|created: Created| created.child()),
+            Some(id) => {
+                self.api.update::<IgnoredAny>(&format!("/phone-number/{id}"), &content).await?;
+                Ok(id)
+            }
+        }
+    }
+
+    async fn profile_of(&self, phone: &PhoneWrite<'_>) -> Result<i64, Failure> {
+        if let Some(id) = phone.profile_id {
+            return Ok(id);
+        }
+        let contact = self.read_contact(phone.contact).await?;
+        contact.and_then(|contact| contact.profile_id).ok_or(Failure::NoProfile)
+    }
+}
+
+/// A phone to be created (no `row`) or changed.
+struct PhoneWrite<'a> {
+    row: Option<ChildId>,
+    contact: FirstLineId,
+    profile_id: Option<i64>,
+    number: &'a str,
+    kind: i64,
+}
+
+impl ContactTarget for FirstLine {
+    async fn contacts(
+        &self,
+        filter: Option<&ContactFilter>,
+        page: u32,
+    ) -> Result<TargetPage<TargetContact>, PortError> {
+        let filter = filter.map(contact_query).unwrap_or_default();
+        let list = self.api.list("/contact", &filter, page).await?;
+        Ok(target_page(list, ContactRow::into_contact))
+    }
+
+    async fn contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, PortError> {
+        Ok(self.read_contact(id).await?)
+    }
+
+    async fn emails(&self, filter: &ChildFilter, page: u32) -> Result<TargetPage<TargetEmail>, PortError> {
+        let list = self.api.list("/email-contact", &child_query(filter, "address"), page).await?;
+        Ok(target_page(list, EmailRow::into_email))
+    }
+
+    async fn phones(&self, filter: &ChildFilter, page: u32) -> Result<TargetPage<TargetPhone>, PortError> {
+        let list = self.api.list("/phone-number", &child_query(filter, "number"), page).await?;
+        Ok(target_page(list, PhoneRow::into_phone))
+    }
+
+    async fn definitions(&self) -> Result<Vec<FieldDefinition>, PortError> {
+        let by_category = self.api.whole_list("/cz-col-category", &[], CategoryRow::id).await?;
+        if let Some(categories) = by_category {
+            return Ok(categories.into_iter().flat_map(CategoryRow::into_definitions).collect());
+        }
+        let filter = [("types", String::from("0"))];
+        let columns = self.api.whole_list("/cz-col", &filter, ColumnRow::id).await?;
+        let columns = columns.ok_or_else(|| {
+            Failure::Tenant(String::from(
+                "FIRST LINE has neither /cz-col-category nor /cz-col (status 404): check firstline.base_url",
+            ))
+        })?;
+        Ok(columns.into_iter().filter_map(ColumnRow::into_own_definition).collect())
+    }
+
+    async fn create(&self, write: &ContactWrite) -> Result<TargetContact, PortError> {
+        let content = ContactBody { write, forms: self.api.forms };
+        match self.api.create::<ContactRow>("/contact", &content).await {
+            Ok(row) => Ok(row.into_contact()),
+            Err(failure) if failure.status() == Some(404) => Err(Failure::Tenant(String::from(
+                "FIRST LINE has no /contact (status 404): firstline.base_url must be https://<tenant host>/api/v1",
+            ))
+            .into()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn update(&self, id: FirstLineId, write: &ContactWrite) -> Result<TargetContact, PortError> {
+        let content = ContactBody { write, forms: self.api.forms };
+        match self.api.update::<ContactRow>(&format!("/contact/{id}"), &content).await? {
+            Some(row) if row.id() == id => Ok(row.into_contact()),
+            // The answer does not show the contact, or shows another one: look.
+            _ => self.read_contact(id).await?.ok_or(PortError::NotFound),
+        }
+    }
+
+    async fn create_email(&self, contact: FirstLineId, address: &str) -> Result<ChildId, PortError> {
+        let content = EmailBody { contact_id: Some(contact.0), address };
+        let created: Created = self.api.create("/email-contact", &content).await?;
+        Ok(created.child())
+    }
+
+    async fn update_email(&self, id: ChildId, address: &str) -> Result<(), PortError> {
+        let content = EmailBody { contact_id: None, address };
+        self.api.update::<IgnoredAny>(&format!("/email-contact/{id}"), &content).await?;
+        Ok(())
+    }
+
+    async fn create_phone(
+        &self,
+        contact: FirstLineId,
+        profile_id: Option<i64>,
+        number: &str,
+        kind: i64,
+    ) -> Result<ChildId, PortError> {
+        Ok(self.write_phone(&PhoneWrite { row: None, contact, profile_id, number, kind }).await?)
+    }
+
+    async fn update_phone(&self, id: ChildId, contact: FirstLineId, number: &str, kind: i64) -> Result<(), PortError> {
+        self.write_phone(&PhoneWrite { row: Some(id), contact, profile_id: None, number, kind }).await?;
+        Ok(())
+    }
+}
+
+fn target_page<R, T>(list: List<R>, convert: impl Fn(R) -> T) -> TargetPage<T> {
+    TargetPage {
+        total: list.meta.as_ref().and_then(Meta::total),
+        last_page: list.meta.as_ref().and_then(Meta::last_page),
+        rows: list.data.into_iter().map(convert).collect(),
+    }
+}
+
+fn contact_query(filter: &ContactFilter) -> Vec<(&'static str, String)> {
+    match filter {
+        ContactFilter::MembershipNo(number) => vec![("membership_no", number.clone())],
+        ContactFilter::CustomField { field, value, encoding: FilterEncoding::Brackets } => vec![
+            ("cz_cols[0][id]", field.to_string()),
+            ("cz_cols[0][op]", String::from("=")),
+            ("cz_cols[0][val]", value.clone()),
+        ],
+        ContactFilter::CustomField { field, value, encoding: FilterEncoding::Json } => {
+            vec![("cz_cols", json_filter(*field, value))]
+        }
+    }
+}
+
+fn child_query(filter: &ChildFilter, value_key: &'static str) -> Vec<(&'static str, String)> {
+    match filter {
+        ChildFilter::All => Vec::new(),
+        ChildFilter::Value(value) => vec![(value_key, value.clone())],
+        ChildFilter::Contact(id) => vec![("contact_id", id.to_string())],
+    }
+}

@@ -1,0 +1,459 @@
+//! Wire tests of the adapter against a scripted server: the request's shape, and each answer that matters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::profile::{PhoneOwner, Profile, UpdateChoice, UpdateMethod};
+use super::{Credentials, FirstLine, FirstLineSettings};
+use crate::clock::TestClock;
+use crate::domain::ids::{ChildId, FirstLineId};
+use crate::domain::record::{FieldKey, FieldValue};
+use crate::domain::target::{ContactWrite, WriteValue};
+use crate::http::observe::Silent;
+use crate::http::testserver::{Act, Seen, TestServer, answer, json as json_answer};
+use crate::http::{HttpClient, HttpSettings, Secret};
+use crate::sync::ports::{ChildFilter, ContactFilter, ContactTarget, FilterEncoding, PortError};
+
+fn token() -> FirstLineSettings {
+    FirstLineSettings::new(Credentials::Token(Secret::new("tok")))
+}
+
+fn login() -> FirstLineSettings {
+    let (name, password) = (Secret::new("robot"), Secret::new("hunter2"));
+    FirstLineSettings::new(Credentials::Login { name, password, ttl: Duration::from_secs(12 * 3600) })
+}
+
+fn connect_at(server: &TestServer, settings: FirstLineSettings, clock: &TestClock) -> FirstLine {
+    let http = HttpSettings::without_delays("FIRST LINE", server.base_url.clone());
+    let clock = Arc::new(clock.clone());
+    let http = HttpClient::new(&http, Arc::<TestClock>::clone(&clock), Arc::new(Silent), CancellationToken::new());
+    FirstLine::new(http.unwrap(), settings, clock).unwrap()
+}
+
+fn connect(server: &TestServer, settings: FirstLineSettings) -> FirstLine {
+    connect_at(server, settings, &TestClock::default())
+}
+
+fn write() -> ContactWrite {
+    let text = |text: &str| WriteValue::Typed(FieldValue::Text(text.into()));
+    ContactWrite {
+        fields: [
+            (FieldKey::FirstName, text("陳")),
+            (FieldKey::Custom(31), text("LD-1")),
+            (FieldKey::Custom(32), WriteValue::Typed(FieldValue::Number(60.into()))),
+        ]
+        .into(),
+        ..ContactWrite::default()
+    }
+}
+
+fn contact(id: i64) -> Act {
+    json_answer(200, &json!({"data": {"id": id, "first_name": "陳", "profile_id": 70}}))
+}
+
+fn refused_field(field: &str) -> Act {
+    json_answer(422, &json!({"message": "The given data was invalid.", "errors": {field: ["is required"]}}))
+}
+
+/// A server that hands out `t1`, `t2`, .. by login, and takes only the newest unless `also` says otherwise.
+async fn server_with_logins(expires_in: Value, takes_newest: bool) -> TestServer {
+    let logins = AtomicU32::new(0);
+    TestServer::with(move |seen| {
+        if seen.path == "/auth" {
+            let number = logins.fetch_add(1, Ordering::SeqCst) + 1;
+            return json_answer(200, &json!({"access_token": format!("t{number}"), "expires_in": expires_in}));
+        }
+        let newest = format!("Bearer t{}", logins.load(Ordering::SeqCst));
+        if takes_newest && seen.header("authorization") == newest {
+            contact(1)
+        } else {
+            json_answer(401, &json!({"message": "Unauthenticated."}))
+        }
+    })
+    .await
+}
+
+fn auth_headers(seen: &[Seen]) -> Vec<String> {
+    seen.iter().map(|seen| format!("{} {}", seen.path, seen.header("authorization")).trim().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_create_sends_one_json_body_with_numbers_as_numbers() {
+    let server = TestServer::scripted(vec![json_answer(201, &json!({"data": {"id": "9"}}))]).await;
+    let created = connect(&server, token()).create(&write()).await.unwrap();
+    assert_eq!(created.id, FirstLineId(9));
+    let seen = server.seen();
+    assert_eq!(seen[0].line(), "POST /contact");
+    assert_eq!(seen[0].raw_query, "");
+    let body = json!({"first_name": "陳", "cz_cols": [{"id": 31, "value": "LD-1"}, {"id": 32, "value": 60}]});
+    assert_eq!(seen[0].json(), body);
+    assert_eq!(seen[0].header("authorization"), "Bearer tok");
+    assert_eq!((seen[0].header("accept"), seen[0].header("content-type")), ("application/json", "application/json"));
+}
+
+#[tokio::test]
+async fn a_create_without_a_readable_id_is_in_doubt_and_never_sent_twice() {
+    let rows = [
+        json_answer(201, &json!({"data": {}})),
+        json_answer(201, &json!({"data": {"status": 201}})),
+        json_answer(200, &json!({"message": "created"})),
+        answer(201, &[], ""),
+        answer(200, &[("content-type", "text/html")], "<html>"),
+        json_answer(500, &json!({})),
+        json_answer(503, &json!({})),
+        Act::Reset,
+    ];
+    for (row, act) in rows.into_iter().enumerate() {
+        let server = TestServer::scripted(vec![act, contact(1)]).await;
+        let target = connect(&server, token());
+        let error = target.create(&write()).await.unwrap_err();
+        assert!(matches!(error, PortError::Doubt { source: Some(_) }), "row {row}: {error:?}");
+        assert_eq!(server.lines(), ["POST /contact"], "row {row}");
+    }
+}
+
+#[tokio::test]
+async fn every_status_has_its_meaning_for_the_engine() {
+    for (status, expected) in [
+        (400, "refused"),
+        (401, "stop"),
+        (403, "stop"),
+        (404, "stop"),
+        (406, "refused"),
+        (419, "stop"),
+        (422, "refused"),
+        (302, "stop"),
+    ] {
+        let server = TestServer::scripted(vec![json_answer(status, &json!({"errors": {"gender": ["x"]}}))]).await;
+        let error = connect(&server, token()).create(&write()).await.unwrap_err();
+        let kind = match &error {
+            PortError::Refused { status: told, fields } => {
+                assert_eq!((*told, fields.contains("gender")), (status, true));
+                "refused"
+            }
+            PortError::Stop { message, .. } => {
+                assert!(message.contains("FIRST LINE"), "{message}");
+                "stop"
+            }
+            other => panic!("{status}: {other:?}"),
+        };
+        assert_eq!((kind, server.seen().len()), (expected, 1), "status {status}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_id_is_none_for_a_read_and_not_found_for_an_update() {
+    let server = TestServer::scripted(vec![json_answer(404, &json!({}))]).await;
+    let target = connect(&server, token());
+    assert!(target.contact(FirstLineId(5)).await.unwrap().is_none());
+    assert!(matches!(target.update(FirstLineId(5), &write()).await, Err(PortError::NotFound)));
+    assert!(matches!(target.contacts(None, 1).await, Err(PortError::Stop { .. })), "a list that does not exist");
+}
+
+#[tokio::test]
+async fn an_update_finds_its_method_once_and_remembers_it() {
+    for works in UpdateMethod::ALL {
+        let server = TestServer::with(move |seen| {
+            let method = match (seen.method.as_str(), seen.param("_method"), seen.json()["_method"].as_str()) {
+                ("PUT", None, None) => UpdateMethod::Put,
+                ("POST", Some("put"), None) => UpdateMethod::PostQuery,
+                ("POST", None, Some("put")) => UpdateMethod::PostBody,
+                other => panic!("{other:?}"),
+            };
+            if method == works { contact(5) } else { json_answer(405, &json!({"message": "not allowed"})) }
+        })
+        .await;
+        let target = connect(&server, token());
+        target.update(FirstLineId(5), &write()).await.unwrap();
+        assert_eq!(target.profile().update, UpdateChoice::Found(works));
+        let tried = server.seen().len();
+        target.update_email(ChildId(3), "a@x.example").await.unwrap();
+        assert_eq!(server.seen().len(), tried + 1, "{works}");
+        // A later run starts with what this one found out; a wrong memory is corrected.
+        for known in UpdateMethod::ALL {
+            let profile = Profile { update: UpdateChoice::Found(known), ..Profile::default() };
+            let target = connect(&server, FirstLineSettings { profile, ..token() });
+            target.update(FirstLineId(5), &write()).await.unwrap();
+            assert_eq!(target.profile().update, UpdateChoice::Found(works));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_the_operator_fixed_is_the_only_one_tried() {
+    let server = TestServer::scripted(vec![json_answer(405, &json!({}))]).await;
+    let profile = Profile { update: UpdateChoice::Fixed(UpdateMethod::Put), ..Profile::default() };
+    let error = connect(&server, FirstLineSettings { profile, ..token() }).update(FirstLineId(5), &write()).await;
+    let Err(PortError::Stop { message, .. }) = error else { panic!("not a stop") };
+    assert!(message.contains("by put") && message.contains("auto"), "{message}");
+    assert_eq!(server.lines(), ["PUT /contact/5"]);
+}
+
+#[tokio::test]
+async fn an_update_that_does_not_show_the_contact_is_read_back() {
+    for bare in [answer(204, &[], ""), json_answer(200, &json!({"data": {"status": 200}})), contact(6)] {
+        let server = TestServer::scripted(vec![bare, contact(5)]).await;
+        let updated = connect(&server, token()).update(FirstLineId(5), &write()).await.unwrap();
+        assert_eq!(updated.id, FirstLineId(5));
+        assert_eq!(server.lines(), ["POST /contact/5", "GET /contact/5"]);
+    }
+}
+
+#[tokio::test]
+async fn updates_are_repeated_and_the_body_stays_the_same() {
+    let server = TestServer::scripted(vec![json_answer(500, &json!({})), Act::Reset, contact(5)]).await;
+    connect(&server, token()).update(FirstLineId(5), &write()).await.unwrap();
+    let bodies: Vec<Value> = server.seen().iter().map(Seen::json).collect();
+    assert_eq!(bodies.len(), 3);
+    assert!(bodies.iter().all(|body| *body == bodies[0] && body["_method"] == "put"));
+}
+
+#[tokio::test]
+async fn filters_travel_in_the_query_in_both_encodings() {
+    let page = json!({"data": [{"id": 1}], "meta": {"total": "31", "last_page": "3", "per_page": "50"}});
+    let server = TestServer::scripted(vec![json_answer(200, &page)]).await;
+    let target = connect(&server, token());
+    let custom = |encoding| ContactFilter::CustomField { field: 31, value: "LD-+1".into(), encoding };
+    let read = target.contacts(Some(&ContactFilter::MembershipNo("LD-+1".into())), 2).await.unwrap();
+    assert_eq!((read.rows.len(), read.total, read.last_page), (1, Some(31), Some(3)));
+    target.contacts(Some(&custom(FilterEncoding::Brackets)), 1).await.unwrap();
+    target.contacts(Some(&custom(FilterEncoding::Json)), 1).await.unwrap();
+    let seen = server.seen();
+    assert_eq!(seen[0].raw_query, "page=2&per_page=50&membership_no=LD-%2B1");
+    let pair = |name: &str| seen[1].param(name).unwrap().to_owned();
+    assert_eq!((pair("cz_cols[0][id]"), pair("cz_cols[0][op]")), ("31".into(), "=".into()));
+    assert_eq!(pair("cz_cols[0][val]"), "LD-+1");
+    let json: Value = serde_json::from_str(seen[2].param("cz_cols").unwrap()).unwrap();
+    assert_eq!(json, json!([{"id": 31, "op": "=", "val": "LD-+1"}]));
+}
+
+#[tokio::test]
+async fn children_are_found_by_value_or_contact() {
+    let page = json!({"data": [{"id": 4, "address": "A@x.example", "number": "0912", "contact_id": "5"}]});
+    let server = TestServer::scripted(vec![json_answer(200, &page)]).await;
+    let target = connect(&server, token());
+    let email = target.emails(&ChildFilter::Value("a+b@x.example".into()), 1).await.unwrap();
+    assert_eq!((email.rows[0].contact, email.total), (Some(FirstLineId(5)), None));
+    let phone = target.phones(&ChildFilter::Contact(FirstLineId(5)), 1).await.unwrap();
+    assert_eq!((phone.rows[0].number.as_str(), phone.rows[0].kind), ("0912", None));
+    target.phones(&ChildFilter::All, 3).await.unwrap();
+    let seen = server.seen();
+    assert_eq!((seen[0].line(), seen[0].param("address")), ("GET /email-contact".into(), Some("a+b@x.example")));
+    assert_eq!((seen[1].line(), seen[1].param("contact_id")), ("GET /phone-number".into(), Some("5")));
+    assert_eq!(seen[2].raw_query, "page=3&per_page=50");
+}
+
+#[tokio::test]
+async fn a_tenant_that_refuses_per_page_is_asked_without_it() {
+    let server = TestServer::with(|seen| match seen.param("per_page") {
+        Some(_) => refused_field("per_page"),
+        None => json_answer(200, &json!({"data": []})),
+    })
+    .await;
+    let target = connect(&server, token());
+    target.contacts(None, 1).await.unwrap();
+    target.contacts(None, 2).await.unwrap();
+    assert_eq!(server.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn a_list_that_ignores_the_page_is_an_error_and_not_an_endless_walk() {
+    let first = json!({"data": [{"id": 1}], "meta": {"current_page": 1, "last_page": 9}});
+    let server = TestServer::scripted(vec![json_answer(200, &first)]).await;
+    let target = connect(&server, token());
+    assert!(target.contacts(None, 1).await.is_ok());
+    assert!(matches!(target.contacts(None, 2).await, Err(PortError::Stop { .. })));
+}
+
+#[tokio::test]
+async fn a_list_with_a_row_that_has_no_id_is_not_believed() {
+    let server = TestServer::scripted(vec![json_answer(200, &json!({"data": [{"id": 1}, {"first_name": "x"}]}))]).await;
+    let error = connect(&server, token()).contacts(None, 1).await.unwrap_err();
+    assert!(matches!(error, PortError::Refused { status: 200, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn phones_hang_on_the_contact_or_where_asked_on_the_profile() {
+    let server = TestServer::with(|seen| match (seen.method.as_str(), seen.json()["profile_id"].as_i64()) {
+        ("GET", _) => contact(5),
+        (_, Some(_)) => json_answer(201, &json!({"data": {"id": 44}})),
+        (_, None) => refused_field("profile_id"),
+    })
+    .await;
+    let target = connect(&server, token());
+    let id = target.create_phone(FirstLineId(5), Some(70), "0912", 2).await.unwrap();
+    assert_eq!((id, target.profile().phone_owner), (ChildId(44), PhoneOwner::Profile));
+    let bodies: Vec<Value> = server.seen().iter().map(Seen::json).collect();
+    let expected =
+        [json!({"contact_id": 5, "type": 2, "number": "0912"}), json!({"profile_id": 70, "type": 2, "number": "0912"})];
+    assert_eq!(bodies, expected);
+    // Remembered; and where the caller does not know the profile, the contact does.
+    target.update_phone(ChildId(44), FirstLineId(5), "0913", 2).await.unwrap();
+    assert_eq!(server.lines()[2..], ["GET /contact/5", "POST /phone-number/44"]);
+    assert_eq!(server.seen()[3].json()["profile_id"], 70);
+}
+
+#[tokio::test]
+async fn a_phone_that_is_refused_for_its_number_is_refused_once() {
+    let server = TestServer::scripted(vec![refused_field("number")]).await;
+    let target = connect(&server, token());
+    let error = target.create_phone(FirstLineId(5), Some(70), "x", 2).await.unwrap_err();
+    assert!(matches!(&error, PortError::Refused { status: 422, fields } if fields.contains("number")), "{error:?}");
+    assert_eq!((server.seen().len(), target.profile().phone_owner), (1, PhoneOwner::Contact));
+}
+
+#[tokio::test]
+async fn emails_are_created_with_their_contact_and_always_sent_with_the_address() {
+    let server = TestServer::scripted(vec![json_answer(200, &json!({"data": {"id": 8}})), answer(204, &[], "")]).await;
+    let target = connect(&server, token());
+    assert_eq!(target.create_email(FirstLineId(5), "a@x.example").await.unwrap(), ChildId(8));
+    target.update_email(ChildId(8), "b@x.example").await.unwrap();
+    let seen = server.seen();
+    assert_eq!((seen[0].line(), seen[1].line()), ("POST /email-contact".into(), "POST /email-contact/8".into()));
+    assert_eq!(seen[0].json(), json!({"contact_id": 5, "address": "a@x.example"}));
+    assert_eq!(seen[1].json(), json!({"_method": "put", "address": "b@x.example"}));
+}
+
+#[tokio::test]
+async fn definitions_are_read_to_the_last_page() {
+    let server = TestServer::with(|seen| {
+        let page: i64 = seen.param("page").unwrap().parse().unwrap();
+        let category = json!({"id": page, "name": "C", "type": page % 2, "cols": [{"id": 10 + page, "type": 1}]});
+        json_answer(200, &json!({"data": [category], "meta": {"last_page": "4"}, "links": {"next": "http://x/"}}))
+    })
+    .await;
+    let fields = connect(&server, token()).definitions().await.unwrap();
+    assert_eq!(fields.iter().map(|field| field.id).collect::<Vec<_>>(), [12, 14]);
+    assert_eq!(server.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn without_categories_the_flat_list_of_fields_is_read() {
+    let server = TestServer::with(|seen| {
+        if seen.path == "/cz-col-category" {
+            return json_answer(404, &json!({}));
+        }
+        assert_eq!(seen.param("types"), Some("0"));
+        let table = json!({"id": 2, "type": 1, "category": {"id": 7, "name": "T", "type": 1}});
+        json_answer(200, &json!({"data": [{"id": 1, "type": 1, "category_id": 6}, table]}))
+    })
+    .await;
+    let fields = connect(&server, token()).definitions().await.unwrap();
+    assert_eq!((fields.len(), fields[0].id, fields[0].category_id), (1, 1, 6));
+    assert_eq!(server.lines(), ["GET /cz-col-category", "GET /cz-col", "GET /cz-col"], "until nothing is added");
+}
+
+#[tokio::test]
+async fn a_fixed_token_that_is_refused_stops_with_the_remedy() {
+    let server = TestServer::scripted(vec![json_answer(401, &json!({"message": "Unauthenticated."}))]).await;
+    let error = connect(&server, token()).contact(FirstLineId(1)).await.unwrap_err();
+    assert!(matches!(&error, PortError::Stop { message, .. } if message.contains("System > Employee")), "{error:?}");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn one_login_serves_everybody() {
+    let server = server_with_logins(json!(3600), true).await;
+    let target = connect(&server, login());
+    let reads = (0..6).map(|_| target.contact(FirstLineId(1)));
+    assert!(futures::future::join_all(reads).await.into_iter().all(|read| read.is_ok()));
+    let seen = server.seen();
+    assert_eq!((seen[0].line(), seen.len()), ("POST /auth".into(), 7));
+    assert_eq!(seen[0].json(), json!({"name": "robot", "password": "hunter2", "ttl": 720}));
+    assert_eq!(seen[0].header("authorization"), "");
+}
+
+#[tokio::test]
+async fn the_token_is_renewed_before_it_expires() {
+    let server = server_with_logins(json!("3600"), true).await;
+    let clock = TestClock::default();
+    let target = connect_at(&server, login(), &clock);
+    target.contact(FirstLineId(1)).await.unwrap();
+    clock.advance_ms(3_290_000);
+    target.contact(FirstLineId(1)).await.unwrap();
+    clock.advance_ms(20_000);
+    target.contact(FirstLineId(1)).await.unwrap();
+    let expected = ["/auth", "/contact/1 Bearer t1", "/contact/1 Bearer t1", "/auth", "/contact/1 Bearer t2"];
+    assert_eq!(auth_headers(&server.seen()), expected);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_renewed_once_and_a_second_refusal_stops() {
+    // Somebody else has logged in with the same account: t1 is dead, t2 works.
+    let server = server_with_logins(json!(3600), true).await;
+    let clock = TestClock::default();
+    let (ours, theirs) = (connect_at(&server, login(), &clock), connect_at(&server, login(), &clock));
+    ours.contact(FirstLineId(1)).await.unwrap();
+    theirs.contact(FirstLineId(1)).await.unwrap();
+    ours.contact(FirstLineId(1)).await.unwrap();
+    theirs.contact(FirstLineId(1)).await.unwrap();
+    let error = ours.contact(FirstLineId(1)).await.unwrap_err();
+    assert!(matches!(&error, PortError::Stop { message, .. } if message.contains("same account")), "{error:?}");
+    // And a server that takes no token at all gets one renewal, not a loop.
+    let server = server_with_logins(json!(3600), false).await;
+    let target = connect(&server, login());
+    assert!(matches!(target.contact(FirstLineId(1)).await, Err(PortError::Stop { .. })));
+    let expected = ["/auth", "/contact/1 Bearer t1", "/auth", "/contact/1 Bearer t2"];
+    assert_eq!(auth_headers(&server.seen()), expected);
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_stops_and_shows_no_secret() {
+    for status in [401, 403, 404, 422] {
+        let server = TestServer::scripted(vec![json_answer(status, &json!({"message": "bad hunter2"}))]).await;
+        let error = connect(&server, login()).contact(FirstLineId(1)).await.unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(matches!(error, PortError::Stop { .. }), "{status}");
+        assert!(!shown.contains("hunter2") && !shown.contains("robot"), "{shown}");
+        assert_eq!(server.lines(), ["POST /auth"]);
+    }
+}
+
+#[tokio::test]
+async fn a_login_may_answer_wrapped_and_with_a_jwt() {
+    // {"iat":1,"exp":1700000000}
+    let jwt = "e30.eyJpYXQiOjEsImV4cCI6MTcwMDAwMDAwMH0.sig";
+    let server = TestServer::with(move |seen| match seen.path.as_str() {
+        "/auth" => json_answer(200, &json!({"data": {"access_token": jwt, "expires_in": 216_000_000}})),
+        _ => contact(1),
+    })
+    .await;
+    let clock = TestClock::default();
+    clock.advance_ms(1_699_999_000_000);
+    let target = connect_at(&server, login(), &clock);
+    for expected in [2, 3, 5] {
+        target.contact(FirstLineId(1)).await.unwrap();
+        assert_eq!(server.seen().len(), expected);
+        clock.advance_ms(800_000);
+    }
+}
+
+#[tokio::test]
+async fn a_create_after_a_renewed_token_is_sent_once_with_effect() {
+    let server = server_with_logins(json!(3600), true).await;
+    let clock = TestClock::default();
+    let (ours, theirs) = (connect_at(&server, login(), &clock), connect_at(&server, login(), &clock));
+    ours.contact(FirstLineId(1)).await.unwrap();
+    theirs.contact(FirstLineId(1)).await.unwrap();
+    ours.create(&write()).await.unwrap();
+    let creates = server.seen().into_iter().filter(|seen| seen.method == "POST" && seen.path == "/contact");
+    assert_eq!(
+        creates.map(|seen| seen.header("authorization").to_owned()).collect::<Vec<_>>(),
+        ["Bearer t1", "Bearer t3"]
+    );
+}
+
+#[test]
+fn a_token_with_a_line_break_is_refused_at_once() {
+    let base = url::Url::parse("http://127.0.0.1:9/api/v1").unwrap();
+    let http = HttpSettings::without_delays("FIRST LINE", base);
+    let clock = Arc::new(TestClock::default());
+    let http = HttpClient::new(&http, Arc::<TestClock>::clone(&clock), Arc::new(Silent), CancellationToken::new());
+    let settings = FirstLineSettings::new(Credentials::Token(Secret::new("tok\n")));
+    let error = FirstLine::new(http.unwrap(), settings, clock).err().unwrap();
+    assert!(!error.to_string().contains("tok\n"));
+}

@@ -1,0 +1,550 @@
+//! What FIRST LINE answers, read tolerantly: numbers as text, misspelt and missing keys, either of two shapes.
+//!
+//! Only what cannot be done without (an id) makes a row unreadable; a nested list that cannot be read counts as not
+//! said, so that it is read from its own endpoint. These types never leave this folder and have no `Debug`: they
+//! hold people's data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, Visitor};
+use serde_json::Value;
+
+use crate::domain::field::{ChoiceOption, FieldDefinition, FieldKind};
+use crate::domain::ids::{ChildId, FirstLineId};
+use crate::domain::record::FieldKey;
+use crate::domain::target::{TargetContact, TargetEmail, TargetPhone};
+
+/// A single object.
+#[derive(Deserialize)]
+pub(super) struct One<T> {
+    pub(super) data: T,
+}
+
+/// A single object that may be something else, such as `{status: 200}`.
+#[derive(Deserialize)]
+#[serde(bound = "T: serde::de::DeserializeOwned")]
+pub(super) struct MaybeOne<T> {
+    #[serde(default, deserialize_with = "soft")]
+    pub(super) data: Option<T>,
+}
+
+/// A page of a list. `links` is ignored: it carries other hosts (notes FIRST LINE 2.1).
+#[derive(Deserialize)]
+pub(super) struct List<T> {
+    pub(super) data: Vec<T>,
+    #[serde(default, deserialize_with = "soft")]
+    pub(super) meta: Option<Meta>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Meta {
+    #[serde(default, deserialize_with = "soft")]
+    current_page: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    last_page: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    total: Option<Int>,
+}
+
+impl Meta {
+    pub(super) fn current_page(&self) -> Option<u32> {
+        self.current_page.and_then(|page| u32::try_from(page.0).ok())
+    }
+
+    pub(super) fn last_page(&self) -> Option<u32> {
+        self.last_page.and_then(|page| u32::try_from(page.0).ok())
+    }
+
+    pub(super) fn total(&self) -> Option<u64> {
+        self.total.and_then(|total| u64::try_from(total.0).ok())
+    }
+}
+
+/// Answer of a login; some Laravel tenants wrap it in `data` like everything else.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum LoginAnswer {
+    Bare(Login),
+    Wrapped { data: Login },
+}
+
+#[derive(Deserialize)]
+pub(super) struct Login {
+    access_token: String,
+    #[serde(default, deserialize_with = "soft")]
+    expires_in: Option<Int>,
+}
+
+impl LoginAnswer {
+    fn login(&self) -> &Login {
+        match self {
+            Self::Bare(login) | Self::Wrapped { data: login } => login,
+        }
+    }
+
+    pub(super) fn token(&self) -> &str {
+        &self.login().access_token
+    }
+
+    pub(super) fn expires_in(&self) -> Option<i64> {
+        self.login().expires_in.map(|seconds| seconds.0)
+    }
+}
+
+/// What is read of a JWT's payload.
+#[derive(Deserialize)]
+pub(super) struct Claims {
+    #[serde(default, deserialize_with = "soft")]
+    exp: Option<Int>,
+}
+
+impl Claims {
+    pub(super) fn exp(&self) -> Option<i64> {
+        self.exp.map(|exp| exp.0)
+    }
+}
+
+/// A contact, from a list or in full.
+#[derive(Deserialize)]
+pub(super) struct ContactRow {
+    id: Int,
+    #[serde(default, deserialize_with = "present")]
+    first_name: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    last_name: Option<Value>,
+    /// How one page of the documentation spells it.
+    #[serde(default, deserialize_with = "present")]
+    last_namt: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    membership_no: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    identity_no: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    gender: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    birth_at: Option<Value>,
+    #[serde(default, deserialize_with = "soft")]
+    profile_id: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    profile: Option<ProfileRow>,
+    #[serde(default, deserialize_with = "soft")]
+    cz_cols: Option<Vec<ColumnValue>>,
+    #[serde(default, deserialize_with = "soft")]
+    email_contacts: Option<Vec<EmailRow>>,
+    #[serde(default, deserialize_with = "soft")]
+    tags: Option<Vec<Reference>>,
+    #[serde(default, deserialize_with = "soft")]
+    tag_ids: Option<Vec<Reference>>,
+    #[serde(default, deserialize_with = "soft")]
+    tag_id: Option<Vec<Reference>>,
+    #[serde(default, deserialize_with = "soft")]
+    companies: Option<Vec<Reference>>,
+    #[serde(default, deserialize_with = "soft")]
+    company_ids: Option<Vec<Reference>>,
+}
+
+#[derive(Deserialize)]
+struct ProfileRow {
+    #[serde(default, deserialize_with = "soft")]
+    id: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    phones: Option<Vec<PhoneRow>>,
+}
+
+#[derive(Deserialize)]
+struct ColumnValue {
+    id: Int,
+    #[serde(default)]
+    value: Value,
+}
+
+/// A tag or a company: its id, or an object with one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Reference {
+    Id(Int),
+    Object { id: Int },
+}
+
+impl ContactRow {
+    pub(super) fn id(&self) -> FirstLineId {
+        FirstLineId(self.id.0)
+    }
+
+    pub(super) fn into_contact(self) -> TargetContact {
+        let id = self.id();
+        let standard = [
+            (FieldKey::FirstName, self.first_name),
+            (FieldKey::LastName, self.last_name.or(self.last_namt)),
+            (FieldKey::MembershipNo, self.membership_no),
+            (FieldKey::IdentityNo, self.identity_no),
+            (FieldKey::Gender, self.gender),
+            (FieldKey::BirthAt, self.birth_at),
+        ];
+        let (profile_of_row, phones) = self.profile.map_or((None, None), |profile| (profile.id, profile.phones));
+        let ids = |list: Option<Vec<Reference>>| list.map(|list| list.into_iter().map(Reference::id).collect());
+        TargetContact {
+            id,
+            profile_id: self.profile_id.or(profile_of_row).map(|profile| profile.0),
+            standard: standard.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
+            custom: self.cz_cols.map(|columns| {
+                columns.into_iter().map(|column| (column.id.0, column.value)).collect::<BTreeMap<_, _>>()
+            }),
+            emails: self.email_contacts.map(|rows| rows.into_iter().map(EmailRow::into_email).collect()),
+            phones: phones.map(|rows| rows.into_iter().map(PhoneRow::into_phone).collect()),
+            tag_ids: ids(self.tags.or(self.tag_ids).or(self.tag_id)),
+            company_ids: ids(self.companies.or(self.company_ids)),
+        }
+    }
+}
+
+impl Reference {
+    fn id(self) -> i64 {
+        match self {
+            Self::Id(id) | Self::Object { id } => id.0,
+        }
+    }
+}
+
+/// An e-mail row.
+#[derive(Deserialize)]
+pub(super) struct EmailRow {
+    id: Int,
+    #[serde(default)]
+    address: Text,
+    #[serde(default, deserialize_with = "soft")]
+    contact_id: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    contact: Option<Created>,
+}
+
+impl EmailRow {
+    pub(super) fn into_email(self) -> TargetEmail {
+        let contact = self.contact_id.or(self.contact.map(|contact| contact.id));
+        TargetEmail { id: ChildId(self.id.0), address: self.address.0, contact: contact.map(|id| FirstLineId(id.0)) }
+    }
+}
+
+/// A phone row.
+#[derive(Deserialize)]
+pub(super) struct PhoneRow {
+    id: Int,
+    #[serde(default)]
+    number: Text,
+    #[serde(default, rename = "type", deserialize_with = "soft")]
+    kind: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    contact_id: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    profile_id: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    phone_contact: Option<PhoneContact>,
+}
+
+#[derive(Deserialize)]
+struct PhoneContact {
+    #[serde(default, deserialize_with = "soft")]
+    contact_id: Option<Int>,
+}
+
+impl PhoneRow {
+    pub(super) fn into_phone(self) -> TargetPhone {
+        let contact = self.contact_id.or(self.phone_contact.and_then(|link| link.contact_id));
+        TargetPhone {
+            id: ChildId(self.id.0),
+            number: self.number.0,
+            kind: self.kind.map(|kind| kind.0),
+            contact: contact.map(|id| FirstLineId(id.0)),
+            profile_id: self.profile_id.map(|id| id.0),
+        }
+    }
+}
+
+/// Whatever was created: its id is all that counts.
+#[derive(Deserialize)]
+pub(super) struct Created {
+    id: Int,
+}
+
+impl Created {
+    pub(super) fn child(&self) -> ChildId {
+        ChildId(self.id.0)
+    }
+}
+
+/// A category of custom fields with its columns.
+#[derive(Deserialize)]
+pub(super) struct CategoryRow {
+    id: Int,
+    #[serde(default)]
+    name: Text,
+    #[serde(default, rename = "type", deserialize_with = "soft")]
+    kind: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    cols: Option<Vec<ColumnRow>>,
+}
+
+/// A custom field's definition.
+#[derive(Deserialize)]
+pub(super) struct ColumnRow {
+    id: Int,
+    #[serde(default)]
+    name: Text,
+    #[serde(default, rename = "type", deserialize_with = "soft")]
+    kind: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    is_allowed_null: Option<Flag>,
+    #[serde(default)]
+    default: Value,
+    #[serde(default, deserialize_with = "soft")]
+    options: Option<Vec<OptionRow>>,
+    #[serde(default, deserialize_with = "soft")]
+    category_id: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    category: Option<Box<CategoryRow>>,
+}
+
+#[derive(Deserialize)]
+struct OptionRow {
+    #[serde(default)]
+    text: Text,
+    #[serde(default)]
+    value: Value,
+}
+
+/// The category type of fields that are written through `contact.cz_cols` (notes FIRST LINE 4.1).
+const CUSTOMER_FORM: i64 = 0;
+
+impl CategoryRow {
+    pub(super) fn id(&self) -> i64 {
+        self.id.0
+    }
+
+    fn is_customer_form(&self) -> bool {
+        self.kind == Some(Int(CUSTOMER_FORM))
+    }
+
+    /// The fields of a customer form; none of any other category.
+    pub(super) fn into_definitions(self) -> Vec<FieldDefinition> {
+        if !self.is_customer_form() {
+            return Vec::new();
+        }
+        let (id, name) = (self.id.0, self.name.0);
+        let columns = self.cols.unwrap_or_default().into_iter();
+        columns.filter_map(|column| column.into_definition(id, name.clone())).collect()
+    }
+}
+
+impl ColumnRow {
+    pub(super) fn id(&self) -> i64 {
+        self.id.0
+    }
+
+    /// A row of the flat list. The list was asked for customer forms; a row that says otherwise is believed.
+    pub(super) fn into_own_definition(mut self) -> Option<FieldDefinition> {
+        match self.category.take() {
+            Some(category) if category.kind.is_some() && !category.is_customer_form() => None,
+            Some(category) => self.into_definition(category.id.0, category.name.0),
+            None => {
+                let id = self.category_id.map_or(0, |id| id.0);
+                self.into_definition(id, String::new())
+            }
+        }
+    }
+
+    fn into_definition(self, category_id: i64, category: String) -> Option<FieldDefinition> {
+        let Some(kind) = self.kind.and_then(|code| FieldKind::from_code(code.0)) else {
+            tracing::warn!(cz_col = self.id.0, "custom field of an unknown type is left out");
+            return None;
+        };
+        let options = self.options.unwrap_or_default().into_iter();
+        Some(FieldDefinition {
+            id: self.id.0,
+            category_id,
+            category,
+            name: self.name.0,
+            kind,
+            required: self.is_allowed_null == Some(Flag(false)),
+            options: options.map(|option| ChoiceOption { text: option.text.0, value: option.value }).collect(),
+            default: Some(self.default).filter(|default| !default.is_null()),
+        })
+    }
+}
+
+/// A whole number, also as text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Int(i64);
+
+impl<'de> Deserialize<'de> for Int {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IntVisitor;
+        impl Visitor<'_> for IntVisitor {
+            type Value = Int;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Int, E> {
+                Ok(Int(number))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Int, E> {
+                i64::try_from(number).map(Int).map_err(E::custom)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Int, E> {
+                // The text itself may be anything, so it is not put into the error.
+                text.trim().parse().map(Int).map_err(|_| E::custom("not a whole number"))
+            }
+        }
+        deserializer.deserialize_any(IntVisitor)
+    }
+}
+
+/// A text, also as number; nothing is an empty text.
+#[derive(Default)]
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self(text)),
+            Value::Number(number) => Ok(Self(number.to_string())),
+            Value::Null => Ok(Self::default()),
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(D::Error::custom("not a text")),
+        }
+    }
+}
+
+/// Yes or no, also as 0 and 1, also as text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Flag(bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        match (value.as_bool(), value.as_i64(), value.as_str()) {
+            (Some(yes), _, _) => Ok(Self(yes)),
+            (_, Some(0), _) | (_, _, Some("0" | "false")) => Ok(Self(false)),
+            (_, Some(1), _) | (_, _, Some("1" | "true")) => Ok(Self(true)),
+            _ => Err(D::Error::custom("neither yes nor no")),
+        }
+    }
+}
+
+/// A key that is there, `null` included.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// A part that may be missing, `null` or of another shape: all of them mean that it was not said.
+fn soft<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{CategoryRow, ContactRow, EmailRow, List, PhoneRow};
+    use crate::domain::field::FieldKind;
+    use crate::domain::ids::FirstLineId;
+    use crate::domain::record::FieldKey;
+    use crate::domain::target::TargetContact;
+
+    fn contact(value: Value) -> TargetContact {
+        serde_json::from_value::<ContactRow>(value).unwrap_or_else(|error| panic!("{error}")).into_contact()
+    }
+
+    #[test]
+    fn a_full_contact_is_read_in_every_spelling_that_the_documents_have() {
+        let read = contact(json!({
+            "id": "12", "name": "陳 大華", "first_name": "陳", "last_namt": "大華", "membership_no": null,
+            "gender": "1", "birth_at": "1985-08-27 00:00:00", "campaign_queues": [1], "fbs": {}, "sponsor": {"id": 1},
+            "profile": {"id": "5", "phones": [
+                {"id": 3, "type": "2", "number": 928_846_763, "profile_id": "5", "phone_contact": {"contact_id": "12"}},
+            ]},
+            "cz_cols": [{"id": 31, "value": "19999", "category_id": 2}, {"id": "32", "value": null}, {"id": 33}],
+            "email_contacts": [{"id": 9, "address": "a@x.example", "contact": {"id": 12}}],
+            "tags": [{"id": 101, "name": "vip"}, {"id": "102"}], "company_ids": [7],
+        }));
+        assert_eq!((read.id, read.profile_id), (FirstLineId(12), Some(5)));
+        assert_eq!(read.value(FieldKey::LastName), Some(&json!("大華")));
+        assert_eq!(read.value(FieldKey::MembershipNo), Some(&Value::Null));
+        assert_eq!(read.value(FieldKey::IdentityNo), None);
+        assert_eq!(read.value(FieldKey::Custom(31)), Some(&json!("19999")));
+        assert_eq!(read.value(FieldKey::Custom(33)), Some(&Value::Null));
+        let phones = read.phones.unwrap();
+        assert_eq!((phones[0].number.as_str(), phones[0].kind), ("928846763", Some(2)));
+        assert_eq!((phones[0].contact, phones[0].profile_id), (Some(FirstLineId(12)), Some(5)));
+        assert_eq!(read.emails.unwrap()[0].contact, Some(FirstLineId(12)));
+        assert_eq!((read.tag_ids, read.company_ids), (Some(vec![101, 102]), Some(vec![7])));
+    }
+
+    #[test]
+    fn what_a_list_row_lacks_is_not_said_rather_than_empty() {
+        let read = contact(json!({"id": 1, "first_name": "a", "profile": {"id": 2}}));
+        assert_eq!((read.custom.as_ref(), read.emails.as_ref(), read.phones.as_ref()), (None, None, None));
+        assert_eq!((read.tag_ids.as_ref(), read.profile_id), (None, Some(2)));
+        assert_eq!(read.value(FieldKey::Custom(31)), None);
+    }
+
+    #[test]
+    fn a_nested_list_that_cannot_be_read_is_not_said() {
+        let read = contact(json!({
+            "id": 1, "cz_cols": {"31": "x"}, "email_contacts": [{"address": "no id"}], "profile": [], "tags": "none",
+        }));
+        assert_eq!((read.custom, read.emails, read.phones, read.tag_ids), (None, None, None, None));
+    }
+
+    #[test]
+    fn tags_are_read_under_three_names() {
+        for key in ["tags", "tag_ids", "tag_id"] {
+            assert_eq!(contact(json!({"id": 1, key: [4, "5"]})).tag_ids, Some(vec![4, 5]), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_row_without_an_id_is_unreadable() {
+        for row in [json!({"first_name": "a"}), json!({"id": null}), json!({"id": "x"}), json!({"id": 1.5})] {
+            assert!(serde_json::from_value::<ContactRow>(row).is_err());
+        }
+    }
+
+    #[test]
+    fn the_numbers_of_meta_may_be_text_and_meta_may_be_missing() {
+        let list = |value| serde_json::from_value::<List<EmailRow>>(value).ok().unwrap();
+        let meta = json!({"total": "31", "last_page": "3", "per_page": "15", "current_page": 1, "links": []});
+        let meta = list(json!({"data": [], "meta": meta})).meta.unwrap();
+        assert_eq!((meta.total(), meta.last_page(), meta.current_page()), (Some(31), Some(3), Some(1)));
+        assert!(list(json!({"data": []})).meta.is_none());
+        assert_eq!(list(json!({"data": [], "meta": []})).meta.and_then(|meta| meta.total()), None);
+        assert!(serde_json::from_value::<List<PhoneRow>>(json!({"message": "x"})).is_err());
+    }
+
+    #[test]
+    fn definitions_are_those_of_customer_forms_with_a_known_type() {
+        let category = |kind: Value| -> CategoryRow {
+            serde_json::from_value(json!({"id": "2", "name": "VIP", "type": kind, "cols": [
+                {"id": 31, "name": "Level", "type": "6", "is_allowed_null": "0", "default": 1, "creater": {"id": 1},
+                 "options": [{"text": "Gold", "value": 1}, {"text": 2, "value": "s"}]},
+                {"id": 32, "name": "Note", "type": 1, "is_allowed_null": true, "options": null},
+                {"id": 33, "name": "Odd", "type": 99},
+            ]}))
+            .ok()
+            .unwrap()
+        };
+        let fields = category(json!("0")).into_definitions();
+        assert_eq!(fields.iter().map(|field| field.id).collect::<Vec<_>>(), [31, 32]);
+        assert_eq!((fields[0].kind, fields[0].required, fields[0].category_id), (FieldKind::SingleChoice, true, 2));
+        assert_eq!((fields[0].options[0].value.clone(), fields[0].default.clone()), (json!(1), Some(json!(1))));
+        assert_eq!(fields[0].options[1].text, "2");
+        assert_eq!((fields[1].kind, fields[1].required), (FieldKind::Text, false));
+        for other in [json!(1), json!(2), json!(null)] {
+            assert!(category(other).into_definitions().is_empty());
+        }
+    }
+}
