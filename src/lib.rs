@@ -8,4 +8,5 @@
 pub mod clock;
 pub mod domain;
 pub mod http;
+pub mod livedesk;
 pub mod sync;

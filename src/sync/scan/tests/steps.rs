@@ -7,6 +7,7 @@ use roaring::RoaringTreemap;
 
 use super::world::{Counting, Oddity, Op, Spelling, State, Ties, Walk, World, ids, walk, walk_with};
 use crate::domain::sweep::{Direction, DirectionStyle, Order, ScanPosition, Verdict};
+use crate::sync::scan::pass::Pass;
 use crate::sync::scan::{Goal, Resume, ScanError, Sweep, SweepPlan, SweepStep};
 
 /// Answers of a sweep are numbered from 0; the head is the first, so page n of the first pass is number n.
@@ -98,17 +99,15 @@ async fn an_ignored_direction_that_ties_hid_at_first_is_found_in_its_pass() {
     }
     // The head shows only the tied ones, in every spelling.
     let world = state.world();
+    let mut sweep = Sweep::start(world, SweepPlan::new(Goal::Proven), None).await.unwrap();
+    // The sweep would be proven before it walks a descending order: look at that pass itself.
+    sweep.pass = Pass::start(ScanPosition { pass: 3, page: 1 }, 15);
     let error = loop {
-        let mut sweep = Sweep::start(Arc::clone(&world), SweepPlan::new(Goal::Proven), None).await.unwrap();
-        // The sweep would be proven before it walks a descending order: look at that pass itself.
-        sweep.pass = super::super::Pass::start(ScanPosition { pass: 3, page: 1 }, 15);
-        break loop {
-            match sweep.next().await {
-                Ok(SweepStep::Page(_)) => {}
-                Ok(SweepStep::Finished(report)) => panic!("finished: {report:?}"),
-                Err(error) => break error,
-            }
-        };
+        match sweep.next().await {
+            Ok(SweepStep::Page(_)) => {}
+            Ok(SweepStep::Finished(report)) => panic!("finished: {report:?}"),
+            Err(error) => break error,
+        }
     };
     assert!(matches!(error, ScanError::Unordered { .. }), "{error}");
 }
@@ -254,7 +253,8 @@ async fn pages_read_ahead_are_read_again_after_a_step_back() {
     let walk = walk(&world).await.unwrap();
     assert_eq!(walk.report.passes[0].added, walk.report.distinct);
     let asked = pages_asked(&world, Order::ROUND[0]);
-    let twice: BTreeSet<u32> = asked.iter().copied().filter(|page| asked.iter().filter(|p| *p == page).count() > 1).collect();
+    let twice: BTreeSet<u32> =
+        asked.iter().copied().filter(|page| asked.iter().filter(|p| *p == page).count() > 1).collect();
     assert!(twice.len() >= 3, "{asked:?}");
 }
 
@@ -290,8 +290,7 @@ async fn a_sweep_resumed_anywhere_loses_nothing() {
 async fn a_pass_resumed_in_the_middle_proves_nothing_and_counts_nothing() {
     for goal in [Goal::Proven, Goal::Counted] {
         let world = World::quiet(60).world();
-        let resume =
-            Resume { position: ScanPosition { pass: 1, page: 3 }, seen: (1..=30).collect::<RoaringTreemap>() };
+        let resume = Resume { position: ScanPosition { pass: 1, page: 3 }, seen: (1..=30).collect::<RoaringTreemap>() };
         let walk = walk_with(&world, SweepPlan::new(goal), Some(resume)).await.unwrap();
         let full_passes = walk.report.passes.len() - 1;
         assert_eq!(full_passes, if goal == Goal::Proven { 2 } else { 1 });
