@@ -130,8 +130,16 @@ impl ContactSource for LiveDesk {
             Ok(Ok(contact)) if contact.id == id => Ok(ByIdAnswer::Found(Box::new(contact))),
             // Another contact, as after a merge: says nothing about this one, so a pass must look.
             Ok(Ok(_)) => Ok(ByIdAnswer::Unsupported),
-            Ok(Err(_malformed)) => Err(PortError::Refused { status: 200, fields: ["payload".to_owned()].into() }),
-            Err(AnswerError::Api(ApiError::Status { status: 404, .. })) => Ok(ByIdAnswer::Missing),
+            Ok(Err(_)) | Err(AnswerError::Shape(_)) => {
+                Err(PortError::Refused { status: 200, fields: ["payload".to_owned()].into() })
+            }
+            Err(AnswerError::Api(error)) if error.decision() == Decision::NotFound => Ok(ByIdAnswer::Missing),
+            // Only this contact is refused (410, 422, ...): no reason to stop the run.
+            Err(AnswerError::Api(error @ ApiError::Status { status: status @ 400..=499, .. }))
+                if error.decision() == Decision::GiveUp =>
+            {
+                Err(PortError::Refused { status, fields: error.fields() })
+            }
             Err(error) => Err(port_error(error, "a contact by its id")),
         }
     }

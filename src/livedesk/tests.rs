@@ -182,6 +182,18 @@ async fn a_probe_that_fails_for_another_reason_settles_nothing() {
 }
 
 #[tokio::test]
+async fn a_single_contact_that_is_refused_does_not_stop_the_run() {
+    let refusals = [(json_answer(410, &json!({})), 410), (json_answer(200, &json!({ "payload": [] })), 200)];
+    for (act, expected) in refusals {
+        let server = TestServer::scripted(vec![act]).await;
+        let livedesk = adapter(&server);
+        livedesk.set_by_id_support(ByIdSupport::Supported);
+        let error = livedesk.by_id(LiveDeskId(2), LiveDeskId(1)).await.unwrap_err();
+        assert!(matches!(error, PortError::Refused { status, .. } if status == expected), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn what_an_earlier_run_found_out_spares_the_probe() {
     let server = TestServer::with(by_id(contact)).await;
     let livedesk = adapter(&server);

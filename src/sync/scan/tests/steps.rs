@@ -391,6 +391,14 @@ async fn a_dropped_call_loses_no_page() {
 }
 
 #[tokio::test]
+async fn a_sweep_can_be_driven_from_a_task() {
+    let mut sweep = Sweep::start(World::quiet(40).world(), SweepPlan::new(Goal::Proven), None).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { sweep.next().await });
+    assert!(matches!(tasks.join_next().await, Some(Ok(Ok(SweepStep::Page(_))))));
+}
+
+#[tokio::test]
 async fn no_page_is_read_ahead_before_the_first_one_has_named_its_count() {
     let world = World::quiet(100).world_with_window(4);
     let mut sweep = Sweep::start(Arc::clone(&world), SweepPlan::new(Goal::Proven), None).await.unwrap();
