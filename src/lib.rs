@@ -5,12 +5,13 @@
 //! [`firstline`] (the adapters), [`config`], [`app`] (wiring), [`cli`] (commands), [`sandbox`] (both platforms,
 //! simulated; knows nothing of the client side).
 
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod firstline;
 pub mod http;
-//pub mod livedesk;
+pub mod livedesk;
 pub mod mapping;
 pub mod sandbox;
 pub mod store;

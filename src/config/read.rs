@@ -31,6 +31,8 @@ impl Settings {
             let limits = Http {
                 max_response: http.value("max_response", ByteSize::mib(16), values::bytes),
                 total_timeout: http.value("total_timeout", Duration::from_mins(10), values::duration_from(INSTANT)),
+                retry_first: http.value("retry_first", Duration::from_millis(500), values::duration_from(INSTANT)),
+                retry_ceiling: http.value("retry_ceiling", Duration::from_mins(1), values::duration_from(INSTANT)),
                 max_wait: http.value("max_wait", Duration::from_mins(15), values::duration),
             };
             (limits, route(http))

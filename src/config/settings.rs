@@ -124,6 +124,10 @@ pub struct Http {
     pub max_response: ByteSize,
     /// Limit of all attempts of one request together.
     pub total_timeout: Duration,
+    /// Ceiling of the first wait between two attempts; it doubles from there. Default 500 ms.
+    pub retry_first: Duration,
+    /// Highest ceiling of a wait between two attempts. Default 1 minute.
+    pub retry_ceiling: Duration,
     /// Longest pause that a platform may ask for.
     pub max_wait: Duration,
 }

@@ -124,6 +124,15 @@ impl HttpClient {
         Ok(value)
     }
 
+    /// Sends a request and hands out the body of the answer: whole and JSON by its syntax, its texts not looked at.
+    /// For a reader that is more lenient about texts than serde.
+    pub async fn body(&self, request: &Request) -> Result<Response, ApiError> {
+        let check = &mut |received: &Received| {
+            classify::parse::<IgnoredAny>(&received.response, received.content_type.as_deref()).map(|_| ())
+        };
+        self.0.run(request, check).await
+    }
+
     /// Sends a request whose answer is only a yes: any JSON, or nothing.
     pub async fn send(&self, request: &Request) -> Result<(), ApiError> {
         self.json_if_any::<IgnoredAny>(request).await.map(|_| ())

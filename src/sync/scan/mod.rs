@@ -254,21 +254,19 @@ impl<S: ContactSource> Sweep<S> {
         self.passes.push(self.pass.report(added));
         let most_passes =
             usize::try_from(self.plan.max_rounds).unwrap_or(usize::MAX).saturating_mul(Order::ROUND.len());
-        match self.ledger.judge(self.plan.goal, self.passes.len() >= most_passes) {
-            Some(verdict) => {
-                self.report = Some(SweepReport {
-                    verdict,
-                    passes: self.passes.clone(),
-                    distinct: self.ledger.distinct(),
-                    count: self.ledger.last_count(),
-                    malformed: self.ledger.nameless(),
-                });
-            }
-            None => {
-                let position = ScanPosition { pass: self.pass.number().saturating_add(1), page: 1 };
-                self.pass = Pass::start(position, self.pass.page_size());
-                self.ledger.begin_pass(true);
-            }
+        let exhausted = self.passes.len() >= most_passes;
+        if let Some(verdict) = self.ledger.judge(self.plan.goal, exhausted) {
+            self.report = Some(SweepReport {
+                verdict,
+                passes: self.passes.clone(),
+                distinct: self.ledger.distinct(),
+                count: self.ledger.last_count(),
+                malformed: self.ledger.nameless(),
+            });
+        } else {
+            let position = ScanPosition { pass: self.pass.number().saturating_add(1), page: 1 };
+            self.pass = Pass::start(position, self.pass.page_size());
+            self.ledger.begin_pass(true);
         }
     }
 }

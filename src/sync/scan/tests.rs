@@ -3,4 +3,10 @@
 mod drift;
 mod ledger;
 mod steps;
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "small made-up numbers, made into keys and indexes"
+)]
 mod world;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::world::{State, World, ids, walk};
+use super::world::{Dice, State, World, ids, walk};
 use crate::domain::sweep::Verdict;
 
 /// Walks the worlds and answers how many sweeps were proven, and their passes.
@@ -33,11 +33,11 @@ fn tied(n: usize, seeds: std::ops::Range<u64>, drift_every: usize) -> impl Itera
         let mut state = World::tied(n, seed);
         state.size = 10;
         state.drift_every = drift_every;
-        if seed % 5 == 0 {
+        if seed.is_multiple_of(5) {
             // Inserts within the second of the newest contact, or with clocks that are behind.
-            state.now = state.people.last().unwrap().created - (seed % 2) as i64;
+            state.now = state.people.last().unwrap().created - i64::from(seed % 2 == 1);
         }
-        (state, 1 + (seed % 3) as usize)
+        (state, [1, 2, 3][usize::from(seed.is_multiple_of(3)) + usize::from(seed.is_multiple_of(4))])
     })
 }
 
@@ -49,15 +49,26 @@ async fn quiet_worlds_with_unstable_ties_end_proven_with_every_contact() {
 
 #[tokio::test]
 async fn a_proven_sweep_missed_nobody_at_light_drift() {
-    let (proven, all, passes) = proven_of(tied(150, 0..150, 50)).await;
-    eprint_share("light drift", proven, all, passes);
-    assert!(proven * 2 > all, "{proven} of {all}");
+    for (every, seeds) in [(50, 0..100), (10, 100..150)] {
+        let (proven, all, passes) = proven_of(tied(150, seeds, every)).await;
+        eprint_share(&format!("a write in {every} pages"), proven, all, passes);
+        assert!(proven * 2 > all, "{proven} of {all}");
+    }
 }
 
 #[tokio::test]
 async fn a_proven_sweep_missed_nobody_at_heavy_drift() {
-    let (proven, all, passes) = proven_of(tied(150, 1_000..1_060, 1)).await;
-    eprint_share("heavy drift", proven, all, passes);
+    for every in [3, 1] {
+        let (proven, all, passes) = proven_of(tied(150, 1_000..1_025, every)).await;
+        eprint_share(&format!("a write in {every} pages"), proven, all, passes);
+    }
+    let no_ties = (0..25).map(|seed| {
+        let mut state = World::quiet(150);
+        (state.size, state.drift_every, state.dice) = (10, 1, Dice(seed));
+        (state, 2)
+    });
+    let (proven, all, passes) = proven_of(no_ties).await;
+    eprint_share("a write on every page, no ties", proven, all, passes);
 }
 
 #[expect(clippy::print_stderr, reason = "the share of proven sweeps is worth reading with --nocapture")]

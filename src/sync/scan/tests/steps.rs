@@ -7,6 +7,7 @@ use roaring::RoaringTreemap;
 
 use super::world::{Counting, Oddity, Op, Spelling, State, Ties, Walk, World, ids, walk, walk_with};
 use crate::domain::sweep::{Direction, DirectionStyle, Order, ScanPosition, Verdict};
+use crate::sync::scan::pass::Pass;
 use crate::sync::scan::{Goal, Resume, ScanError, Sweep, SweepPlan, SweepStep};
 
 /// Answers of a sweep are numbered from 0; the head is the first, so page n of the first pass is number n.
@@ -98,17 +99,15 @@ async fn an_ignored_direction_that_ties_hid_at_first_is_found_in_its_pass() {
     }
     // The head shows only the tied ones, in every spelling.
     let world = state.world();
+    let mut sweep = Sweep::start(world, SweepPlan::new(Goal::Proven), None).await.unwrap();
+    // The sweep would be proven before it walks a descending order: look at that pass itself.
+    sweep.pass = Pass::start(ScanPosition { pass: 3, page: 1 }, 15);
     let error = loop {
-        let mut sweep = Sweep::start(Arc::clone(&world), SweepPlan::new(Goal::Proven), None).await.unwrap();
-        // The sweep would be proven before it walks a descending order: look at that pass itself.
-        sweep.pass = super::super::Pass::start(ScanPosition { pass: 3, page: 1 }, 15);
-        break loop {
-            match sweep.next().await {
-                Ok(SweepStep::Page(_)) => {}
-                Ok(SweepStep::Finished(report)) => panic!("finished: {report:?}"),
-                Err(error) => break error,
-            }
-        };
+        match sweep.next().await {
+            Ok(SweepStep::Page(_)) => {}
+            Ok(SweepStep::Finished(report)) => panic!("finished: {report:?}"),
+            Err(error) => break error,
+        }
     };
     assert!(matches!(error, ScanError::Unordered { .. }), "{error}");
 }
@@ -389,6 +388,14 @@ async fn a_dropped_call_loses_no_page() {
     }
     assert_eq!(seen, ids(&world));
     assert!(sweep.known_id().is_some());
+}
+
+#[tokio::test]
+async fn a_sweep_can_be_driven_from_a_task() {
+    let mut sweep = Sweep::start(World::quiet(40).world(), SweepPlan::new(Goal::Proven), None).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { sweep.next().await });
+    assert!(matches!(tasks.join_next().await, Some(Ok(Ok(SweepStep::Page(_))))));
 }
 
 #[tokio::test]

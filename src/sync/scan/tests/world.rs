@@ -162,7 +162,7 @@ impl World {
         let mut dice = Dice(seed);
         let batch = (n / 8).max(2);
         for (index, person) in state.people.iter_mut().enumerate() {
-            if (index / batch) % 2 == usize::from(seed % 2 == 0) {
+            if (index / batch) % 2 == usize::from(seed.is_multiple_of(2)) {
                 person.created = 1_700_000_000 + (index / batch * batch) as i64 * 60;
             }
             if dice.below(10) < 6 {
@@ -176,7 +176,7 @@ impl World {
             }
             person.name %= (n / 2) as u64;
         }
-        state.ties = if seed % 3 == 0 { Ties::PerPage } else { Ties::PerAnswer };
+        state.ties = if seed.is_multiple_of(3) { Ties::PerPage } else { Ties::PerAnswer };
         state.dice = dice;
         state
     }
@@ -333,11 +333,11 @@ impl State {
         if page == 1 {
             malformed.extend((0..self.nameless_rows).map(|_| MalformedRow { id: None, problem: "no id".into() }));
         }
-        SourcePage { contacts: readable.into_iter().map(contact).collect(), malformed, count }
+        SourcePage { contacts: readable.iter().map(contact).collect(), malformed, count }
     }
 }
 
-fn contact(person: Person) -> Contact {
+fn contact(person: &Person) -> Contact {
     Contact {
         id: LiveDeskId(person.id),
         created_at: Some(person.created),

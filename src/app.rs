@@ -1,0 +1,417 @@
+//! Putting the parts together: from checked settings to a state, two connected platforms and a run.
+//!
+//! The only place that knows all parts. It decides nothing; commands call it and the engine does the work.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::clock::Clock;
+use crate::config::mapping_file::MappingSource;
+use crate::config::secret::SecretString;
+use crate::config::settings::{self, Include, Settings};
+use crate::config::{Problem, Problems};
+use crate::domain::field::{FieldDefinition, FieldKind};
+use crate::domain::ids::RunId;
+use crate::firstline::auth::BadToken;
+use crate::firstline::profile::{PhoneOwner, Profile, UpdateChoice, UpdateMethod};
+use crate::firstline::settings::{BooleanForm, ClearForm, Credentials, FirstLineSettings};
+use crate::firstline::target::FirstLine;
+use crate::http::client::BuildError;
+use crate::http::observe::{HttpCounts, HttpObserver, WaitReason};
+use crate::http::retry::RetryPolicy;
+use crate::http::{HttpClient, HttpSettings, Secret};
+use crate::livedesk::api::{CredentialsError, LiveDeskSettings};
+use crate::livedesk::source::{ByIdSupport, LiveDesk};
+use crate::mapping::compile::compile;
+use crate::mapping::spec::MappingSpec;
+use crate::mapping::{CompileContext, Mapping, StampFields};
+use crate::store::{Access, Accounts, Store, StoreError};
+use crate::sync::engine::{Engine, EngineSettings, MatchKey, SharedKeys};
+use crate::sync::pipeline::Pipeline;
+use crate::sync::progress::{Progress, ProgressEvent};
+use crate::sync::stamp::StampScheme;
+
+/// Contacts worked on per request that may be under way: while one waits for the disk, another can send.
+const JOBS_PER_REQUEST: usize = 2;
+
+/// What a command brings along: time, eyes, and the signal to stop.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Who watches.
+    pub progress: Arc<dyn Progress>,
+    /// Cancelled at the first signal.
+    pub stop: CancellationToken,
+    /// Whether to fail instead of waiting for a platform that is down or a doubt that could be settled.
+    pub no_wait: bool,
+}
+
+/// Why the parts could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A client could not be built.
+    #[error("the connection to {platform} could not be set up")]
+    Client {
+        /// Which platform.
+        platform: &'static str,
+        /// Why.
+        #[source]
+        source: BuildError,
+    },
+    /// The FIRST LINE token cannot be sent.
+    #[error(transparent)]
+    Token(#[from] BadToken),
+    /// The LiveDesk credentials cannot be sent.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// A proxy address is none.
+    #[error("the proxy of {platform} is not a URL")]
+    Proxy {
+        /// Which platform.
+        platform: &'static str,
+    },
+    /// The state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Both platforms, connected.
+pub struct Platforms {
+    /// LiveDesk.
+    pub livedesk: Arc<LiveDesk>,
+    /// FIRST LINE.
+    pub firstline: Arc<FirstLine>,
+    livedesk_http: HttpClient,
+    firstline_http: HttpClient,
+}
+
+impl Platforms {
+    /// What was sent to LiveDesk and to FIRST LINE.
+    pub fn counts(&self) -> (HttpCounts, HttpCounts) {
+        (self.livedesk_http.counts(), self.firstline_http.counts())
+    }
+}
+
+/// Opens the state for writing and binds it to both accounts.
+pub async fn open_state(settings: &Settings, holder: &str, clock: Arc<dyn Clock>) -> Result<Store, AppError> {
+    let access = Access::Exclusive { holder: holder.to_owned() };
+    let store = Store::open(&settings.state.path, access, clock).await?;
+    store.bind_accounts(&accounts(settings)).await?;
+    Ok(store)
+}
+
+/// Opens the state for reading.
+pub async fn read_state(path: &Path, clock: Arc<dyn Clock>) -> Result<Store, AppError> {
+    Ok(Store::open(path, Access::ReadOnly, clock).await?)
+}
+
+/// The two accounts of a configuration. Keys and tokens change, addresses do not; that the contacts behind them are
+/// the same is checked by the pipeline, on both sides.
+fn accounts(settings: &Settings) -> Accounts {
+    Accounts {
+        livedesk: settings.livedesk.base_url.as_str().trim_end_matches('/').to_owned(),
+        firstline: settings.firstline.base_url.as_str().trim_end_matches('/').to_owned(),
+    }
+}
+
+/// Connects both platforms. Sends nothing. `learned` is what earlier runs found out; `inboxes` whether the mapping reads
+/// `contact_inboxes`.
+pub fn connect(
+    settings: &Settings,
+    inboxes: bool,
+    learned: &Learned,
+    around: &Surroundings,
+) -> Result<Platforms, AppError> {
+    let livedesk = &settings.livedesk;
+    let livedesk_http = client(
+        "LiveDesk",
+        &livedesk.base_url,
+        &livedesk.limits,
+        &livedesk.route,
+        &settings.http,
+        around,
+    )?;
+    let source = LiveDesk::new(
+        livedesk_http.clone(),
+        &LiveDeskSettings {
+            api_key: secret(livedesk.api_key.as_ref()),
+            api_secret: secret(livedesk.api_secret.as_ref()),
+            include_contact_inboxes: match livedesk.include_inboxes {
+                Include::Auto => inboxes,
+                Include::Yes => true,
+                Include::No => false,
+            },
+            page_size: livedesk.page_size,
+        },
+    )?;
+    source.set_by_id_support(learned.by_id);
+    let firstline = &settings.firstline;
+    let firstline_http = client(
+        "FIRST LINE",
+        &firstline.base_url,
+        &firstline.limits,
+        &firstline.route,
+        &settings.http,
+        around,
+    )?;
+    let credentials = match (&firstline.token, &firstline.name, &firstline.password) {
+        (None, Some(name), Some(password)) => Credentials::Login {
+            name: secret(Some(name)),
+            password: secret(Some(password)),
+            ttl: firstline.ttl,
+        },
+        (token, ..) => Credentials::Token(secret(token.as_ref())),
+    };
+    let update = match firstline.update_method {
+        settings::UpdateMethod::Auto => learned.firstline.update,
+        settings::UpdateMethod::PostBody => UpdateChoice::Fixed(UpdateMethod::PostBody),
+        settings::UpdateMethod::PostQuery => UpdateChoice::Fixed(UpdateMethod::PostQuery),
+        settings::UpdateMethod::Put => UpdateChoice::Fixed(UpdateMethod::Put),
+    };
+    let target = FirstLine::new(
+        firstline_http.clone(),
+        FirstLineSettings {
+            credentials,
+            per_page: firstline.per_page,
+            boolean_form: match firstline.boolean_form {
+                settings::BooleanForm::Number => BooleanForm::OneZero,
+                settings::BooleanForm::Bool => BooleanForm::TrueFalse,
+            },
+            clear_form: match firstline.clear_form {
+                settings::ClearForm::Null => ClearForm::Null,
+                settings::ClearForm::Empty => ClearForm::EmptyText,
+            },
+            profile: Profile { update, ..learned.firstline },
+        },
+        Arc::clone(&around.clock),
+    )?;
+    Ok(Platforms { livedesk: Arc::new(source), firstline: Arc::new(target), livedesk_http, firstline_http })
+}
+
+fn secret(text: Option<&SecretString>) -> Secret {
+    Secret::new(text.map_or("", SecretString::expose))
+}
+
+fn client(
+    platform: &'static str,
+    base_url: &Url,
+    limits: &settings::Limits,
+    route: &settings::Route,
+    http: &settings::Http,
+    around: &Surroundings,
+) -> Result<HttpClient, AppError> {
+    let proxy = match &route.proxy {
+        Some(proxy) => Some(Url::parse(proxy.expose()).map_err(|_| AppError::Proxy { platform })?),
+        None => None,
+    };
+    let retry = RetryPolicy::new(http.retry_first, http.retry_ceiling.max(http.retry_first), 5)
+        .expect("config refuses what makes no policy");
+    let settings = HttpSettings {
+        timeout: limits.timeout,
+        total_timeout: http.total_timeout,
+        requests_per_second: limits.requests_per_second,
+        concurrency: limits.concurrency,
+        proxy,
+        ca_file: route.ca_file.clone(),
+        max_response_bytes: usize::try_from(http.max_response.as_u64()).unwrap_or(usize::MAX),
+        max_outage: around.no_wait.then_some(Duration::ZERO),
+        throttle_wait: limits.throttle_wait,
+        max_wait: http.max_wait,
+        retry,
+        ..HttpSettings::new(platform, base_url.clone())
+    };
+    let observer = Arc::new(Observer { platform, progress: Arc::clone(&around.progress) });
+    HttpClient::new(&settings, Arc::clone(&around.clock), observer, around.stop.clone())
+        .map_err(|source| AppError::Client { platform, source })
+}
+
+/// Passes a platform's pauses on to whoever watches the run.
+struct Observer {
+    platform: &'static str,
+    progress: Arc<dyn Progress>,
+}
+
+impl HttpObserver for Observer {
+    fn waiting(&self, reason: WaitReason, wait: Duration) {
+        let why = format!("{} is {reason}", self.platform);
+        self.progress.event(ProgressEvent::Waiting { why, wait: Some(wait) });
+    }
+
+    fn resumed(&self) {
+        self.progress.event(ProgressEvent::Resumed);
+    }
+}
+
+/// What earlier runs found out about the platforms.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Learned {
+    firstline: Profile,
+    by_id: ByIdSupport,
+}
+
+/// Profile keys in the state.
+const UPDATE_METHOD: &str = "update_method";
+const PHONE_OWNER: &str = "phone_owner";
+const BY_ID: &str = "livedesk_by_id";
+
+/// Reads what earlier runs found out.
+pub async fn learned(store: &Store) -> Result<Learned, StoreError> {
+    let text = |value: Option<Value>| value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+    let mut learned = Learned::default();
+    if let Some(method) = UpdateMethod::parse(&text(store.profile_get(UPDATE_METHOD).await?)) {
+        learned.firstline.update = UpdateChoice::Found(method);
+    }
+    if text(store.profile_get(PHONE_OWNER).await?) == "profile_id" {
+        learned.firstline.phone_owner = PhoneOwner::Profile;
+    }
+    learned.by_id = match text(store.profile_get(BY_ID).await?).as_str() {
+        "supported" => ByIdSupport::Supported,
+        "unsupported" => ByIdSupport::Unsupported,
+        _ => ByIdSupport::Unknown,
+    };
+    Ok(learned)
+}
+
+/// Stores what this run found out.
+pub async fn remember(store: &Store, platforms: &Platforms) -> Result<(), StoreError> {
+    let profile = platforms.firstline.profile();
+    if let UpdateChoice::Found(method) = profile.update {
+        store.profile_put(UPDATE_METHOD, &json!(method.as_str())).await?;
+    }
+    if profile.phone_owner == PhoneOwner::Profile {
+        store.profile_put(PHONE_OWNER, &json!("profile_id")).await?;
+    }
+    let by_id = match platforms.livedesk.by_id_support() {
+        ByIdSupport::Unknown => return Ok(()),
+        ByIdSupport::Supported => "supported",
+        ByIdSupport::Unsupported => "unsupported",
+    };
+    store.profile_put(BY_ID, &json!(by_id)).await
+}
+
+/// Compiles the mapping; without definitions, what depends on them is not checked.
+pub fn compile_mapping(
+    settings: &Settings,
+    source: &MappingSource,
+    definitions: Option<&[FieldDefinition]>,
+) -> Result<Mapping, Problems> {
+    let spec: MappingSpec = source.parse()?;
+    let stamp = &settings.identity.stamp;
+    let context = CompileContext {
+        definitions,
+        stamp: StampFields { membership_no: stamp.membership_no.is_some(), cz_col: stamp.cz_col },
+        time_zone: settings.firstline.time_zone.clone(),
+        phone_country: settings.identity.phone_country,
+    };
+    let mut problems = Vec::new();
+    if let (Some(id), Some(definitions)) = (stamp.cz_col, definitions) {
+        problems.extend(stamp_problem(settings, id, definitions));
+    }
+    match compile(&spec, &context) {
+        Ok(mapping) if problems.is_empty() => Ok(mapping),
+        Ok(_) => Err(Problems(problems)),
+        Err(found) => {
+            problems.extend(found.into_iter().map(|problem| {
+                let message = match problem.column {
+                    Some(column) => format!("{} (column {column})", problem.message),
+                    None => problem.message,
+                };
+                source.problem(&problem.place, message, problem.help.unwrap_or_default())
+            }));
+            Err(Problems(problems))
+        }
+    }
+}
+
+/// The stamp's own field must exist and be a text.
+fn stamp_problem(settings: &Settings, id: i64, definitions: &[FieldDefinition]) -> Option<Problem> {
+    let (message, remedy) = match definitions.iter().find(|definition| definition.id == id) {
+        Some(definition) if definition.kind == FieldKind::Text => return None,
+        Some(definition) => (
+            format!("cz_col {id} is a {} field; the stamp needs a text field", definition.kind.as_str()),
+            "make a text field for customers in FIRST LINE and name its id",
+        ),
+        None => (
+            format!("FIRST LINE has no custom field {id} for customers"),
+            "`deskferry fields` lists the ids; make a text field for the stamp, or use membership_no",
+        ),
+    };
+    Some(Problem {
+        file: settings.file.clone(),
+        line: None,
+        key: String::from("identity.stamp.cz_col"),
+        message,
+        remedy: remedy.to_owned(),
+    })
+}
+
+/// Where the stamp is written.
+pub fn stamp_scheme(settings: &Settings) -> StampScheme {
+    StampScheme {
+        membership_prefix: settings.identity.stamp.membership_no.clone(),
+        custom_field: settings.identity.stamp.cz_col,
+    }
+}
+
+/// A run over both platforms, ready to begin.
+pub async fn pipeline(
+    settings: &Settings,
+    platforms: &Platforms,
+    store: Store,
+    mapping: Mapping,
+    around: &Surroundings,
+    run: RunId,
+) -> Result<Pipeline<LiveDesk, FirstLine>, StoreError> {
+    let engine = engine(settings, platforms, store, mapping, around, run).await?;
+    Ok(Pipeline::new(Arc::clone(&platforms.livedesk), Arc::new(engine), settings.sweep.max_rounds))
+}
+
+/// The engine of one run.
+pub async fn engine(
+    settings: &Settings,
+    platforms: &Platforms,
+    store: Store,
+    mapping: Mapping,
+    around: &Surroundings,
+    run: RunId,
+) -> Result<Engine<FirstLine>, StoreError> {
+    let identity = &settings.identity;
+    let engine_settings = EngineSettings {
+        match_keys: identity
+            .match_keys
+            .iter()
+            .map(|key| match key {
+                settings::MatchKey::Email => MatchKey::Email,
+                settings::MatchKey::Phone => MatchKey::Phone,
+            })
+            .collect(),
+        shared_keys: match identity.shared_keys {
+            settings::SharedKeys::Create => SharedKeys::Create,
+            settings::SharedKeys::Conflict => SharedKeys::Conflict,
+        },
+        settle: identity.settle,
+        doubt_horizon: identity.doubt_horizon,
+        id_walk_limit: usize::try_from(identity.id_walk_limit).unwrap_or(usize::MAX),
+        phone_country: identity.phone_country,
+        jobs: settings.firstline.limits.concurrency * JOBS_PER_REQUEST,
+        wait: !around.no_wait,
+    };
+    Engine::new(
+        Arc::clone(&platforms.firstline),
+        store,
+        Arc::new(mapping),
+        stamp_scheme(settings),
+        engine_settings,
+        Arc::clone(&around.clock),
+        Arc::clone(&around.progress),
+        around.stop.clone(),
+        run,
+    )
+    .await
+}
