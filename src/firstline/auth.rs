@@ -112,7 +112,7 @@ impl Auth {
         })?;
         let life = lifetime(&reply, self.clock.now()).unwrap_or(*ttl);
         let margin = MARGIN_MAX.min(life / 10);
-        let valid_ms = i64::try_from((life - margin).as_millis()).unwrap_or(i64::MAX);
+        let valid_ms = i64::try_from(life.saturating_sub(margin).as_millis()).unwrap_or(i64::MAX);
         let renew_at = Timestamp(self.clock.now().0.saturating_add(valid_ms));
         tracing::info!(valid_for_s = life.as_secs(), "logged in to FIRST LINE");
         state.token = Some(Token { header: header.clone(), renew_at: Some(renew_at) });

@@ -12,7 +12,9 @@ pub mod profile;
 pub mod settings;
 pub mod target;
 
+mod definitions;
 mod fields;
+mod lenient;
 mod wire;
 
 #[cfg(test)]

@@ -9,11 +9,12 @@ use serde::de::IgnoredAny;
 
 use super::api::Api;
 use super::auth::BadToken;
+use super::definitions::{CategoryRow, ColumnRow};
 use super::error::Failure;
 use super::fields::{ContactBody, EmailBody, PhoneBody, json_filter};
 use super::profile::{PhoneOwner, Profile};
 use super::settings::FirstLineSettings;
-use super::wire::{CategoryRow, ColumnRow, ContactRow, Created, EmailRow, List, Meta, PhoneRow};
+use super::wire::{ContactRow, Created, EmailRow, List, Meta, PhoneRow};
 use crate::clock::Clock;
 use crate::domain::field::FieldDefinition;
 use crate::domain::ids::{ChildId, FirstLineId};

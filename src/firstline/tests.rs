@@ -24,7 +24,7 @@ fn token() -> FirstLineSettings {
 
 fn login() -> FirstLineSettings {
     let (name, password) = (Secret::new("robot"), Secret::new("hunter2"));
-    FirstLineSettings::new(Credentials::Login { name, password, ttl: Duration::from_secs(12 * 3600) })
+    FirstLineSettings::new(Credentials::Login { name, password, ttl: Duration::from_hours(12) })
 }
 
 fn connect_at(server: &TestServer, settings: FirstLineSettings, clock: &TestClock) -> FirstLine {

@@ -5,13 +5,11 @@
 //! hold people's data.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, Visitor};
 use serde_json::Value;
 
-use crate::domain::field::{ChoiceOption, FieldDefinition, FieldKind};
+use super::lenient::{Int, Text, present, soft};
 use crate::domain::ids::{ChildId, FirstLineId};
 use crate::domain::record::FieldKey;
 use crate::domain::target::{TargetContact, TargetEmail, TargetPhone};
@@ -274,183 +272,11 @@ impl Created {
     }
 }
 
-/// A category of custom fields with its columns.
-#[derive(Deserialize)]
-pub(super) struct CategoryRow {
-    id: Int,
-    #[serde(default)]
-    name: Text,
-    #[serde(default, rename = "type", deserialize_with = "soft")]
-    kind: Option<Int>,
-    #[serde(default, deserialize_with = "soft")]
-    cols: Option<Vec<ColumnRow>>,
-}
-
-/// A custom field's definition.
-#[derive(Deserialize)]
-pub(super) struct ColumnRow {
-    id: Int,
-    #[serde(default)]
-    name: Text,
-    #[serde(default, rename = "type", deserialize_with = "soft")]
-    kind: Option<Int>,
-    #[serde(default, deserialize_with = "soft")]
-    is_allowed_null: Option<Flag>,
-    #[serde(default)]
-    default: Value,
-    #[serde(default, deserialize_with = "soft")]
-    options: Option<Vec<OptionRow>>,
-    #[serde(default, deserialize_with = "soft")]
-    category_id: Option<Int>,
-    #[serde(default, deserialize_with = "soft")]
-    category: Option<Box<CategoryRow>>,
-}
-
-#[derive(Deserialize)]
-struct OptionRow {
-    #[serde(default)]
-    text: Text,
-    #[serde(default)]
-    value: Value,
-}
-
-/// The category type of fields that are written through `contact.cz_cols` (notes FIRST LINE 4.1).
-const CUSTOMER_FORM: i64 = 0;
-
-impl CategoryRow {
-    pub(super) fn id(&self) -> i64 {
-        self.id.0
-    }
-
-    fn is_customer_form(&self) -> bool {
-        self.kind == Some(Int(CUSTOMER_FORM))
-    }
-
-    /// The fields of a customer form; none of any other category.
-    pub(super) fn into_definitions(self) -> Vec<FieldDefinition> {
-        if !self.is_customer_form() {
-            return Vec::new();
-        }
-        let (id, name) = (self.id.0, self.name.0);
-        let columns = self.cols.unwrap_or_default().into_iter();
-        columns.filter_map(|column| column.into_definition(id, name.clone())).collect()
-    }
-}
-
-impl ColumnRow {
-    pub(super) fn id(&self) -> i64 {
-        self.id.0
-    }
-
-    /// A row of the flat list. The list was asked for customer forms; a row that says otherwise is believed.
-    pub(super) fn into_own_definition(mut self) -> Option<FieldDefinition> {
-        match self.category.take() {
-            Some(category) if category.kind.is_some() && !category.is_customer_form() => None,
-            Some(category) => self.into_definition(category.id.0, category.name.0),
-            None => {
-                let id = self.category_id.map_or(0, |id| id.0);
-                self.into_definition(id, String::new())
-            }
-        }
-    }
-
-    fn into_definition(self, category_id: i64, category: String) -> Option<FieldDefinition> {
-        let Some(kind) = self.kind.and_then(|code| FieldKind::from_code(code.0)) else {
-            tracing::warn!(cz_col = self.id.0, "custom field of an unknown type is left out");
-            return None;
-        };
-        let options = self.options.unwrap_or_default().into_iter();
-        Some(FieldDefinition {
-            id: self.id.0,
-            category_id,
-            category,
-            name: self.name.0,
-            kind,
-            required: self.is_allowed_null == Some(Flag(false)),
-            options: options.map(|option| ChoiceOption { text: option.text.0, value: option.value }).collect(),
-            default: Some(self.default).filter(|default| !default.is_null()),
-        })
-    }
-}
-
-/// A whole number, also as text.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Int(i64);
-
-impl<'de> Deserialize<'de> for Int {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IntVisitor;
-        impl Visitor<'_> for IntVisitor {
-            type Value = Int;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number")
-            }
-
-            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Int, E> {
-                Ok(Int(number))
-            }
-
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Int, E> {
-                i64::try_from(number).map(Int).map_err(E::custom)
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Int, E> {
-                // The text itself may be anything, so it is not put into the error.
-                text.trim().parse().map(Int).map_err(|_| E::custom("not a whole number"))
-            }
-        }
-        deserializer.deserialize_any(IntVisitor)
-    }
-}
-
-/// A text, also as number; nothing is an empty text.
-#[derive(Default)]
-struct Text(String);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::String(text) => Ok(Self(text)),
-            Value::Number(number) => Ok(Self(number.to_string())),
-            Value::Null => Ok(Self::default()),
-            Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(D::Error::custom("not a text")),
-        }
-    }
-}
-
-/// Yes or no, also as 0 and 1, also as text.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Flag(bool);
-
-impl<'de> Deserialize<'de> for Flag {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        match (value.as_bool(), value.as_i64(), value.as_str()) {
-            (Some(yes), _, _) => Ok(Self(yes)),
-            (_, Some(0), _) | (_, _, Some("0" | "false")) => Ok(Self(false)),
-            (_, Some(1), _) | (_, _, Some("1" | "true")) => Ok(Self(true)),
-            _ => Err(D::Error::custom("neither yes nor no")),
-        }
-    }
-}
-
-/// A key that is there, `null` included.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
-}
-
-/// A part that may be missing, `null` or of another shape: all of them mean that it was not said.
-fn soft<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{CategoryRow, ContactRow, EmailRow, List, PhoneRow};
-    use crate::domain::field::FieldKind;
+    use super::{ContactRow, EmailRow, List, PhoneRow};
     use crate::domain::ids::FirstLineId;
     use crate::domain::record::FieldKey;
     use crate::domain::target::TargetContact;
@@ -523,28 +349,5 @@ mod tests {
         assert!(list(json!({"data": []})).meta.is_none());
         assert_eq!(list(json!({"data": [], "meta": []})).meta.and_then(|meta| meta.total()), None);
         assert!(serde_json::from_value::<List<PhoneRow>>(json!({"message": "x"})).is_err());
-    }
-
-    #[test]
-    fn definitions_are_those_of_customer_forms_with_a_known_type() {
-        let category = |kind: Value| -> CategoryRow {
-            serde_json::from_value(json!({"id": "2", "name": "VIP", "type": kind, "cols": [
-                {"id": 31, "name": "Level", "type": "6", "is_allowed_null": "0", "default": 1, "creater": {"id": 1},
-                 "options": [{"text": "Gold", "value": 1}, {"text": 2, "value": "s"}]},
-                {"id": 32, "name": "Note", "type": 1, "is_allowed_null": true, "options": null},
-                {"id": 33, "name": "Odd", "type": 99},
-            ]}))
-            .ok()
-            .unwrap()
-        };
-        let fields = category(json!("0")).into_definitions();
-        assert_eq!(fields.iter().map(|field| field.id).collect::<Vec<_>>(), [31, 32]);
-        assert_eq!((fields[0].kind, fields[0].required, fields[0].category_id), (FieldKind::SingleChoice, true, 2));
-        assert_eq!((fields[0].options[0].value.clone(), fields[0].default.clone()), (json!(1), Some(json!(1))));
-        assert_eq!(fields[0].options[1].text, "2");
-        assert_eq!((fields[1].kind, fields[1].required), (FieldKind::Text, false));
-        for other in [json!(1), json!(2), json!(null)] {
-            assert!(category(other).into_definitions().is_empty());
-        }
     }
 }

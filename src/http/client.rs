@@ -97,6 +97,7 @@ impl HttpClient {
     }
 
     /// Sends a request and reads the answer as `T`. An empty answer is a failed attempt.
+    #[expect(clippy::missing_panics_doc, reason = "a success without a value cannot happen")]
     pub async fn json<T: DeserializeOwned + Send>(&self, request: &Request) -> Result<Reply<T>, ApiError> {
         let mut value = None;
         let response = self

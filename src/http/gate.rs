@@ -184,7 +184,9 @@ impl Gate {
             state.throttles = state.throttles.saturating_add(1);
         }
         let factor = 1 << (state.throttles - 1).min(8);
-        let wait = asked.unwrap_or(default_wait * factor).min(self.max_wait);
+        // A server that keeps saying "in no time" is not believed either: our own distance grows under its wish.
+        let own = if asked.is_some() { self.policy.first() } else { default_wait } * factor;
+        let wait = wait_for(own, asked, self.max_wait).min(self.max_wait);
         let until = now + wait;
         if state.throttled_until.is_some_and(|already| already >= until) {
             return;
@@ -347,6 +349,19 @@ mod tests {
         assert_eq!(wait(&gate, now), Some(60), "a success ends the row");
         gate.throttle(Some(SECOND * 86_400), SECOND * 60, now);
         assert_eq!(wait(&gate, now), Some(900), "clamped");
+    }
+
+    #[test]
+    fn a_429_that_names_no_time_at_all_is_waited_for_longer_and_longer() {
+        let (gate, mut now) = (slow_gate(), Instant::now());
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            gate.throttle(Some(Duration::ZERO), SECOND * 60, now);
+            let seconds = wait(&gate, now).unwrap();
+            waits.push(seconds);
+            now += SECOND * u32::try_from(seconds).unwrap();
+        }
+        assert_eq!(waits, [1, 2, 4, 8]);
     }
 
     #[derive(Default)]

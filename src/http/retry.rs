@@ -49,6 +49,10 @@ impl RetryPolicy {
         Self { first: Duration::ZERO, ceiling: Duration::ZERO, give_up_after: 5 }
     }
 
+    pub(super) fn first(&self) -> Duration {
+        self.first
+    }
+
     pub(super) fn give_up_after(&self) -> u32 {
         self.give_up_after
     }

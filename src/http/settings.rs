@@ -9,8 +9,8 @@ use url::Url;
 
 use super::retry::RetryPolicy;
 
-/// Settings of one platform's client.
-#[derive(Clone, Debug)]
+/// Settings of one platform's client. No `Debug`: a proxy's address may hold a password.
+#[derive(Clone)]
 pub struct HttpSettings {
     /// Name of the platform in messages: `LiveDesk`.
     pub platform: &'static str,

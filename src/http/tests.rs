@@ -279,6 +279,19 @@ async fn the_request_arrives_as_described_and_connections_are_reused() {
 }
 
 #[tokio::test]
+async fn a_compressed_answer_is_read() {
+    // `{"data": "gz"}`
+    const ZIPPED: [u8; 34] = [
+        31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 74, 73, 44, 73, 84, 178, 82, 80, 74, 175, 82, 170, 5, 0, 163, 46, 6,
+        212, 14, 0, 0, 0,
+    ];
+    let head = format!("HTTP/1.1 200 X\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", ZIPPED.len());
+    let server = TestServer::scripted(vec![Act::Send([head.as_bytes(), &ZIPPED].concat())]).await;
+    let reply = build(&settings(&server.base_url)).json::<Value>(&get()).await.unwrap();
+    assert_eq!(reply.value, json!({"data": "gz"}));
+}
+
+#[tokio::test]
 async fn all_work_shares_one_limiter_and_one_set_of_permits() {
     let server = TestServer::with(|_| good()).await;
     let client = build(&HttpSettings { concurrency: 1, requests_per_second: 100.0, ..settings(&server.base_url) });
@@ -339,6 +352,7 @@ fn settings_that_cannot_work_are_refused_when_the_client_is_built() {
     };
     assert!(matches!(built(settings(&base("ftp://x.example/"))), Some(BuildError::BaseUrl)));
     assert!(matches!(built(settings(&base("https://x.example/?a=b"))), Some(BuildError::BaseUrl)));
+    assert!(matches!(built(settings(&base("https://me:pw@x.example/"))), Some(BuildError::BaseUrl)));
     assert!(matches!(built(HttpSettings { concurrency: 0, ..good.clone() }), Some(BuildError::Concurrency)));
     let agent = HttpSettings { user_agent: "a\nb".into(), ..good.clone() };
     assert!(matches!(built(agent), Some(BuildError::UserAgent(_))));

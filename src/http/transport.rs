@@ -29,7 +29,7 @@ const ERROR_BODY_MAX: usize = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The base URL cannot be used.
-    #[error("base_url must start with https:// or http:// and have no query")]
+    #[error("base_url must start with https:// or http:// and have neither query nor user name")]
     BaseUrl,
     /// No request would ever be sent.
     #[error("concurrency must be at least 1")]
@@ -80,7 +80,8 @@ impl Transport {
     pub(super) fn new(settings: &HttpSettings) -> Result<Self, BuildError> {
         let base_url = settings.base_url.clone();
         let usable = matches!(base_url.scheme(), "http" | "https") && base_url.query().is_none();
-        if !usable || base_url.host().is_none() {
+        let anonymous = base_url.username().is_empty() && base_url.password().is_none();
+        if !usable || !anonymous || base_url.host().is_none() {
             return Err(BuildError::BaseUrl);
         }
         // Fails when the process has a provider already, which is as good.
