@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use super::apply::{FieldLine, ListLine, Mapping, OnError, Parts};
+use super::context::view;
 use super::convert::{convert, option};
-use super::expression::{Compiled, names_of, nearest, view};
+use super::expression::{Compiled, names_of, nearest};
 use super::filters::Settings;
 use super::spec::{MappingSpec, Translation};
 use super::target::{Target, TargetKind};
@@ -146,12 +147,12 @@ impl Compiler<'_> {
             }
             let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             match &target.kind {
-                TargetKind::Custom(FieldKind::SingleChoice | FieldKind::MultipleChoice, options) => {
-                    if option(&plain, options).is_err() {
-                        let values: Vec<String> = options.iter().map(|option| option.value.to_string()).collect();
-                        let help = format!("its options are {}", values.join(", "));
-                        self.problem(place, format!("{} has no option `{plain}`", target.label), Some(help));
-                    }
+                TargetKind::Custom(FieldKind::SingleChoice | FieldKind::MultipleChoice, options)
+                    if option(&plain, options).is_err() =>
+                {
+                    let values: Vec<String> = options.iter().map(|option| option.value.to_string()).collect();
+                    let help = format!("its options are {}", values.join(", "));
+                    self.problem(place, format!("{} has no option `{plain}`", target.label), Some(help));
                 }
                 TargetKind::Gender if plain != "0" && plain != "1" => {
                     self.problem(place, "gender is 0 or 1", None);
@@ -309,7 +310,7 @@ fn kinds_of(filter: &str) -> Option<&'static [FieldKind]> {
         "date" => &[Date, DateTime, Text, SingleChoice, MultipleChoice],
         "time" => &[Time, Text, SingleChoice, MultipleChoice],
         "datetime" | "epoch" => &[Date, Time, DateTime, Text],
-        "boolean" | "bool" => &[Boolean, Text, SingleChoice, MultipleChoice],
+        "boolean" => &[Boolean, Text, SingleChoice, MultipleChoice],
         "number" | "int" | "float" | "length" | "count" => &[Number, Text, Boolean, SingleChoice, MultipleChoice],
         "phone" | "family_name" | "given_name" | "email_name" => &[Text, SingleChoice, MultipleChoice],
         _ => return None,

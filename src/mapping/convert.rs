@@ -144,6 +144,10 @@ fn plain(json: &Json) -> String {
     }
 }
 
+fn is_word(value: &Json, word: &str) -> bool {
+    value.as_str().map_or_else(|| plain(value) == word, |text| text == word)
+}
+
 /// Control characters out, line ends plain, ends trimmed; `None` when nothing is left.
 fn text(json: &Json) -> Option<String> {
     let raw = match json {
@@ -152,6 +156,10 @@ fn text(json: &Json) -> Option<String> {
         Json::Object(map) if map.is_empty() => return None,
         other => plain(other),
     };
+    if !raw.contains(char::is_control) {
+        let trimmed = raw.trim();
+        return if trimmed.is_empty() { None } else { Some(trimmed.to_owned()) };
+    }
     let kept: String =
         raw.replace("\r\n", "\n").chars().filter(|sign| !sign.is_control() || matches!(sign, '\n' | '\t')).collect();
     let trimmed = kept.trim();
@@ -226,7 +234,7 @@ fn choices(json: &Json, options: &[ChoiceOption]) -> Result<Option<FieldValue>, 
 /// The option that `word` means: its value, its text, or either in another case if that leaves one only.
 pub(super) fn option(word: &str, options: &[ChoiceOption]) -> Result<Json, &'static str> {
     let word = word.trim();
-    let by_value = options.iter().find(|option| plain(&option.value) == word);
+    let by_value = options.iter().find(|option| is_word(&option.value, word));
     if let Some(option) = by_value {
         return Ok(option.value.clone());
     }

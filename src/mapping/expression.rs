@@ -1,18 +1,18 @@
 //! One expression of the mapping file: compiled once, evaluated for every contact.
 //!
-//! The language is MiniJinja's expressions over the normalised LiveDesk row. A missing key and a null are the
-//! same, *undefined*, however deep: only so do `default(...)`, `~` and the text filters do what they say
-//! (minijinja writes null as the text `none`). Messages made here hold no value of a contact.
+//! The language is MiniJinja's expressions over the normalised LiveDesk row (`context.rs`). Everything that can
+//! be found wrong without a contact is found when it is compiled. Messages made here hold no value of a contact.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use minijinja::value::{Object, Rest, Value, ValueOrKwargs};
-use minijinja::{Environment, Error, ErrorKind, Expression, State, UndefinedBehavior};
-use serde_json::{Map, Value as Json};
+use minijinja::value::{Rest, Value, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, Expression, UndefinedBehavior};
+use serde_json::Map;
 
+use super::context::{WHOLE_ROW, view};
 use super::filters::{self, FilterError, Settings};
 use super::scan;
 
@@ -34,11 +34,6 @@ const ROW_KEYS: [&str; 15] = [
     "thumbnail",
     "availability_status",
 ];
-/// The name under which the whole row is visible.
-const WHOLE_ROW: &str = "contact";
-/// The name under which filters find their settings; no expression can spell it.
-const SETTINGS: &str = "\0settings";
-
 /// minijinja's own tests, the words after `is`.
 const TESTS: [&str; 34] = [
     "undefined",
@@ -82,6 +77,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_debug(false);
+    // `'no' | bool` is true; ours is `boolean`.
+    environment.remove_filter("bool");
     environment.remove_global("debug");
     environment.remove_global("namespace");
     environment.add_test("none", |value: &Value| value.is_none() || value.is_undefined());
@@ -96,9 +93,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 /// minijinja's filters that would fail on a missing value, or make a value of it (`missing | int` is 0 there: a
 /// customer without points must not get zero of them).
-const MISSING_STAYS_MISSING: [&str; 23] = [
+const MISSING_STAYS_MISSING: [&str; 22] = [
     "abs",
-    "bool",
     "capitalize",
     "count",
     "dictsort",
@@ -133,63 +129,6 @@ fn keep_missing(filter: &str, value: &Value, arguments: &[ValueOrKwargs]) -> Res
     }
     let all: Vec<Value> = std::iter::once(value).chain(arguments.iter().map(|argument| &**argument)).cloned().collect();
     BUILTIN.empty_state().apply_filter(filter, &all)
-}
-
-/// What filters need to know of this mapping.
-pub(super) fn settings(state: &State<'_, '_>) -> Arc<Settings> {
-    state.lookup(SETTINGS).and_then(|value| value.downcast_object::<Settings>()).unwrap_or_default()
-}
-
-/// A contact as expressions see it: only the keys that some expression reads are converted.
-#[derive(Debug)]
-struct View {
-    names: Arc<[String]>,
-    values: Vec<Value>,
-    settings: Arc<Settings>,
-}
-
-impl Object for View {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.get_value_by_str(key.as_str()?)
-    }
-
-    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        if key == SETTINGS {
-            return Some(Value::from_dyn_object(Arc::clone(&self.settings)));
-        }
-        let at = self.names.iter().position(|name| name == key)?;
-        Some(self.values[at].clone())
-    }
-}
-
-/// The evaluation context of one contact, shared by all expressions.
-pub(super) fn view(row: &Map<String, Json>, names: &Arc<[String]>, settings: &Arc<Settings>) -> Value {
-    let values = names.iter().map(|name| match name.as_str() {
-        WHOLE_ROW => from_map(row),
-        key => row.get(key).map_or(Value::UNDEFINED, from_json),
-    });
-    Value::from_object(View { values: values.collect(), names: Arc::clone(names), settings: Arc::clone(settings) })
-}
-
-/// A JSON value as expressions see it: null is undefined.
-pub(super) fn from_json(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::UNDEFINED,
-        Json::Bool(yes) => Value::from(*yes),
-        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(int), _) => Value::from(int),
-            (None, Some(int)) => Value::from(int),
-            (None, None) => number.as_f64().map_or(Value::UNDEFINED, Value::from),
-        },
-        Json::String(text) => Value::from(text.as_str()),
-        Json::Array(items) => items.iter().map(from_json).collect(),
-        Json::Object(map) => from_map(map),
-    }
-}
-
-fn from_map(map: &Map<String, Json>) -> Value {
-    let known = map.iter().filter(|(_, value)| !value.is_null());
-    Value::from_pairs(known.map(|(key, value)| (key.as_str(), from_json(value))))
 }
 
 /// Something wrong with an expression itself.
@@ -366,6 +305,6 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 
 /// Names in use by any of `expressions`, sorted.
 pub(super) fn names_of<'a>(expressions: impl Iterator<Item = &'a Compiled>) -> Arc<[String]> {
-    let names: BTreeMap<&str, ()> = expressions.flat_map(Compiled::variables).map(|name| (name.as_str(), ())).collect();
-    names.into_keys().map(str::to_owned).collect()
+    let names: BTreeSet<&str> = expressions.flat_map(Compiled::variables).map(String::as_str).collect();
+    names.into_iter().map(str::to_owned).collect()
 }

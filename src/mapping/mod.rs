@@ -1,11 +1,12 @@
 //! The mapping: a pure function from a LiveDesk contact to the record that FIRST LINE should hold.
 //!
-//! Read in this order: [`spec`] (the file as data), [`compile`] (every problem at once), [`apply`] (one contact),
+//! Read in this order: [`spec`] (the file as data), [`compile()`] (every problem at once), [`apply`] (one contact),
 //! then [`fixture`] and [`explain`] for people. No I/O, no clock, no async. The file's text is parsed by
 //! `config`, which also adds file and line to a [`MappingProblem`]. The guide for users is `docs/mapping.md`.
 
 pub mod apply;
 pub mod compile;
+mod context;
 mod convert;
 pub mod explain;
 mod expression;

@@ -1,6 +1,6 @@
 //! The mapping file as plain data, before anything in it is checked.
 //!
-//! Words that have few legal values (`on_error`, `owner`, `type`) stay text here, so that [`super::compile`]
+//! Words that have few legal values (`on_error`, `owner`, `type`) stay text here, so that [`super::compile()`]
 //! can report every wrong one at once. The TOML text itself is read by `config`.
 
 use std::collections::BTreeMap;

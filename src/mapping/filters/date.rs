@@ -35,14 +35,20 @@ impl Moment {
     /// Reads the forms that need no hint.
     pub(in crate::mapping) fn read(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        if let Ok(instant) = text.parse::<Timestamp>() {
-            return Ok(Self::Instant(instant));
-        }
-        if let Some(time) = read_time(text) {
-            return Ok(Self::Time(time));
-        }
-        if let Ok(zoned) = strtime::parse("%Y-%m-%d %H:%M:%S %z", text).and_then(|parts| parts.to_timestamp()) {
-            return Ok(Self::Instant(zoned));
+        // Without a colon there is no time of day, and the parsers below need not be tried.
+        if text.contains(':') {
+            if let Some(time) = read_time(text) {
+                return Ok(Self::Time(time));
+            }
+            if let Ok(instant) = text.parse::<Timestamp>() {
+                return Ok(Self::Instant(instant));
+            }
+            let with_offset = || strtime::parse("%Y-%m-%d %H:%M:%S %z", text).and_then(|parts| parts.to_timestamp());
+            if text.contains(['+', '-'])
+                && let Ok(instant) = with_offset()
+            {
+                return Ok(Self::Instant(instant));
+            }
         }
         match text.split_once([' ', 'T']) {
             Some((date, time)) => {

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use minijinja::value::{Kwargs, Object, Rest, Value, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State};
 
-use super::expression;
+use super::context;
 use crate::domain::phone::Country;
 
 /// What differs between mappings and filters must know.
@@ -72,11 +72,10 @@ const OURS: [(&str, Filter); 14] = [
 ];
 
 /// minijinja's filters that make sense for values.
-const BUILTIN: [&str; 46] = [
+const BUILTIN: [&str; 45] = [
     "abs",
     "attr",
     "batch",
-    "bool",
     "capitalize",
     "chain",
     "count",
@@ -133,7 +132,7 @@ pub(super) fn register(environment: &mut Environment<'static>) {
             name,
             move |state: &State<'_, '_>, value: &Value, arguments: Rest<ValueOrKwargs>| -> Result<Value, Error> {
                 let arguments: Vec<Value> = arguments.iter().map(|argument| Value::clone(argument)).collect();
-                Ok(filter(&expression::settings(state), value, &arguments)?)
+                Ok(filter(&context::settings(state), value, &arguments)?)
             },
         );
     }
@@ -192,7 +191,8 @@ pub(super) mod testing {
 
     use serde_json::{Value as Json, json};
 
-    use super::super::expression::{Compiled, names_of, view};
+    use super::super::context::view;
+    use super::super::expression::{Compiled, names_of};
     use super::Settings;
 
     /// Evaluates `expression` over a contact whose `name` is `input`, in Taipei; a missing result is null.

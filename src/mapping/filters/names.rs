@@ -4,6 +4,9 @@
 //! than none, so a name is split only where the rule is sure: what is not split is all family name. The whole
 //! rule is in `docs/mapping.md`.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use minijinja::value::Value;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -17,6 +20,7 @@ const COMPOUND: &str = "歐陽 欧阳 司馬 司马 上官 諸葛 诸葛 司徒 
     公仲 公上 公門 公门 公山 公堅 公坚 公伯 西門 西门 公祖 第五 公乘 貫丘 贯丘 公皙 南榮 南荣 東里 东里 東宮 东宫 仲長 仲长 \
     子書 子书 子桑 即墨 達奚 达奚 褚師 褚师 万俟 萬俟 聞人 闻人 赫連 赫连 澹臺 澹台 公冶 濮陽 濮阳 淳于 單于 单于 太叔 申屠 \
     仲孫 仲孙 闕門 叔孫 叔孙 賀蘭 贺兰 完顏 完颜 納蘭 纳兰 哥舒";
+static COMPOUND_SET: LazyLock<HashSet<&str>> = LazyLock::new(|| COMPOUND.split_ascii_whitespace().collect());
 /// Double surnames of Taiwan. Each is also a single surname and a beginning of a given name, so they count
 /// only in a name of four characters.
 const DOUBLE: &str = "張簡 张简 范姜 張廖 张廖 張李 张李 陳李 江謝 徐辜 葉劉 叶刘 姜林 張許";
@@ -136,11 +140,10 @@ fn han_full_name(name: &str) -> Option<(String, String)> {
     let clusters: Vec<&str> = name.graphemes(true).collect();
     let two: String = clusters.iter().take(2).copied().collect();
     let one = *clusters.first()?;
-    let known = |list: &str| list.split_ascii_whitespace().any(|surname| surname == two);
     let surname = match clusters.len() {
-        3..=4 if known(COMPOUND) => 2,
-        4 if known(DOUBLE) => 2,
-        2 | 3 if !known(COMPOUND) && SINGLE.contains(one) => 1,
+        3..=4 if COMPOUND_SET.contains(two.as_str()) => 2,
+        4 if DOUBLE.split_ascii_whitespace().any(|surname| surname == two) => 2,
+        2 | 3 if !COMPOUND_SET.contains(two.as_str()) && SINGLE.contains(one) => 1,
         _ => return None,
     };
     let (family, given) = (clusters[..surname].concat(), clusters[surname..].concat());

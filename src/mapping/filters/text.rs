@@ -7,7 +7,7 @@ use serde_json::{Number, Value as Json};
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::super::expression::from_json;
+use super::super::context::from_json;
 use super::{FilterError, FilterResult, Settings, arguments, scalar_text, word};
 
 /// Digits that a float keeps exactly.
