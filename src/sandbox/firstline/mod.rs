@@ -40,7 +40,6 @@ use auth::Tokens;
 use counts::Route;
 use lag::Lag;
 use model::{Model, Write, mix};
-use switches::{MethodOverride, NoAccept};
 use wire::{Answer, Call, Refusal, Verb};
 
 pub use counts::Counts;
@@ -48,8 +47,8 @@ pub use definitions::{Category, Column, ColumnKind, default_definitions};
 pub use records::{Contact, Email, Phone, TableRow};
 pub use switches::{
     BooleanForm, ClearBy, ColumnFilter, ErrorBody, ExpiresIn, FilterMode, FirstLineSwitches, Links, ListSync,
-    MethodOverride as UpdateOverride, NoAccept as WithoutAccept, PerPageAbove, PhoneCheck, PhoneOwner, SWITCHES, Sort,
-    TagsOnCreate, TagsShown, TimesShown, Types, UnsetColumns,
+    MethodOverride, NoAccept, PerPageAbove, PhoneCheck, PhoneOwner, SWITCHES, Sort, TagsOnCreate, TagsShown,
+    TimesShown, Types, UnsetColumns,
 };
 
 /// The simulated tenant. A clone is another handle to the same tenant.

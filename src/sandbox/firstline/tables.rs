@@ -32,8 +32,12 @@ pub(super) fn handle(world: &FirstLine, call: &Call, contact: u64, rest: &[&str]
             let category = id(category)?;
             remove(world, call, contact, |known| u64::try_from(known.category_id) == Ok(category))
         }
-        (["contact-cz-relation"] | ["contact-cz-relation" | "cz-col-category", _], _)
-        | (["cz-col-category", _, "contact-cz-relation"], _) => Err(Refusal::method()),
+        (
+            ["contact-cz-relation"]
+            | ["contact-cz-relation" | "cz-col-category", _]
+            | ["cz-col-category", _, "contact-cz-relation"],
+            _,
+        ) => Err(Refusal::method()),
         _ => Err(Refusal::not_found()),
     }
 }

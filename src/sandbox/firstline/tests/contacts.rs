@@ -182,7 +182,7 @@ async fn an_update_keeps_or_resets_what_it_leaves_out() {
 #[tokio::test]
 async fn lists_of_ids_are_replaced_or_united() {
     for (form, expected) in [("replace", vec![102]), ("union", vec![101, 102])] {
-        let tenant = Tenant::with(json!({ "tags_on_update": form }));
+        let tenant = Tenant::with(json!({ "tags_on_update": form, "companies_on_update": form }));
         tenant.world.add_tag("a");
         tenant.world.add_tag("b");
         let id = tenant.named("A");
@@ -190,6 +190,10 @@ async fn lists_of_ids_are_replaced_or_united() {
         let path = format!("contact/{id}");
         assert_eq!(tenant.put(&path, json!({ "tag_ids": [999] })).await.status, 422);
         tenant.put(&path, json!({ "tag_ids": [102, 102] })).await;
+        let companies = ["Acme", "Beta"].map(|name| tenant.world.add_company(name, None, &[]));
+        tenant.world.edit(id, "company_ids", json!([companies[0]]));
+        tenant.put(&path, json!({ "company_ids": [companies[1]] })).await;
+        assert_eq!(tenant.world.contact(id).unwrap().company_ids.len(), expected.len(), "{form}");
         assert_eq!(tenant.world.contact(id).unwrap().tag_ids, expected, "{form}");
         assert_eq!(tenant.get("contact-tag/102").await.data()["contacts_count"], 1);
     }

@@ -185,3 +185,24 @@ async fn rows_lag_like_contacts() {
     assert_eq!(by_address().await, 1);
     assert_eq!(tenant.get(&format!("contact/{contact}")).await.data()["profile"]["phones"], json!([]));
 }
+
+#[tokio::test]
+async fn name_search_and_other_filters_have_modes_too() {
+    // switch, parameter, value, mode, hits
+    let table = [
+        ("filter_name", "name", "Mei", "prefix", 0),
+        ("filter_name", "name", "Mei", "substring", 1),
+        ("filter_name", "name", "Mei", "ignored", 3),
+        ("filter_search", "search", "LD-1", "substring", 2),
+        ("filter_search", "search", "LD-1", "exact", 1),
+        ("filter_search", "search", "LD-1", "ignored", 3),
+        ("filter_others", "gender", "0", "exact", 1),
+        ("filter_others", "gender", "0", "ignored", 3),
+    ];
+    for (switch, parameter, value, mode, hits) in table {
+        let (tenant, _) = three(json!({ switch: mode }));
+        assert_eq!(tenant.find("contact", &[(parameter, value)]).await.total(), hits, "{switch} {mode}");
+    }
+    let (tenant, _) = three(json!({ "filter_others": "rejected" }));
+    assert_eq!(tenant.find("contact", &[("birth_months", "8")]).await.errors(), ["birth_months"]);
+}

@@ -254,3 +254,16 @@ async fn requests_are_counted_by_route_method_and_status() {
     tenant.world.reset_counts();
     assert_eq!(tenant.world.tally(), Counts::default());
 }
+
+#[tokio::test]
+async fn the_accounts_are_those_of_the_switches() {
+    let tenant = Tenant::with(json!({ "tokens": ["one", "two"], "login_name": "n", "login_password": "p" }));
+    for (token, status) in [("one", 200), ("two", 200), ("sandbox-token", 401), ("", 401)] {
+        assert_eq!(tenant.call_as(token, "GET", "contact", Value::Null).await.status, status, "{token}");
+    }
+    assert_eq!(log_in(&tenant, json!(60)).await.status, 401);
+    let reply = tenant.call_as("", "POST", "auth", json!({ "name": "n", "password": "p" })).await;
+    assert_eq!((reply.status, &reply.body["expires_in"]), (200, &json!(3600)));
+    let missing = tenant.call_as("", "POST", "auth", json!({ "name": "n" })).await;
+    assert_eq!(missing.errors(), ["password"]);
+}
