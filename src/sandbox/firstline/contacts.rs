@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 use super::FirstLine;
 use super::children::{render_email, render_phone};
 use super::definitions::{ColumnKind, contact_column};
+use super::index::scalar_text;
 use super::lag::Lag;
-use super::model::{Contact, Model, mix};
+use super::model::{Model, mix};
+use super::records::Contact;
 use super::search::{Search, TAIPEI_OFFSET_MS, full_name};
 use super::switches::{FirstLineSwitches, Sort, TagsShown, TimesShown, UnsetColumns};
 use super::validate;
@@ -191,7 +193,8 @@ pub(super) fn standard(contact: &Contact, switches: &FirstLineSwitches) -> Map<S
     row
 }
 
-fn time(ms: i64, form: TimesShown) -> Option<String> {
+/// An instant in the form of the tenant.
+pub(super) fn time(ms: i64, form: TimesShown) -> Option<String> {
     let (offset, format) = match form {
         TimesShown::Iso => (0, "%Y-%m-%dT%H:%M:%S.000000Z"),
         TimesShown::Local => (TAIPEI_OFFSET_MS, "%Y-%m-%d %H:%M:%S"),
@@ -218,7 +221,7 @@ fn render_columns(contact: &Contact, model: &Model, switches: &FirstLineSwitches
 /// Samples show numbers as text (platform notes 3.1).
 fn shown(value: &Value, kind: ColumnKind, switches: &FirstLineSwitches) -> Value {
     let numeric = matches!(kind, ColumnKind::Number | ColumnKind::Boolean);
-    match super::model::scalar_text(value) {
+    match scalar_text(value) {
         Some(text) if numeric && switches.numbers_as_text => json!(text),
         _ => value.clone(),
     }

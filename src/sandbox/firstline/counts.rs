@@ -1,10 +1,12 @@
-//! Counts of the requests that reached the simulated FIRST LINE: what tests of request economy assert.
+//! Routes, and counts of the requests that reached them: what tests of request economy assert.
 //!
 //! A request that a fault in front of the router swallows is not counted here.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+
+use super::wire::{Refusal, Verb};
 
 macro_rules! routes {
     ($($name:ident: $doc:literal;)*) => {
@@ -61,6 +63,8 @@ routes! {
     company_get: "`GET /company/{id}`";
     definitions: "`GET /cz-col-category` and `GET /cz-col`";
     auth: "any `/auth` request";
+    table: "reading and writing rows of a customer table, below `/contact/{id}/`";
+    table_delete: "`DELETE` below `/contact/{id}/`";
     method_refused: "requests with a method that the path does not have (405)";
     unknown: "requests for a path that does not exist (404)";
 }
@@ -80,4 +84,47 @@ impl Counts {
             + self.tag_create
             + self.tag_update
     }
+}
+
+/// Finds the route, and the id in the path (0 where the path has none).
+pub(super) fn route(verb: Verb, segments: &[&str]) -> Result<(Route, u64), Refusal> {
+    let (resource, id) = match segments {
+        [resource] => (*resource, None),
+        [resource, id] => (*resource, Some(id.parse().map_err(|_| Refusal::not_found())?)),
+        ["contact", id, _, ..] => {
+            let route = if verb == Verb::Delete { Route::table_delete } else { Route::table };
+            return Ok((route, id.parse().map_err(|_| Refusal::not_found())?));
+        }
+        _ => return Err(Refusal::not_found()),
+    };
+    let found = match (resource, verb, id.is_some()) {
+        ("contact", Verb::Get, false) => Route::contact_list,
+        ("contact", Verb::Post, false) => Route::contact_create,
+        ("contact", Verb::Get, true) => Route::contact_get,
+        ("contact", Verb::Put, true) => Route::contact_update,
+        ("contact", Verb::Delete, true) => Route::contact_delete,
+        ("email-contact", Verb::Get, false) => Route::email_list,
+        ("email-contact", Verb::Post, false) => Route::email_create,
+        ("email-contact", Verb::Get, true) => Route::email_get,
+        ("email-contact", Verb::Put, true) => Route::email_update,
+        ("email-contact", Verb::Delete, true) => Route::email_delete,
+        ("phone-number", Verb::Get, false) => Route::phone_list,
+        ("phone-number", Verb::Post, false) => Route::phone_create,
+        ("phone-number", Verb::Get, true) => Route::phone_get,
+        ("phone-number", Verb::Put, true) => Route::phone_update,
+        ("phone-number", Verb::Delete, true) => Route::phone_delete,
+        ("contact-tag", Verb::Get, false) => Route::tag_list,
+        ("contact-tag", Verb::Post, false) => Route::tag_create,
+        ("contact-tag", Verb::Get, true) => Route::tag_get,
+        ("contact-tag", Verb::Put, true) => Route::tag_update,
+        ("company", Verb::Get, false) => Route::company_list,
+        ("company", Verb::Get, true) => Route::company_get,
+        ("cz-col-category" | "cz-col", Verb::Get, false) => Route::definitions,
+        ("contact" | "email-contact" | "phone-number" | "contact-tag" | "company", _, _) => {
+            return Err(Refusal::method());
+        }
+        ("cz-col-category" | "cz-col", _, false) => return Err(Refusal::method()),
+        _ => return Err(Refusal::not_found()),
+    };
+    Ok((found, id.unwrap_or(0)))
 }

@@ -5,7 +5,8 @@
 use serde_json::{Value, json};
 
 use super::FirstLine;
-use super::model::{Company, Model, Tag};
+use super::model::Model;
+use super::records::{Company, Tag};
 use super::search::compare;
 use super::switches::FilterMode;
 use super::validate::{Check, Sent};

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::model::Contact;
+use super::records::Contact;
 use super::switches::FirstLineSwitches;
 
 /// How far a reader is behind. A write is seen once both have passed.

@@ -5,15 +5,19 @@
 //! application) are not made here: they belong in front of the router. Nothing here knows the client side.
 
 mod auth;
+mod child_writes;
 mod children;
 mod contacts;
 mod counts;
 mod definitions;
 mod directory;
+mod index;
 mod lag;
 mod model;
+mod records;
 mod search;
 mod switches;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -36,23 +40,27 @@ use auth::Tokens;
 use counts::Route;
 use lag::Lag;
 use model::{Model, Write, mix};
-use switches::{MethodOverride, NoAccept};
 use wire::{Answer, Call, Refusal, Verb};
 
 pub use counts::Counts;
 pub use definitions::{Category, Column, ColumnKind, default_definitions};
-pub use model::{Contact, Email, Phone};
+pub use records::{Contact, Email, Phone, TableRow};
 pub use switches::{
     BooleanForm, ClearBy, ColumnFilter, ErrorBody, ExpiresIn, FilterMode, FirstLineSwitches, Links, ListSync,
-    MethodOverride as UpdateOverride, NoAccept as WithoutAccept, PerPageAbove, PhoneCheck, PhoneOwner, SWITCHES, Sort,
-    TagsOnCreate, TagsShown, TimesShown, Types, UnsetColumns,
+    MethodOverride, NoAccept, PerPageAbove, PhoneCheck, PhoneOwner, SWITCHES, Sort, TagsOnCreate, TagsShown,
+    TimesShown, Types, UnsetColumns,
 };
 
 /// The simulated tenant. A clone is another handle to the same tenant.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FirstLine(Arc<Inner>);
 
-#[derive(Debug)]
+impl std::fmt::Debug for FirstLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FirstLine").finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     seed: u64,
     model: RwLock<Model>,
@@ -210,7 +218,7 @@ fn read(
     body.remove("_method");
     Ok(Call {
         verb,
-        path: uri.path().trim_start_matches("/api/v1/").trim_end_matches('/').to_owned(),
+        path: uri.path().strip_prefix("/api/v1/").unwrap_or_default().trim_end_matches('/').to_owned(),
         query,
         body,
         host: text(headers, header::HOST).to_owned(),
@@ -262,7 +270,7 @@ fn answer(world: &FirstLine, call: &Call, headers: &HeaderMap) -> Result<Respons
 }
 
 fn dispatch(world: &FirstLine, call: &Call, segments: &[&str]) -> Result<Answer, Refusal> {
-    let (route, id) = route(call.verb, segments).inspect_err(|refusal| {
+    let (route, id) = counts::route(call.verb, segments).inspect_err(|refusal| {
         world.counting().add(if refusal.status == 405 { Route::method_refused } else { Route::unknown });
     })?;
     let list = matches!(route, Route::contact_list | Route::email_list | Route::phone_list);
@@ -280,14 +288,14 @@ fn dispatch(world: &FirstLine, call: &Call, segments: &[&str]) -> Result<Answer,
         Route::contact_update => contacts::update(world, call, id),
         Route::contact_delete => contacts::delete(world, call, id),
         Route::email_list => children::list::<Email>(world, call),
-        Route::email_create => children::create_email(world, call),
+        Route::email_create => child_writes::create_email(world, call),
         Route::email_get => children::get::<Email>(world, call, id),
-        Route::email_update => children::update_email(world, call, id),
+        Route::email_update => child_writes::update_email(world, call, id),
         Route::email_delete => children::delete::<Email>(world, call, id),
         Route::phone_list => children::list::<Phone>(world, call),
-        Route::phone_create => children::create_phone(world, call),
+        Route::phone_create => child_writes::create_phone(world, call),
         Route::phone_get => children::get::<Phone>(world, call, id),
-        Route::phone_update => children::update_phone(world, call, id),
+        Route::phone_update => child_writes::update_phone(world, call, id),
         Route::phone_delete => children::delete::<Phone>(world, call, id),
         Route::tag_list => directory::list_tags(world, call),
         Route::tag_create => directory::create_tag(world, call),
@@ -297,45 +305,7 @@ fn dispatch(world: &FirstLine, call: &Call, segments: &[&str]) -> Result<Answer,
         Route::company_get => directory::get_company(world, call, id),
         Route::definitions if segments == ["cz-col"] => definitions::columns(world, call),
         Route::definitions => definitions::categories(world, call),
+        Route::table | Route::table_delete => tables::handle(world, call, id, &segments[2..]),
         Route::auth | Route::method_refused | Route::unknown => Err(Refusal::not_found()),
     }
-}
-
-/// Finds the route, and the id in the path (0 where the path has none).
-fn route(verb: Verb, segments: &[&str]) -> Result<(Route, u64), Refusal> {
-    let (resource, id) = match segments {
-        [resource] => (*resource, None),
-        [resource, id] => (*resource, Some(id.parse().map_err(|_| Refusal::not_found())?)),
-        _ => return Err(Refusal::not_found()),
-    };
-    let found = match (resource, verb, id.is_some()) {
-        ("contact", Verb::Get, false) => Route::contact_list,
-        ("contact", Verb::Post, false) => Route::contact_create,
-        ("contact", Verb::Get, true) => Route::contact_get,
-        ("contact", Verb::Put, true) => Route::contact_update,
-        ("contact", Verb::Delete, true) => Route::contact_delete,
-        ("email-contact", Verb::Get, false) => Route::email_list,
-        ("email-contact", Verb::Post, false) => Route::email_create,
-        ("email-contact", Verb::Get, true) => Route::email_get,
-        ("email-contact", Verb::Put, true) => Route::email_update,
-        ("email-contact", Verb::Delete, true) => Route::email_delete,
-        ("phone-number", Verb::Get, false) => Route::phone_list,
-        ("phone-number", Verb::Post, false) => Route::phone_create,
-        ("phone-number", Verb::Get, true) => Route::phone_get,
-        ("phone-number", Verb::Put, true) => Route::phone_update,
-        ("phone-number", Verb::Delete, true) => Route::phone_delete,
-        ("contact-tag", Verb::Get, false) => Route::tag_list,
-        ("contact-tag", Verb::Post, false) => Route::tag_create,
-        ("contact-tag", Verb::Get, true) => Route::tag_get,
-        ("contact-tag", Verb::Put, true) => Route::tag_update,
-        ("company", Verb::Get, false) => Route::company_list,
-        ("company", Verb::Get, true) => Route::company_get,
-        ("cz-col-category" | "cz-col", Verb::Get, false) => Route::definitions,
-        ("contact" | "email-contact" | "phone-number" | "contact-tag" | "company", _, _) => {
-            return Err(Refusal::method());
-        }
-        ("cz-col-category" | "cz-col", _, false) => return Err(Refusal::method()),
-        _ => return Err(Refusal::not_found()),
-    };
-    Ok((found, id.unwrap_or(0)))
 }

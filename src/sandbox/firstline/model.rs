@@ -3,185 +3,13 @@
 //! Lists need rows by position and look-ups need rows by value, both at 150,000 contacts, so ids are kept in order
 //! beside the table and every value that has an exact filter is indexed. Rules of the API are not applied here.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::definitions::Category;
+use super::index::{Index, Owners, scalar_text};
 use super::lag::{Lag, Recent};
-
-/// Distance of a contact's profile id from its own id: different numbers, so that a mix-up shows.
-const PROFILE_OFFSET: u64 = 3_000_000;
-
-/// An e-mail row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Email {
-    /// Its id.
-    pub id: u64,
-    /// Address as stored.
-    pub address: String,
-    /// Label.
-    pub name: Option<String>,
-    /// Remark.
-    pub description: Option<String>,
-}
-
-/// A phone row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Phone {
-    /// Its id.
-    pub id: u64,
-    /// 0 home, 1 company, 2 mobile, 3 fax, 4 other.
-    pub kind: i64,
-    /// Number as stored.
-    pub number: String,
-    /// Extension.
-    pub extension: Option<String>,
-    /// Remark.
-    pub description: Option<String>,
-}
-
-/// A customer.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Contact {
-    /// Its id.
-    pub id: u64,
-    /// Family name.
-    pub first_name: String,
-    /// Given name.
-    pub last_name: Option<String>,
-    /// Customer number.
-    pub membership_no: Option<String>,
-    /// National id.
-    pub identity_no: Option<String>,
-    /// 0 or 1.
-    pub gender: Option<i64>,
-    /// `YYYY-MM-DD`.
-    pub birth_at: Option<String>,
-    /// Column id and value as sent, in id order; no nulls.
-    pub cz_cols: Vec<(i64, Value)>,
-    /// Tags.
-    pub tag_ids: Vec<u64>,
-    /// Companies.
-    pub company_ids: Vec<u64>,
-    /// Its e-mails.
-    pub emails: Vec<Email>,
-    /// Its phones.
-    pub phones: Vec<Phone>,
-    /// When it was made.
-    pub created_ms: i64,
-    /// When it was last written.
-    pub updated_ms: i64,
-    /// Made over the API, so that a restricted role sees it.
-    pub own: bool,
-}
-
-impl Contact {
-    /// The profile that its phones hang on.
-    pub fn profile_id(&self) -> u64 {
-        self.id + PROFILE_OFFSET
-    }
-
-    /// The contact that a profile belongs to; an id that no contact has when there is none.
-    pub(super) fn of_profile(profile: u64) -> u64 {
-        profile.saturating_sub(PROFILE_OFFSET)
-    }
-
-    /// Value of a column.
-    pub fn cz_col(&self, id: i64) -> Option<&Value> {
-        let at = self.cz_cols.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        Some(&self.cz_cols[at].1)
-    }
-
-    /// Sets or (with `None`) clears a column.
-    pub(super) fn set_cz_col(&mut self, id: i64, value: Option<Value>) {
-        match (self.cz_cols.binary_search_by_key(&id, |(id, _)| *id), value) {
-            (Ok(at), Some(value)) => self.cz_cols[at].1 = value,
-            (Err(at), Some(value)) => self.cz_cols.insert(at, (id, value)),
-            (Ok(at), None) => drop(self.cz_cols.remove(at)),
-            (Err(_), None) => {}
-        }
-    }
-}
-
-/// A tag.
-#[derive(Clone, Debug)]
-pub(super) struct Tag {
-    pub(super) id: u64,
-    pub(super) name: String,
-    pub(super) description: Option<String>,
-}
-
-/// A company.
-#[derive(Clone, Debug)]
-pub(super) struct Company {
-    pub(super) id: u64,
-    pub(super) name: String,
-    pub(super) sn: Option<String>,
-    pub(super) domains: Vec<String>,
-}
-
-/// Contact ids by a text value, whatever its case.
-#[derive(Debug, Default)]
-pub(super) struct Index(HashMap<Box<str>, Vec<u64>>);
-
-impl Index {
-    fn add(&mut self, value: &str, id: u64) {
-        self.0.entry(value.to_lowercase().into()).or_default().push(id);
-    }
-
-    fn remove(&mut self, value: &str, id: u64) {
-        let key = value.to_lowercase();
-        if let Some(ids) = self.0.get_mut(key.as_str()) {
-            if let Some(at) = ids.iter().position(|&known| known == id) {
-                ids.swap_remove(at);
-            }
-            if ids.is_empty() {
-                self.0.remove(key.as_str());
-            }
-        }
-    }
-
-    /// Contacts with this value; one that has it twice occurs twice.
-    pub(super) fn get(&self, value: &str) -> &[u64] {
-        self.0.get(value.to_lowercase().as_str()).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// Child id and contact id, in the order of child ids.
-#[derive(Debug, Default)]
-pub(super) struct Owners(Vec<(u64, u64)>);
-
-impl Owners {
-    pub(super) fn all(&self) -> &[(u64, u64)] {
-        &self.0
-    }
-
-    pub(super) fn owner(&self, child: u64) -> Option<u64> {
-        let at = self.0.binary_search_by_key(&child, |(child, _)| *child).ok()?;
-        Some(self.0[at].1)
-    }
-
-    fn push(&mut self, contact: u64) -> u64 {
-        let child = self.0.last().map_or(1, |(last, _)| last + 1);
-        self.0.push((child, contact));
-        child
-    }
-
-    fn remove(&mut self, child: u64) {
-        if let Ok(at) = self.0.binary_search_by_key(&child, |(child, _)| *child) {
-            self.0.remove(at);
-        }
-    }
-
-    fn give(&mut self, child: u64, contact: u64) {
-        if let Ok(at) = self.0.binary_search_by_key(&child, |(child, _)| *child) {
-            self.0[at].1 = contact;
-        }
-    }
-}
+use super::records::{Company, Contact, Email, Phone, TableRow, Tag};
 
 /// Who writes, and when.
 #[derive(Clone, Copy, Debug)]
@@ -197,6 +25,7 @@ pub(super) struct Model {
     contacts: HashMap<u64, Arc<Contact>>,
     order: Vec<u64>,
     last_id: u64,
+    last_table_row: u64,
     random: u64,
     pub(super) emails: Owners,
     pub(super) phones: Owners,
@@ -218,6 +47,7 @@ impl Model {
             contacts: HashMap::new(),
             order: Vec::new(),
             last_id: 0,
+            last_table_row: 0,
             random: seed,
             emails: Owners::default(),
             phones: Owners::default(),
@@ -332,7 +162,7 @@ impl Model {
         self.contacts.get(&contact)?;
         let id = self.emails.push(contact);
         email.id = id;
-        self.edit(contact, write, |contact| contact.emails.push(email))?;
+        self.edit(contact, write, |contact| push_one(&mut contact.emails, email))?;
         Some(id)
     }
 
@@ -341,7 +171,17 @@ impl Model {
         self.contacts.get(&contact)?;
         let id = self.phones.push(contact);
         phone.id = id;
-        self.edit(contact, write, |contact| contact.phones.push(phone))?;
+        self.edit(contact, write, |contact| push_one(&mut contact.phones, phone))?;
+        Some(id)
+    }
+
+    /// Adds a row to a customer table of a contact; the row's own id is given here.
+    pub(super) fn add_table_row(&mut self, contact: u64, mut row: TableRow, write: Write) -> Option<u64> {
+        self.contacts.get(&contact)?;
+        self.last_table_row += 1;
+        let id = self.last_table_row;
+        row.id = id;
+        self.edit(contact, write, |contact| push_one(&mut contact.table_rows, row))?;
         Some(id)
     }
 
@@ -370,10 +210,10 @@ impl Model {
         let gone = self.remove(secondary, write)?;
         let gone = Arc::unwrap_or_clone(gone);
         for email in &gone.emails {
-            insert_owner(&mut self.emails, email.id, primary);
+            self.emails.give(email.id, primary);
         }
         for phone in &gone.phones {
-            insert_owner(&mut self.phones, phone.id, primary);
+            self.phones.give(phone.id, primary);
         }
         self.edit(primary, write, |contact| {
             contact.last_name = contact.last_name.take().or(gone.last_name);
@@ -390,6 +230,7 @@ impl Model {
             unite(&mut contact.company_ids, &gone.company_ids);
             contact.emails.extend(gone.emails);
             contact.phones.extend(gone.phones);
+            contact.table_rows.extend(gone.table_rows);
         })
     }
 
@@ -442,22 +283,10 @@ impl Model {
     }
 }
 
-/// Puts a moved row back in its place among the owners.
-fn insert_owner(owners: &mut Owners, child: u64, contact: u64) {
-    match owners.0.binary_search_by_key(&child, |(child, _)| *child) {
-        Ok(_) => owners.give(child, contact),
-        Err(at) => owners.0.insert(at, (child, contact)),
-    }
-}
-
-/// A value that is no list, as text.
-pub(super) fn scalar_text(value: &Value) -> Option<Cow<'_, str>> {
-    match value {
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
-        Value::Bool(flag) => Some(Cow::Borrowed(if *flag { "1" } else { "0" })),
-        _ => None,
-    }
+/// Most lists hold one element; room for four of them would double the memory of 150,000 contacts.
+pub(super) fn push_one<T>(list: &mut Vec<T>, element: T) {
+    list.reserve_exact(1);
+    list.push(element);
 }
 
 /// Adds what is not yet there.

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use serde_json::Value;
 
-use super::model::{Contact, Model, scalar_text};
+use super::index::scalar_text;
+use super::model::Model;
+use super::records::Contact;
 use super::switches::{ColumnFilter, FilterMode, FirstLineSwitches};
 use super::wire::{Call, Refusal};
 

@@ -5,8 +5,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::definitions::{contact_column, is_date, is_date_time, problem};
-use super::model::{Contact, Model, unite};
+use super::definitions::{Column, contact_column, is_date, is_date_time, problem};
+use super::model::{Model, unite};
+use super::records::Contact;
 use super::switches::{ClearBy, FirstLineSwitches, ListSync, TagsOnCreate, Types};
 use super::wire::{Call, Refusal, number};
 
@@ -131,8 +132,11 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Columns of a body, checked against the definitions.
-fn columns(check: &mut Check<'_>, model: &Model) -> Option<Vec<(i64, Option<Value>)>> {
+/// Columns of a body by id; `None` clears.
+pub(super) type Columns = Vec<(i64, Option<Value>)>;
+
+/// Columns of a body, checked against those that `find` knows.
+pub(super) fn columns<'d>(check: &mut Check<'_>, find: impl Fn(i64) -> Option<&'d Column>) -> Option<Columns> {
     let value = check.body.get("cz_cols")?;
     let Some(items) = value.as_array() else {
         check.fail("cz_cols", "must be an array");
@@ -141,7 +145,7 @@ fn columns(check: &mut Check<'_>, model: &Model) -> Option<Vec<(i64, Option<Valu
     let mut columns = Vec::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
         let id = item.get("id").and_then(|id| number(id, check.switches.types)).and_then(|id| i64::try_from(id).ok());
-        let Some((_, column)) = id.and_then(|id| contact_column(&model.definitions, id)) else {
+        let Some(column) = id.and_then(&find) else {
             check.fail(&format!("cz_cols.{at}.id"), "is invalid");
             continue;
         };
@@ -171,7 +175,7 @@ pub(super) struct ContactInput {
     identity_no: Sent<String>,
     gender: Sent<i64>,
     birth_at: Sent<String>,
-    cz_cols: Option<Vec<(i64, Option<Value>)>>,
+    cz_cols: Option<Columns>,
     tag_ids: Option<Vec<u64>>,
     company_ids: Option<Vec<u64>>,
 }
@@ -199,7 +203,7 @@ pub(super) fn contact(call: &Call, model: &Model, existing: Option<u64>) -> Resu
             check.fail("birth_at", "is not a valid date");
         }
     }
-    input.cz_cols = columns(&mut check, model);
+    input.cz_cols = columns(&mut check, |id| contact_column(&model.definitions, id).map(|(_, column)| column));
     if existing.is_none() && switches.required_columns {
         let forms = model.definitions.iter().filter(|category| category.kind == 0);
         for column in forms.flat_map(|category| &category.columns).filter(|column| !column.allows_null) {

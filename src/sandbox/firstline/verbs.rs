@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use super::FirstLine;
 use super::definitions::Category;
 use super::model::Write;
-use super::model::{Company, Contact, Email, Model, Phone, Tag, mix};
+use super::model::{Model, mix};
+use super::records::{Company, Contact, Email, Phone, Tag};
 
 /// Kind of a phone when a verb adds one: mobile.
 const MOBILE: i64 = 2;
