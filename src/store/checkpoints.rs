@@ -52,7 +52,7 @@ const ABANDONED: &str = "abandoned";
 pub(super) async fn sight(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::Sight { sweep, id } => (id.0, *sweep));
     sqlx::query!(
-        "INSERT INTO sighting (livedesk_id, sweep) SELECT value ->> 0, value ->> 1 FROM json_each(?1) WHERE true
+        "INSERT INTO sighting (livedesk_id, sweep) SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET sweep = excluded.sweep",
         rows
     )
@@ -65,7 +65,7 @@ pub(super) async fn checkpoint(conn: &mut SqliteConnection, ops: &[&WriteOp], no
     let rows = each!(ops, WriteOp::Checkpoint { sweep, position } => (*sweep, position.pass, position.page));
     sqlx::query!(
         "INSERT INTO checkpoint (sweep, pass, page, updated_at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM json_each(?1) WHERE true
+         SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM jsonb_each(?1) WHERE true
          ON CONFLICT (sweep) DO UPDATE SET pass = excluded.pass, page = excluded.page,
              updated_at = excluded.updated_at",
         rows,

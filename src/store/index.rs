@@ -47,7 +47,7 @@ pub(super) async fn add(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
     let rows = each!(ops, WriteOp::IndexAdd { kind, key, target } => (kind.as_str(), hex(&key.0), target.0));
     sqlx::query!(
         "INSERT INTO target_index (kind, key, target)
-         SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM json_each(?1) WHERE true
+         SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM jsonb_each(?1) WHERE true
          ON CONFLICT (kind, key, target) DO NOTHING",
         rows
     )
@@ -65,7 +65,7 @@ impl Store {
         let keys = batch(keys.iter().map(|(kind, key)| (kind.as_str(), hex(&key.0))));
         let rows = sqlx::query!(
             r#"SELECT t.kind AS "kind!: String", t.key AS "key!: Vec<u8>", t.target AS "target!: i64"
-               FROM json_each(?1) AS wanted CROSS JOIN target_index t
+               FROM jsonb_each(?1) AS wanted CROSS JOIN target_index t
                WHERE t.kind = wanted.value ->> 0 AND t.key = unhex(wanted.value ->> 1)"#,
             keys
         )

@@ -108,7 +108,7 @@ pub(super) async fn open(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx:
              recreated, note)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6,
              value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11
-         FROM json_each(?1) WHERE true
+         FROM jsonb_each(?1) WHERE true
          ON CONFLICT (seq) DO UPDATE SET livedesk_id = excluded.livedesk_id, kind = excluded.kind,
              stamp = excluded.stamp, key = excluded.key, target = excluded.target, high_water = excluded.high_water,
              opened_at = excluded.opened_at, state = excluded.state, attempts = excluded.attempts,
@@ -124,7 +124,7 @@ pub(super) async fn park(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx:
     let rows = each!(ops, WriteOp::ParkIntent { seq, note } => (seq, note));
     sqlx::query!(
         "UPDATE intent SET state = 'parked', note = parked.value ->> 1
-         FROM json_each(?1) AS parked WHERE intent.seq = parked.value ->> 0",
+         FROM jsonb_each(?1) AS parked WHERE intent.seq = parked.value ->> 0",
         rows
     )
     .execute(conn)
@@ -134,7 +134,7 @@ pub(super) async fn park(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx:
 
 pub(super) async fn close(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::CloseIntent { seq } => *seq);
-    sqlx::query!("DELETE FROM intent WHERE seq IN (SELECT value FROM json_each(?1))", rows).execute(conn).await?;
+    sqlx::query!("DELETE FROM intent WHERE seq IN (SELECT value FROM jsonb_each(?1))", rows).execute(conn).await?;
     Ok(())
 }
 
@@ -151,7 +151,7 @@ pub(super) async fn put_audit(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> 
     sqlx::query!(
         "INSERT INTO audit (seq, livedesk_id, kind, stamp, key, high_water, at)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6
-         FROM json_each(?1) WHERE true
+         FROM jsonb_each(?1) WHERE true
          ON CONFLICT (seq) DO UPDATE SET livedesk_id = excluded.livedesk_id, kind = excluded.kind,
              stamp = excluded.stamp, key = excluded.key, high_water = excluded.high_water, at = excluded.at",
         rows
@@ -163,7 +163,7 @@ pub(super) async fn put_audit(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> 
 
 pub(super) async fn clear_audit(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::ClearAudit { seq } => *seq);
-    sqlx::query!("DELETE FROM audit WHERE seq IN (SELECT value FROM json_each(?1))", rows).execute(conn).await?;
+    sqlx::query!("DELETE FROM audit WHERE seq IN (SELECT value FROM jsonb_each(?1))", rows).execute(conn).await?;
     Ok(())
 }
 
@@ -198,7 +198,7 @@ impl Store {
     pub async fn has_intents_for(&self, ids: &[LiveDeskId]) -> Result<HashSet<LiveDeskId>, StoreError> {
         let ids = batch(ids.iter().map(|id| id.0));
         let rows = sqlx::query_scalar!(
-            "SELECT DISTINCT livedesk_id FROM intent WHERE livedesk_id IN (SELECT value FROM json_each(?1))",
+            "SELECT DISTINCT livedesk_id FROM intent WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))",
             ids
         )
         .fetch_all(self.reader())

@@ -75,7 +75,7 @@ pub(super) async fn add(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
     ));
     sqlx::query!(
         "INSERT INTO journal (run, livedesk_id, target, action, before, at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?1)",
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM jsonb_each(?1)",
         rows
     )
     .execute(conn)

@@ -61,7 +61,7 @@ impl Store {
                     "INSERT INTO field_definition (id, category_id, category, name, kind, required, options, fallback)
                      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
                          value ->> 7
-                     FROM json_each(?1)",
+                     FROM jsonb_each(?1)",
                     definitions
                 )
                 .execute(conn)

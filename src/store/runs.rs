@@ -75,7 +75,7 @@ pub(super) async fn count(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx
     let rows = each!(ops, WriteOp::CountRun { run, counts } => (run.0, counts.to_string()));
     sqlx::query!(
         "UPDATE run SET counts = counted.value ->> 1
-         FROM json_each(?1) AS counted WHERE run.id = counted.value ->> 0",
+         FROM jsonb_each(?1) AS counted WHERE run.id = counted.value ->> 0",
         rows
     )
     .execute(conn)

@@ -705,8 +705,7 @@ fn writes_about_different_contacts_need_one_statement_per_kind() {
             [WriteOp::PutChild(child(id, 1, id)), WriteOp::PutLink(link(id, id)), WriteOp::CloseIntent { seq: id }]
         })
         .collect();
-    let sorted: Vec<WriteOp> =
-        ops.iter().filter(|op| !matches!(op, WriteOp::PutChild(_))).cloned().collect();
+    let sorted: Vec<WriteOp> = ops.iter().filter(|op| !matches!(op, WriteOp::PutChild(_))).cloned().collect();
     assert_eq!(op::arrange(&sorted.iter().collect::<Vec<_>>()).len(), 2);
     // A child named before its link costs one more round, not one per contact.
     assert_eq!(op::arrange(&ops.iter().collect::<Vec<_>>()).len(), 3);
