@@ -102,7 +102,7 @@ impl Store {
                FROM sweep s LEFT JOIN checkpoint c ON c.sweep = s.id
                WHERE s.ended_at IS NULL ORDER BY s.id DESC LIMIT 1"#
         )
-        .fetch_optional(self.reader())
+        .fetch_optional(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         row.map(|row| {
@@ -141,7 +141,7 @@ impl Store {
                FROM sweep WHERE ended_at IS NOT NULL ORDER BY id DESC LIMIT ?1"#,
             limit
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(rows
@@ -169,7 +169,7 @@ impl Store {
                 sweep,
                 SIGHTINGS_AT_ONCE
             )
-            .fetch_one(self.reader())
+            .fetch_one(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
             let ids: Vec<i64> = json(&ids, "sighting.livedesk_id")?;

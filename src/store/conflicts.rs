@@ -130,7 +130,7 @@ impl Store {
     /// Every conflict, ascending by contact.
     pub async fn conflicts(&self) -> Result<Vec<Conflict>, StoreError> {
         let rows = sqlx::query_as!(ConflictRow, "SELECT * FROM conflict ORDER BY livedesk_id")
-            .fetch_all(self.reader())
+            .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter().map(ConflictRow::conflict).collect()
@@ -144,7 +144,7 @@ impl Store {
             "SELECT * FROM conflict WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))",
             ids
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         rows.into_iter().map(|row| row.conflict().map(|conflict| (conflict.livedesk_id, conflict))).collect()

@@ -112,7 +112,7 @@ impl Store {
     /// Every contact that is set aside, ascending by contact.
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
         let rows = sqlx::query_as!(DeadLetterRow, "SELECT * FROM dead_letter ORDER BY livedesk_id")
-            .fetch_all(self.reader())
+            .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter().map(DeadLetterRow::letter).collect()
@@ -126,7 +126,7 @@ impl Store {
             "SELECT * FROM dead_letter WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))",
             ids
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         rows.into_iter().map(|row| row.letter().map(|letter| (letter.livedesk_id, letter))).collect()

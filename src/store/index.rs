@@ -69,7 +69,7 @@ impl Store {
                WHERE t.kind = wanted.value ->> 0 AND t.key = unhex(wanted.value ->> 1)"#,
             keys
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         let mut found: HashMap<(IndexKind, Digest), Vec<FirstLineId>> = HashMap::new();
@@ -132,7 +132,7 @@ impl Store {
             r#"SELECT generation, started_at, finished_at AS "finished_at!", distinct_ids AS "distinct_ids!", total
                FROM target_walk WHERE finished_at IS NOT NULL AND distinct_ids IS NOT NULL"#
         )
-        .fetch_optional(self.reader())
+        .fetch_optional(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(row.map(|row| IndexState {

@@ -171,7 +171,7 @@ impl Store {
     /// Every intent that is left over, in order of number.
     pub async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {
         let rows = sqlx::query!("SELECT * FROM intent ORDER BY seq")
-            .fetch_all(self.reader())
+            .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter()
@@ -201,7 +201,7 @@ impl Store {
             "SELECT DISTINCT livedesk_id FROM intent WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))",
             ids
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(LiveDeskId).collect())
@@ -210,7 +210,7 @@ impl Store {
     /// What was created again and not yet looked at for a twin.
     pub async fn audits(&self) -> Result<Vec<Audit>, StoreError> {
         let rows = sqlx::query!("SELECT * FROM audit ORDER BY seq")
-            .fetch_all(self.reader())
+            .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter()

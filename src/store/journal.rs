@@ -91,7 +91,7 @@ impl Store {
             "SELECT run, livedesk_id, target, action, before, at FROM journal WHERE run = ?1 ORDER BY id DESC",
             run.0
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(JournalEntry::from).collect())
@@ -104,7 +104,7 @@ impl Store {
             "SELECT run, livedesk_id, target, action, before, at FROM journal WHERE livedesk_id = ?1 ORDER BY id DESC",
             id.0
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(JournalEntry::from).collect())

@@ -186,7 +186,7 @@ impl Store {
         let ids = batch(ids.iter().map(|id| id.0));
         let rows =
             sqlx::query_as!(LinkRow, "SELECT * FROM link WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))", ids)
-                .fetch_all(self.reader())
+                .fetch_all(&mut *self.reader().await?)
                 .await
                 .map_err(|source| self.failed(source))?;
         rows.into_iter().map(|row| row.link().map(|link| (link.livedesk_id, link))).collect()
@@ -199,7 +199,7 @@ impl Store {
             "SELECT target, livedesk_id FROM link WHERE target IN (SELECT value FROM jsonb_each(?1))",
             targets
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(|row| (FirstLineId(row.target), LiveDeskId(row.livedesk_id))).collect())
@@ -213,7 +213,7 @@ impl Store {
             after.0,
             limit
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         rows.into_iter().map(LinkRow::link).collect()
@@ -227,7 +227,7 @@ impl Store {
             "SELECT * FROM link WHERE origin = 'created' AND intent_seq > ?1 ORDER BY intent_seq DESC LIMIT 1",
             seq
         )
-        .fetch_optional(self.reader())
+        .fetch_optional(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         row.map(LinkRow::link).transpose()
@@ -241,7 +241,7 @@ impl Store {
     /// How many links there are.
     pub async fn link_count(&self) -> Result<u64, StoreError> {
         let count = sqlx::query_scalar!("SELECT count(*) FROM link")
-            .fetch_one(self.reader())
+            .fetch_one(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         Ok(count.unsigned_abs())
@@ -250,7 +250,7 @@ impl Store {
     /// The highest linked id at the target.
     pub async fn max_target_id(&self) -> Result<Option<FirstLineId>, StoreError> {
         let max = sqlx::query_scalar!(r#"SELECT max(target) AS "max: i64" FROM link"#)
-            .fetch_one(self.reader())
+            .fetch_one(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         Ok(max.map(FirstLineId))
@@ -259,7 +259,7 @@ impl Store {
     /// The e-mail and phone rows of a contact.
     pub async fn children_of(&self, id: LiveDeskId) -> Result<Vec<LinkChild>, StoreError> {
         let rows = sqlx::query!("SELECT kind, key, child FROM link_child WHERE livedesk_id = ?1", id.0)
-            .fetch_all(self.reader())
+            .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter()
