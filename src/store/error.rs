@@ -174,7 +174,7 @@ mod code {
     pub(super) const READONLY: i32 = 8;
     pub(super) const IOERR: i32 = 10;
     /// The -shm file could not grow: how a full disk shows when it is full before the first write.
-    pub(super) const IOERR_SHMSIZE: i32 = 10 | (19 << 8);
+    pub(super) const IOERR_SHMSIZE: i32 = 0x130a;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
     pub(super) const CANTOPEN: i32 = 14;
