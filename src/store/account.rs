@@ -53,7 +53,7 @@ impl Store {
     /// The accounts that it is bound to, if it is.
     pub async fn bound_accounts(&self) -> Result<Option<Accounts>, StoreError> {
         let row = sqlx::query!("SELECT livedesk, firstline FROM account")
-            .fetch_one(self.reader())
+            .fetch_one(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         Ok(row.livedesk.zip(row.firstline).map(|(livedesk, firstline)| Accounts { livedesk, firstline }))

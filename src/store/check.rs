@@ -69,10 +69,11 @@ impl Store {
     /// Checks everything that can be checked without a request. Reads the whole file.
     pub async fn check(&self) -> Result<CheckReport, StoreError> {
         let failed = |source| self.failed(source);
-        let reader = self.reader();
+        let mut guard = self.reader().await?;
+        let reader = &mut *guard;
         let integrity: Vec<String> =
-            sqlx::query_scalar("PRAGMA integrity_check(20)").fetch_all(reader).await.map_err(failed)?;
-        let dangling = sqlx::query("PRAGMA foreign_key_check").fetch_all(reader).await.map_err(failed)?.len();
+            sqlx::query_scalar("PRAGMA integrity_check(20)").fetch_all(&mut *reader).await.map_err(failed)?;
+        let dangling = sqlx::query("PRAGMA foreign_key_check").fetch_all(&mut *reader).await.map_err(failed)?.len();
         let row = sqlx::query!(
             r#"SELECT (SELECT count(*) FROM run) AS "runs!: i64", (SELECT count(*) FROM link) AS "links!: i64",
                (SELECT count(*) FROM link_child) AS "children!: i64", (SELECT count(*) FROM intent) AS "intents!: i64",
@@ -91,6 +92,7 @@ impl Store {
         .fetch_one(reader)
         .await
         .map_err(failed)?;
+        drop(guard);
         let count = i64::unsigned_abs;
         Ok(CheckReport {
             integrity: integrity.into_iter().filter(|line| line != "ok").collect(),
@@ -123,7 +125,7 @@ impl Store {
             r#"SELECT EXISTS (SELECT 1 FROM link) OR EXISTS (SELECT 1 FROM intent) OR EXISTS (SELECT 1 FROM journal)
                AS "used!: bool""#
         )
-        .fetch_one(self.reader())
+        .fetch_one(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(!used)
@@ -132,8 +134,10 @@ impl Store {
     /// Sizes of the state's files.
     pub async fn sizes(&self) -> Result<Sizes, StoreError> {
         let failed = |source| self.failed(source);
-        let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(self.reader()).await.map_err(failed)?;
-        let page: i64 = sqlx::query_scalar("PRAGMA page_size").fetch_one(self.reader()).await.map_err(failed)?;
+        let free: i64 =
+            sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut *self.reader().await?).await.map_err(failed)?;
+        let page: i64 =
+            sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut *self.reader().await?).await.map_err(failed)?;
         let bytes = |path: PathBuf| fs::metadata(path).map_or(0, |file| file.len());
         Ok(Sizes {
             database_bytes: bytes(self.path().to_owned()),

@@ -52,7 +52,7 @@ const ABANDONED: &str = "abandoned";
 pub(super) async fn sight(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::Sight { sweep, id } => (id.0, *sweep));
     sqlx::query!(
-        "INSERT INTO sighting (livedesk_id, sweep) SELECT value ->> 0, value ->> 1 FROM json_each(?1) WHERE true
+        "INSERT INTO sighting (livedesk_id, sweep) SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET sweep = excluded.sweep",
         rows
     )
@@ -65,7 +65,7 @@ pub(super) async fn checkpoint(conn: &mut SqliteConnection, ops: &[&WriteOp], no
     let rows = each!(ops, WriteOp::Checkpoint { sweep, position } => (*sweep, position.pass, position.page));
     sqlx::query!(
         "INSERT INTO checkpoint (sweep, pass, page, updated_at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM json_each(?1) WHERE true
+         SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM jsonb_each(?1) WHERE true
          ON CONFLICT (sweep) DO UPDATE SET pass = excluded.pass, page = excluded.page,
              updated_at = excluded.updated_at",
         rows,
@@ -102,7 +102,7 @@ impl Store {
                FROM sweep s LEFT JOIN checkpoint c ON c.sweep = s.id
                WHERE s.ended_at IS NULL ORDER BY s.id DESC LIMIT 1"#
         )
-        .fetch_optional(self.reader())
+        .fetch_optional(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         row.map(|row| {
@@ -141,7 +141,7 @@ impl Store {
                FROM sweep WHERE ended_at IS NOT NULL ORDER BY id DESC LIMIT ?1"#,
             limit
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(rows
@@ -169,7 +169,7 @@ impl Store {
                 sweep,
                 SIGHTINGS_AT_ONCE
             )
-            .fetch_one(self.reader())
+            .fetch_one(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
             let ids: Vec<i64> = json(&ids, "sighting.livedesk_id")?;

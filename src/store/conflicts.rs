@@ -104,7 +104,7 @@ pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
     sqlx::query!(
         "INSERT INTO conflict (livedesk_id, kind, candidates, keys, run, at, decision, decision_target)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
-         FROM json_each(?1) WHERE true
+         FROM jsonb_each(?1) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET kind = excluded.kind, candidates = excluded.candidates,
              keys = excluded.keys, run = excluded.run, at = excluded.at,
              decision = CASE WHEN excluded.decision IS NULL AND excluded.candidates = conflict.candidates
@@ -120,7 +120,7 @@ pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
 
 pub(super) async fn clear(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::ClearConflict(id) => id.0);
-    sqlx::query!("DELETE FROM conflict WHERE livedesk_id IN (SELECT value FROM json_each(?1))", rows)
+    sqlx::query!("DELETE FROM conflict WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))", rows)
         .execute(conn)
         .await?;
     Ok(())
@@ -130,7 +130,7 @@ impl Store {
     /// Every conflict, ascending by contact.
     pub async fn conflicts(&self) -> Result<Vec<Conflict>, StoreError> {
         let rows = sqlx::query_as!(ConflictRow, "SELECT * FROM conflict ORDER BY livedesk_id")
-            .fetch_all(self.reader())
+            .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter().map(ConflictRow::conflict).collect()
@@ -141,10 +141,10 @@ impl Store {
         let ids = batch(ids.iter().map(|id| id.0));
         let rows = sqlx::query_as!(
             ConflictRow,
-            "SELECT * FROM conflict WHERE livedesk_id IN (SELECT value FROM json_each(?1))",
+            "SELECT * FROM conflict WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))",
             ids
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         rows.into_iter().map(|row| row.conflict().map(|conflict| (conflict.livedesk_id, conflict))).collect()

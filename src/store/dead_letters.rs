@@ -95,7 +95,7 @@ pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
         "INSERT INTO dead_letter (livedesk_id, kind, field, status, detail, fingerprint, attempts, first_at, last_at, run)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, unhex(value ->> 5), value ->> 6,
              value ->> 7, value ->> 8, value ->> 9
-         FROM json_each(?1) WHERE true
+         FROM jsonb_each(?1) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET kind = excluded.kind, field = excluded.field,
              status = excluded.status, detail = excluded.detail, fingerprint = excluded.fingerprint,
              attempts = max(dead_letter.attempts + 1, excluded.attempts),
@@ -109,7 +109,7 @@ pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
 
 pub(super) async fn clear(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::ClearDeadLetter(id) => id.0);
-    sqlx::query!("DELETE FROM dead_letter WHERE livedesk_id IN (SELECT value FROM json_each(?1))", rows)
+    sqlx::query!("DELETE FROM dead_letter WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))", rows)
         .execute(conn)
         .await?;
     Ok(())
@@ -119,7 +119,7 @@ impl Store {
     /// Every contact that is set aside, ascending by contact.
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
         let rows = sqlx::query_as!(DeadLetterRow, "SELECT * FROM dead_letter ORDER BY livedesk_id")
-            .fetch_all(self.reader())
+            .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter().map(DeadLetterRow::letter).collect()
@@ -130,10 +130,10 @@ impl Store {
         let ids = batch(ids.iter().map(|id| id.0));
         let rows = sqlx::query_as!(
             DeadLetterRow,
-            "SELECT * FROM dead_letter WHERE livedesk_id IN (SELECT value FROM json_each(?1))",
+            "SELECT * FROM dead_letter WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))",
             ids
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         rows.into_iter().map(|row| row.letter().map(|letter| (letter.livedesk_id, letter))).collect()

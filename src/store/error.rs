@@ -157,6 +157,9 @@ pub enum StoreError {
     /// The store was opened for reading, or its writer has ended.
     #[error("the state is not open for writing")]
     NotWriting,
+    /// The store was closed.
+    #[error("the state is closed")]
+    Closed,
     /// Anything else that SQLite says.
     #[error("the state could not be used")]
     Sql {
@@ -166,10 +169,12 @@ pub enum StoreError {
     },
 }
 
-/// Primary result codes of SQLite (sqlite.org/rescode.html).
+/// Result codes of SQLite (sqlite.org/rescode.html).
 mod code {
     pub(super) const READONLY: i32 = 8;
     pub(super) const IOERR: i32 = 10;
+    /// The -shm file could not grow: how a full disk shows when it is full before the first write.
+    pub(super) const IOERR_SHMSIZE: i32 = 0x130a;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
     pub(super) const CANTOPEN: i32 = 14;
@@ -181,12 +186,14 @@ impl StoreError {
     /// What a failure of SQLite means for the state at `path`.
     pub(super) fn from_sql(path: &std::path::Path, source: sqlx::Error) -> Self {
         let path = path.to_owned();
-        let primary = source
+        let extended = source
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code)
-            .and_then(|code| code.parse::<i32>().ok())
-            .map(|extended| extended & 0xff);
-        match primary {
+            .and_then(|code| code.parse::<i32>().ok());
+        if extended == Some(code::IOERR_SHMSIZE) {
+            return Self::DiskFull { path, source: Arc::new(source) };
+        }
+        match extended.map(|extended| extended & 0xff) {
             Some(code::FULL) => Self::DiskFull { path, source: Arc::new(source) },
             Some(code::CORRUPT | code::NOTADB) => Self::Corrupt { path, problem: source.to_string() },
             Some(code::READONLY) => Self::NotWritable { path, source: Arc::new(source) },

@@ -49,7 +49,7 @@ pub(super) async fn add(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
     let rows = each!(ops, WriteOp::IndexAdd { kind, key, target } => (kind.as_str(), hex(&key.0), target.0));
     sqlx::query!(
         "INSERT INTO target_index (kind, key, target)
-         SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM json_each(?1) WHERE true
+         SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM jsonb_each(?1) WHERE true
          ON CONFLICT (kind, key, target) DO NOTHING",
         rows
     )
@@ -67,11 +67,11 @@ impl Store {
         let keys = batch(keys.iter().map(|(kind, key)| (kind.as_str(), hex(&key.0))));
         let rows = sqlx::query!(
             r#"SELECT t.kind AS "kind!: String", t.key AS "key!: Vec<u8>", t.target AS "target!: i64"
-               FROM json_each(?1) AS wanted CROSS JOIN target_index t
+               FROM jsonb_each(?1) AS wanted CROSS JOIN target_index t
                WHERE t.kind = wanted.value ->> 0 AND t.key = unhex(wanted.value ->> 1)"#,
             keys
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         let mut found: HashMap<(IndexKind, Digest), Vec<FirstLineId>> = HashMap::new();
@@ -134,7 +134,7 @@ impl Store {
             r#"SELECT generation, started_at, finished_at AS "finished_at!", distinct_ids AS "distinct_ids!", total
                FROM target_walk WHERE finished_at IS NOT NULL AND distinct_ids IS NOT NULL"#
         )
-        .fetch_optional(self.reader())
+        .fetch_optional(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(row.map(|row| IndexState {

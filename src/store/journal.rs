@@ -75,7 +75,7 @@ pub(super) async fn add(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
     ));
     sqlx::query!(
         "INSERT INTO journal (run, livedesk_id, target, action, before, at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?1)",
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM jsonb_each(?1)",
         rows
     )
     .execute(conn)
@@ -91,7 +91,7 @@ impl Store {
             "SELECT run, livedesk_id, target, action, before, at FROM journal WHERE run = ?1 ORDER BY id DESC",
             run.0
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(JournalEntry::from).collect())
@@ -104,7 +104,7 @@ impl Store {
             "SELECT run, livedesk_id, target, action, before, at FROM journal WHERE livedesk_id = ?1 ORDER BY id DESC",
             id.0
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(JournalEntry::from).collect())

@@ -126,7 +126,7 @@ pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
              updated_at, run)
          SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5,
              value ->> 6, value ->> 7, value ->> 8, value ->> 9
-         FROM json_each(?1) WHERE true
+         FROM jsonb_each(?1) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET target = excluded.target, origin = excluded.origin,
              fingerprint = excluded.fingerprint, base = excluded.base, mapping_version = excluded.mapping_version,
              intent_seq = excluded.intent_seq, linked_at = excluded.linked_at, updated_at = excluded.updated_at,
@@ -140,7 +140,9 @@ pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
 
 pub(super) async fn remove(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::RemoveLink(id) => id.0);
-    sqlx::query!("DELETE FROM link WHERE livedesk_id IN (SELECT value FROM json_each(?1))", rows).execute(conn).await?;
+    sqlx::query!("DELETE FROM link WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))", rows)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -153,7 +155,7 @@ pub(super) async fn put_child(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> 
     ));
     sqlx::query!(
         "INSERT INTO link_child (livedesk_id, kind, key, child)
-         SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3 FROM json_each(?1) WHERE true
+         SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3 FROM jsonb_each(?1) WHERE true
          ON CONFLICT (livedesk_id, kind, key) DO UPDATE SET child = excluded.child",
         rows
     )
@@ -170,7 +172,7 @@ pub(super) async fn remove_child(conn: &mut SqliteConnection, ops: &[&WriteOp]) 
     ));
     sqlx::query!(
         "DELETE FROM link_child WHERE (livedesk_id, kind, key) IN
-             (SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?1))",
+             (SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM jsonb_each(?1))",
         rows
     )
     .execute(conn)
@@ -183,8 +185,8 @@ impl Store {
     pub async fn links_for(&self, ids: &[LiveDeskId]) -> Result<HashMap<LiveDeskId, Link>, StoreError> {
         let ids = batch(ids.iter().map(|id| id.0));
         let rows =
-            sqlx::query_as!(LinkRow, "SELECT * FROM link WHERE livedesk_id IN (SELECT value FROM json_each(?1))", ids)
-                .fetch_all(self.reader())
+            sqlx::query_as!(LinkRow, "SELECT * FROM link WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))", ids)
+                .fetch_all(&mut *self.reader().await?)
                 .await
                 .map_err(|source| self.failed(source))?;
         rows.into_iter().map(|row| row.link().map(|link| (link.livedesk_id, link))).collect()
@@ -194,10 +196,10 @@ impl Store {
     pub async fn source_of(&self, targets: &[FirstLineId]) -> Result<HashMap<FirstLineId, LiveDeskId>, StoreError> {
         let targets = batch(targets.iter().map(|id| id.0));
         let rows = sqlx::query!(
-            "SELECT target, livedesk_id FROM link WHERE target IN (SELECT value FROM json_each(?1))",
+            "SELECT target, livedesk_id FROM link WHERE target IN (SELECT value FROM jsonb_each(?1))",
             targets
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(|row| (FirstLineId(row.target), LiveDeskId(row.livedesk_id))).collect())
@@ -211,7 +213,7 @@ impl Store {
             after.0,
             limit
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         rows.into_iter().map(LinkRow::link).collect()
@@ -225,7 +227,7 @@ impl Store {
             "SELECT * FROM link WHERE origin = 'created' AND intent_seq > ?1 ORDER BY intent_seq DESC LIMIT 1",
             seq
         )
-        .fetch_optional(self.reader())
+        .fetch_optional(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         row.map(LinkRow::link).transpose()
@@ -239,7 +241,7 @@ impl Store {
     /// How many links there are.
     pub async fn link_count(&self) -> Result<u64, StoreError> {
         let count = sqlx::query_scalar!("SELECT count(*) FROM link")
-            .fetch_one(self.reader())
+            .fetch_one(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         Ok(count.unsigned_abs())
@@ -248,7 +250,7 @@ impl Store {
     /// The highest linked id at the target.
     pub async fn max_target_id(&self) -> Result<Option<FirstLineId>, StoreError> {
         let max = sqlx::query_scalar!(r#"SELECT max(target) AS "max: i64" FROM link"#)
-            .fetch_one(self.reader())
+            .fetch_one(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         Ok(max.map(FirstLineId))
@@ -266,7 +268,7 @@ impl Store {
     /// The e-mail and phone rows of a contact.
     pub async fn children_of(&self, id: LiveDeskId) -> Result<Vec<LinkChild>, StoreError> {
         let rows = sqlx::query!("SELECT kind, key, child FROM link_child WHERE livedesk_id = ?1", id.0)
-            .fetch_all(self.reader())
+            .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter()

@@ -29,8 +29,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
-use sqlx::{SqliteConnection, SqlitePool};
-use tokio::sync::{mpsc, oneshot};
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
@@ -70,12 +70,17 @@ struct Inner {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     hash_key: HashKey,
-    readers: SqlitePool,
+    readers: Readers,
     next_seq: AtomicI64,
     commits: Arc<AtomicU64>,
     /// `None` when opened to read.
     write: Option<WriteHalf>,
 }
+
+/// Connections that read; `None` once closed. Two, because reads are short and each has a thread of its own.
+///
+/// No sqlx pool: its waits have time limits on tokio's clock, which a test that pauses that clock would run into.
+type Readers = [Mutex<Option<SqliteConnection>>; 2];
 
 /// The way to the writer.
 struct WriteHalf {
@@ -120,7 +125,11 @@ impl Store {
     /// folded into the file. Later writes fail. Without it nothing is lost; the next open reads the log.
     pub async fn close(self) {
         // The writer goes last: only a connection that may write folds the log in.
-        self.inner.readers.close().await;
+        for reader in &self.inner.readers {
+            if let Some(conn) = reader.lock().await.take() {
+                let _closed = conn.close().await;
+            }
+        }
         if let Some(half) = &self.inner.write {
             let _ended_already = half.outbox.send(Message::Close).await;
             half.tasks.wait().await;
@@ -151,8 +160,14 @@ impl Store {
         answer.await.map_err(|_| StoreError::NotWriting)?.map_err(|source| self.failed(source))
     }
 
-    fn reader(&self) -> &SqlitePool {
-        &self.inner.readers
+    /// A connection for one read.
+    async fn reader(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, StoreError> {
+        let [first, second] = &self.inner.readers;
+        let guard = match first.try_lock() {
+            Ok(guard) => guard,
+            Err(_) => second.lock().await,
+        };
+        MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Closed)
     }
 
     fn now(&self) -> Timestamp {

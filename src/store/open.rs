@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ use crate::domain::hash::HashKey;
 use super::error::StoreError;
 use super::lock::{StateLock, beside};
 use super::writer::Writer;
-use super::{Inner, Store, WriteHalf};
+use super::{Inner, Readers, Store, WriteHalf};
 
 /// Every migration there is. Forward only; an old one is never edited.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -41,8 +41,6 @@ pub enum Access {
 
 /// `application_id` of our files ("dfer"; set by the first migration).
 const APPLICATION_ID: i64 = 0x6466_6572;
-/// Connections that read. Reads are short and SQLite has one thread per connection.
-const READERS: u32 = 2;
 /// Calls that may wait for the writer before callers are held up.
 const WAITING_WRITES: usize = 1024;
 /// Only another program's tools (a backup, a person's shell) can hold the database's own lock for longer.
@@ -97,6 +95,7 @@ async fn open_to_write(path: &Path, holder: &str, clock: Arc<dyn Clock>) -> Resu
         .await
         .map_err(failed)?;
 
+    let readers = readers(path).await?;
     let commits = Arc::new(AtomicU64::new(0));
     let (outbox, inbox) = mpsc::channel(WAITING_WRITES);
     let tasks = TaskTracker::new();
@@ -108,7 +107,7 @@ async fn open_to_write(path: &Path, holder: &str, clock: Arc<dyn Clock>) -> Resu
             path: path.to_owned(),
             clock,
             hash_key,
-            readers: readers(path),
+            readers,
             next_seq: AtomicI64::new(last_seq.unwrap_or(0) + 1),
             commits,
             write: Some(WriteHalf { outbox, tasks, lock: Arc::new(lock) }),
@@ -134,14 +133,13 @@ async fn open_to_read(path: &Path, clock: Arc<dyn Clock>) -> Result<Store, Store
         return Err(StoreError::Older { path: path.to_owned(), found, known });
     }
     let hash_key = read_key(&mut conn).await.map_err(failed)?;
-    // Closed to tell errors now; the pool has connections of its own.
     conn.close().await.map_err(failed)?;
     Ok(Store {
         inner: Arc::new(Inner {
             path: path.to_owned(),
             clock,
             hash_key: hash_key.ok_or_else(|| StoreError::Missing { path: path.to_owned() })?,
-            readers: readers(path),
+            readers: readers(path).await?,
             next_seq: AtomicI64::new(0),
             commits: Arc::default(),
             write: None,
@@ -173,14 +171,11 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-fn readers(path: &Path) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(READERS)
-        // A connection to a file does not go stale; asking it each time would double the round trips.
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_lazy_with(options(path).read_only(true))
+async fn readers(path: &Path) -> Result<Readers, StoreError> {
+    let options = options(path).read_only(true);
+    let opened = async { sqlx::Result::Ok([options.connect().await?, options.connect().await?]) };
+    let opened = opened.await.map_err(|source| StoreError::from_sql(path, source))?;
+    Ok(opened.map(|conn| Mutex::new(Some(conn))))
 }
 
 /// Whether the file is ours or new, and not newer than we are. Gives the version known and the one found.

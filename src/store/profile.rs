@@ -12,7 +12,7 @@ impl Store {
     /// One finding.
     pub async fn profile_get(&self, key: &str) -> Result<Option<Value>, StoreError> {
         let value = sqlx::query_scalar!("SELECT value FROM profile WHERE key = ?1", key)
-            .fetch_optional(self.reader())
+            .fetch_optional(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         value.map(|value| rows::json(&value, "profile.value")).transpose()
@@ -61,7 +61,7 @@ impl Store {
                     "INSERT INTO field_definition (id, category_id, category, name, kind, required, options, fallback)
                      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
                          value ->> 7
-                     FROM json_each(?1)",
+                     FROM jsonb_each(?1)",
                     definitions
                 )
                 .execute(conn)
@@ -75,7 +75,7 @@ impl Store {
     /// The stored field definitions, ascending by id.
     pub async fn definitions(&self) -> Result<Vec<FieldDefinition>, StoreError> {
         let rows = sqlx::query!("SELECT * FROM field_definition ORDER BY id")
-            .fetch_all(self.reader())
+            .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter()

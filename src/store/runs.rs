@@ -75,7 +75,7 @@ pub(super) async fn count(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx
     let rows = each!(ops, WriteOp::CountRun { run, counts } => (run.0, counts.to_string()));
     sqlx::query!(
         "UPDATE run SET counts = counted.value ->> 1
-         FROM json_each(?1) AS counted WHERE run.id = counted.value ->> 0",
+         FROM jsonb_each(?1) AS counted WHERE run.id = counted.value ->> 0",
         rows
     )
     .execute(conn)
@@ -123,7 +123,7 @@ impl Store {
     /// The latest runs, newest first.
     pub async fn runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
         let rows = sqlx::query_as!(RunRow, "SELECT * FROM run ORDER BY id DESC LIMIT ?1", limit)
-            .fetch_all(self.reader())
+            .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter().map(RunRow::run).collect()
@@ -132,7 +132,7 @@ impl Store {
     /// One run.
     pub async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
         let row = sqlx::query_as!(RunRow, "SELECT * FROM run WHERE id = ?1", id.0)
-            .fetch_optional(self.reader())
+            .fetch_optional(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         row.map(RunRow::run).transpose()
