@@ -129,14 +129,8 @@ pub fn connect(
     around: &Surroundings,
 ) -> Result<Platforms, AppError> {
     let livedesk = &settings.livedesk;
-    let livedesk_http = client(
-        "LiveDesk",
-        &livedesk.base_url,
-        &livedesk.limits,
-        &livedesk.route,
-        &settings.http,
-        around,
-    )?;
+    let livedesk_http =
+        client("LiveDesk", &livedesk.base_url, &livedesk.limits, &livedesk.route, &settings.http, around)?;
     let source = LiveDesk::new(
         livedesk_http.clone(),
         &LiveDeskSettings {
@@ -152,20 +146,12 @@ pub fn connect(
     )?;
     source.set_by_id_support(learned.by_id);
     let firstline = &settings.firstline;
-    let firstline_http = client(
-        "FIRST LINE",
-        &firstline.base_url,
-        &firstline.limits,
-        &firstline.route,
-        &settings.http,
-        around,
-    )?;
+    let firstline_http =
+        client("FIRST LINE", &firstline.base_url, &firstline.limits, &firstline.route, &settings.http, around)?;
     let credentials = match (&firstline.token, &firstline.name, &firstline.password) {
-        (None, Some(name), Some(password)) => Credentials::Login {
-            name: secret(Some(name)),
-            password: secret(Some(password)),
-            ttl: firstline.ttl,
-        },
+        (None, Some(name), Some(password)) => {
+            Credentials::Login { name: secret(Some(name)), password: secret(Some(password)), ttl: firstline.ttl }
+        }
         (token, ..) => Credentials::Token(secret(token.as_ref())),
     };
     let update = match firstline.update_method {
@@ -249,10 +235,16 @@ impl HttpObserver for Observer {
 }
 
 /// What earlier runs found out about the platforms.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Learned {
     firstline: Profile,
     by_id: ByIdSupport,
+}
+
+impl Default for Learned {
+    fn default() -> Self {
+        Self { firstline: Profile::default(), by_id: ByIdSupport::Unknown }
+    }
 }
 
 /// Profile keys in the state.

@@ -183,10 +183,10 @@ impl Store {
     pub async fn sighted_among(&self, ids: &[LiveDeskId]) -> Result<u64, StoreError> {
         let ids = super::rows::batch(ids.iter().map(|id| id.0));
         let count = sqlx::query_scalar!(
-            "SELECT count(*) FROM sighting WHERE livedesk_id IN (SELECT value FROM json_each(?1))",
+            "SELECT count(*) FROM sighting WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))",
             ids
         )
-        .fetch_one(self.reader())
+        .fetch_one(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(count.unsigned_abs())

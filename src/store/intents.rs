@@ -89,13 +89,8 @@ pub(super) async fn open(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx:
         "INSERT INTO intent (seq, livedesk_id, kind, stamp, key, target, high_water, opened_at, parked_at, state,
              recreated)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6,
-<<<<<<< HEAD
              value ->> 7, value ->> 8, value ->> 9, value ->> 10
-         FROM json_each(?1) WHERE true
-=======
-             value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11
          FROM jsonb_each(?1) WHERE true
->>>>>>> h/store
          ON CONFLICT (seq) DO UPDATE SET livedesk_id = excluded.livedesk_id, kind = excluded.kind,
              stamp = excluded.stamp, key = excluded.key, target = excluded.target, high_water = excluded.high_water,
              opened_at = excluded.opened_at, parked_at = excluded.parked_at, state = excluded.state,
@@ -110,13 +105,8 @@ pub(super) async fn open(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx:
 pub(super) async fn park(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::ParkIntent { seq, at } => (seq, at.0));
     sqlx::query!(
-<<<<<<< HEAD
         "UPDATE intent SET state = 'parked', parked_at = parked.value ->> 1
-         FROM json_each(?1) AS parked WHERE intent.seq = parked.value ->> 0",
-=======
-        "UPDATE intent SET state = 'parked', note = parked.value ->> 1
          FROM jsonb_each(?1) AS parked WHERE intent.seq = parked.value ->> 0",
->>>>>>> h/store
         rows
     )
     .execute(conn)
@@ -126,7 +116,7 @@ pub(super) async fn park(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx:
 
 pub(super) async fn absent(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
     let rows = each!(ops, WriteOp::AbsentIntent { seq } => *seq);
-    sqlx::query!("UPDATE intent SET state = 'absent' WHERE seq IN (SELECT value FROM json_each(?1))", rows)
+    sqlx::query!("UPDATE intent SET state = 'absent' WHERE seq IN (SELECT value FROM jsonb_each(?1))", rows)
         .execute(conn)
         .await?;
     Ok(())
@@ -136,7 +126,7 @@ pub(super) async fn audit(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx
     let rows = each!(ops, WriteOp::AuditIntent { seq, target } => (seq, target.0));
     sqlx::query!(
         "UPDATE intent SET state = 'audit', target = audited.value ->> 1
-         FROM json_each(?1) AS audited WHERE intent.seq = audited.value ->> 0",
+         FROM jsonb_each(?1) AS audited WHERE intent.seq = audited.value ->> 0",
         rows
     )
     .execute(conn)
@@ -150,38 +140,6 @@ pub(super) async fn close(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx
     Ok(())
 }
 
-<<<<<<< HEAD
-=======
-pub(super) async fn put_audit(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::PutAudit(audit) => (
-        audit.seq,
-        audit.livedesk_id.0,
-        audit.kind.as_str(),
-        &audit.stamp,
-        hex_digest(audit.key),
-        audit.high_water,
-        audit.at.0,
-    ));
-    sqlx::query!(
-        "INSERT INTO audit (seq, livedesk_id, kind, stamp, key, high_water, at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6
-         FROM jsonb_each(?1) WHERE true
-         ON CONFLICT (seq) DO UPDATE SET livedesk_id = excluded.livedesk_id, kind = excluded.kind,
-             stamp = excluded.stamp, key = excluded.key, high_water = excluded.high_water, at = excluded.at",
-        rows
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn clear_audit(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::ClearAudit { seq } => *seq);
-    sqlx::query!("DELETE FROM audit WHERE seq IN (SELECT value FROM jsonb_each(?1))", rows).execute(conn).await?;
-    Ok(())
-}
-
->>>>>>> h/store
 impl Store {
     /// Every intent that is left over, in order of number.
     pub async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {
@@ -212,12 +170,8 @@ impl Store {
     pub async fn has_intents_for(&self, ids: &[LiveDeskId]) -> Result<HashSet<LiveDeskId>, StoreError> {
         let ids = batch(ids.iter().map(|id| id.0));
         let rows = sqlx::query_scalar!(
-<<<<<<< HEAD
             "SELECT DISTINCT livedesk_id FROM intent
-             WHERE state <> 'audit' AND livedesk_id IN (SELECT value FROM json_each(?1))",
-=======
-            "SELECT DISTINCT livedesk_id FROM intent WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))",
->>>>>>> h/store
+             WHERE state <> 'audit' AND livedesk_id IN (SELECT value FROM jsonb_each(?1))",
             ids
         )
         .fetch_all(&mut *self.reader().await?)
@@ -226,36 +180,14 @@ impl Store {
         Ok(rows.into_iter().map(LiveDeskId).collect())
     }
 
-<<<<<<< HEAD
     /// Contacts whose create, or the create of one of their children, is in doubt; ascending.
     pub async fn parked_contacts(&self) -> Result<Vec<LiveDeskId>, StoreError> {
         let rows = sqlx::query_scalar!(
             "SELECT DISTINCT livedesk_id FROM intent WHERE state IN ('open', 'parked', 'absent') ORDER BY livedesk_id"
         )
-        .fetch_all(self.reader())
+        .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(LiveDeskId).collect())
-=======
-    /// What was created again and not yet looked at for a twin.
-    pub async fn audits(&self) -> Result<Vec<Audit>, StoreError> {
-        let rows = sqlx::query!("SELECT * FROM audit ORDER BY seq")
-            .fetch_all(&mut *self.reader().await?)
-            .await
-            .map_err(|source| self.failed(source))?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(Audit {
-                    seq: row.seq,
-                    livedesk_id: LiveDeskId(row.livedesk_id),
-                    kind: word(IntentKind::parse(&row.kind), "audit.kind")?,
-                    stamp: row.stamp,
-                    key: maybe_digest(row.key, "audit.key")?,
-                    high_water: row.high_water,
-                    at: Timestamp(row.at),
-                })
-            })
-            .collect()
->>>>>>> h/store
     }
 }

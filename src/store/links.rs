@@ -259,7 +259,7 @@ impl Store {
     /// The highest linked ids at the target, descending.
     pub async fn recent_targets(&self, limit: u32) -> Result<Vec<FirstLineId>, StoreError> {
         let rows = sqlx::query_scalar!("SELECT target FROM link ORDER BY target DESC LIMIT ?1", limit)
-            .fetch_all(self.reader())
+            .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(FirstLineId).collect())

@@ -9,7 +9,7 @@ use crate::domain::hash::Digest;
 
 use super::error::StoreError;
 
-/// A batch for `json_each(?1)`.
+/// A batch for `jsonb_each(?1)`.
 pub(super) fn batch<R: Serialize>(rows: impl Iterator<Item = R>) -> String {
     let rows: Vec<R> = rows.collect();
     serde_json::to_string(&rows).expect("numbers and texts always become JSON")

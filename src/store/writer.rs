@@ -147,31 +147,6 @@ pub(super) async fn end<T>(conn: &mut SqliteConnection, result: sqlx::Result<T>)
     result
 }
 
-<<<<<<< HEAD
-async fn apply_all(conn: &mut SqliteConnection, ops: &[&WriteOp], clock: &dyn Clock) -> sqlx::Result<()> {
-    for ops in arrange(ops) {
-        let ops = ops.as_slice();
-        match ops[0] {
-            WriteOp::OpenIntent(_) => intents::open(conn, ops).await,
-            WriteOp::ParkIntent { .. } => intents::park(conn, ops).await,
-            WriteOp::CloseIntent { .. } => intents::close(conn, ops).await,
-            WriteOp::AbsentIntent { .. } => intents::absent(conn, ops).await,
-            WriteOp::AuditIntent { .. } => intents::audit(conn, ops).await,
-            WriteOp::PutLink(_) => links::put(conn, ops).await,
-            WriteOp::RemoveLink(_) => links::remove(conn, ops).await,
-            WriteOp::PutChild(_) => links::put_child(conn, ops).await,
-            WriteOp::RemoveChild { .. } => links::remove_child(conn, ops).await,
-            WriteOp::Journal(_) => journal::add(conn, ops).await,
-            WriteOp::PutDeadLetter(_) => dead_letters::put(conn, ops).await,
-            WriteOp::ClearDeadLetter(_) => dead_letters::clear(conn, ops).await,
-            WriteOp::PutConflict(_) => conflicts::put(conn, ops).await,
-            WriteOp::ClearConflict(_) => conflicts::clear(conn, ops).await,
-            WriteOp::Sight { .. } => checkpoints::sight(conn, ops).await,
-            WriteOp::Checkpoint { .. } => checkpoints::checkpoint(conn, ops, clock.now()).await,
-            WriteOp::IndexAdd { .. } => index::add(conn, ops).await,
-            WriteOp::CountRun { .. } => runs::count(conn, ops).await,
-        }?;
-=======
 async fn apply_kinds(conn: &mut SqliteConnection, kinds: &[Vec<&WriteOp>], now: Timestamp) -> sqlx::Result<()> {
     begin(conn).await?;
     let mut applied = Ok(());
@@ -191,8 +166,8 @@ async fn apply_kind(conn: &mut SqliteConnection, ops: &[&WriteOp], now: Timestam
         WriteOp::OpenIntent(_) => intents::open(conn, ops).await,
         WriteOp::ParkIntent { .. } => intents::park(conn, ops).await,
         WriteOp::CloseIntent { .. } => intents::close(conn, ops).await,
-        WriteOp::PutAudit(_) => intents::put_audit(conn, ops).await,
-        WriteOp::ClearAudit { .. } => intents::clear_audit(conn, ops).await,
+        WriteOp::AbsentIntent { .. } => intents::absent(conn, ops).await,
+        WriteOp::AuditIntent { .. } => intents::audit(conn, ops).await,
         WriteOp::PutLink(_) => links::put(conn, ops).await,
         WriteOp::RemoveLink(_) => links::remove(conn, ops).await,
         WriteOp::PutChild(_) => links::put_child(conn, ops).await,
@@ -206,6 +181,5 @@ async fn apply_kind(conn: &mut SqliteConnection, ops: &[&WriteOp], now: Timestam
         WriteOp::Checkpoint { .. } => checkpoints::checkpoint(conn, ops, now).await,
         WriteOp::IndexAdd { .. } => index::add(conn, ops).await,
         WriteOp::CountRun { .. } => runs::count(conn, ops).await,
->>>>>>> h/store
     }
 }

@@ -6,5 +6,6 @@
 )]
 
 mod architecture;
+mod mapping_example;
 mod repository;
 mod source_text;
