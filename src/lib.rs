@@ -6,6 +6,7 @@
 //! simulated; knows nothing of the client side).
 
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -1,3 +1,7 @@
-//! The `deskferry` binary: parse, dispatch, exit code.
+//! The `deskferry` binary: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    deskferry::cli::main()
+}

@@ -1,0 +1,105 @@
+//! `deskferry backfill`: everything that LiveDesk lists, or a part of it.
+
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal};
+
+use serde_json::json;
+
+use super::output::{Failure, note};
+use super::{Context, session};
+use crate::domain::ids::LiveDeskId;
+use crate::sync::pipeline::{Entrants, Preflight};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Carry only the first N contacts
+    #[arg(long, value_name = "N", conflicts_with = "only")]
+    limit: Option<u64>,
+    /// Carry only this contact (LiveDesk id); may be given several times
+    #[arg(long, value_name = "ID")]
+    only: Vec<i64>,
+    /// Refuse to begin unless FIRST LINE shows exactly N customers
+    #[arg(long, value_name = "N")]
+    expect_total: Option<u64>,
+    /// Do not ask before the first write
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Args {
+    fn entrants(&self) -> Entrants {
+        if !self.only.is_empty() {
+            return Entrants::Only(self.only.iter().copied().map(LiveDeskId).collect::<BTreeSet<_>>());
+        }
+        self.limit.map_or(Entrants::All, Entrants::First)
+    }
+}
+
+/// Runs the command.
+pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
+    let loaded = context.load_to_connect()?;
+    let options = json!({ "limit": args.limit, "only": args.only, "expect_total": args.expect_total });
+    let (session, mapping) = session::begin(context, loaded, "backfill", &options).await?;
+    let pipeline = session.pipeline(mapping).await?;
+    let entrants = args.entrants();
+    let preflight = match pipeline.preflight(&entrants).await {
+        Ok(preflight) => preflight,
+        Err(error) => return Err(session.refuse(error.into()).await),
+    };
+    let rates =
+        (session.settings.livedesk.limits.requests_per_second, session.settings.firstline.limits.requests_per_second);
+    note(outlook(&preflight, rates));
+    if let Some(expected) = args.expect_total
+        && expected != preflight.target_total
+    {
+        let message = format!(
+            "FIRST LINE shows {} customers, --expect-total says {expected}; nothing was written. A role that sees only \
+             its own customers shows fewer than there are",
+            preflight.target_total
+        );
+        return Err(session.refuse(Failure::new(message)).await);
+    }
+    let ask = io::stdin().is_terminal() && io::stderr().is_terminal() && !args.yes && args.expect_total.is_none();
+    if ask && !confirmed()? {
+        return Err(session.refuse(Failure::new("not confirmed; nothing was written")).await);
+    }
+    let end = pipeline.run(entrants).await;
+    session.end(end, context.json).await
+}
+
+/// What is about to happen, before the first write.
+fn outlook(preflight: &Preflight, (livedesk_rate, firstline_rate): (f64, f64)) -> String {
+    let listed = preflight.source_count.map_or_else(|| String::from("an unknown number of"), |count| count.to_string());
+    let time =
+        match (seconds(preflight.source_requests, livedesk_rate), seconds(preflight.target_requests, firstline_rate)) {
+            (None, None) => String::from("as fast as both platforms answer"),
+            (one, other) => {
+                let longest = one.unwrap_or_default().max(other.unwrap_or_default());
+                format!("at least {}", humantime::format_duration(std::time::Duration::from_secs(longest)))
+            }
+        };
+    format!(
+        "LiveDesk lists {listed} contacts, {} of all are linked already; FIRST LINE shows {} customers to this account \
+         (a role that sees only its own makes a full tenant look empty)\nabout {} requests to LiveDesk and {} to FIRST \
+         LINE: {time}",
+        preflight.linked, preflight.target_total, preflight.source_requests, preflight.target_requests
+    )
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "an estimate for people"
+)]
+fn seconds(requests: u64, rate: f64) -> Option<u64> {
+    (rate > 0.0).then(|| (requests as f64 / rate) as u64)
+}
+
+fn confirmed() -> Result<bool, Failure> {
+    note("go on? [y/N]");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}

@@ -1,0 +1,168 @@
+//! The command line: what can be asked for, and how the answer becomes an exit code.
+//!
+//! One file per command. Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 done,
+//! but records are left over; 2 could not run; 130 interrupted and resumable (design, section 6).
+
+pub mod backfill;
+pub mod completions;
+pub mod demo;
+pub mod output;
+pub mod progress;
+pub mod retry;
+pub mod session;
+pub mod signals;
+pub mod state;
+pub mod summary;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
+
+use crate::app::Surroundings;
+use crate::clock::{Clock, SystemClock};
+use crate::config::load::{Loaded, load, process_environment};
+use crate::config::settings::LogFormat;
+use crate::sync::progress::Progress;
+use crate::telemetry;
+
+pub use output::Failure;
+
+/// Carries every contact of a LiveDesk account into FIRST LINE and keeps both in step.
+#[derive(Debug, Parser)]
+#[command(
+    name = "deskferry",
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done; 1 done, but records are left over (set aside, parked, in conflict, sweep not \
+                  proven); 2 could not run; 130 interrupted and resumable."
+)]
+pub struct Cli {
+    /// The configuration file
+    #[arg(long, global = true, env = "DESKFERRY_CONFIG", default_value = "config/deskferry.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Answer with one JSON document (JSON lines for lists) instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Fail instead of waiting: for a platform that is down, and for doubtful creates to be settled
+    #[arg(long, global = true)]
+    pub no_wait: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Carry every contact that LiveDesk lists into FIRST LINE
+    Backfill(backfill::Args),
+    /// Try contacts that were set aside again, re-read from LiveDesk
+    Retry(retry::Args),
+    /// Look after the state file
+    State(state::Args),
+    /// Show the whole story against the sandbox; needs no credentials
+    Demo(demo::Args),
+    /// Print shell completions
+    Completions(completions::Args),
+}
+
+/// What every command may need.
+pub struct Context {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Whether to answer in JSON.
+    pub json: bool,
+    /// Whether to fail instead of waiting.
+    pub no_wait: bool,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Cancelled at the first signal.
+    pub stop: CancellationToken,
+}
+
+impl Context {
+    /// Reads the configuration and sets up the log as it says.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        let loaded = load(&self.config, process_environment()).map_err(Failure::from)?;
+        let shape = match loaded.settings.log.format {
+            LogFormat::Human => telemetry::Shape::Human,
+            LogFormat::Json => telemetry::Shape::Json,
+        };
+        start_log(shape, loaded.settings.log.level)?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(loaded)
+    }
+
+    /// The same, for a command that is going to connect: missing credentials are problems too.
+    pub fn load_to_connect(&self) -> Result<Loaded, Failure> {
+        let loaded = self.load()?;
+        let missing = loaded.settings.missing_credentials();
+        if missing.is_empty() { Ok(loaded) } else { Err(crate::config::Problems(missing).into()) }
+    }
+
+    /// What the parts of a run are given.
+    pub fn surroundings(&self, progress: Arc<dyn Progress>) -> Surroundings {
+        Surroundings { clock: Arc::clone(&self.clock), progress, stop: self.stop.clone(), no_wait: self.no_wait }
+    }
+}
+
+fn start_log(shape: telemetry::Shape, level: LevelFilter) -> Result<(), Failure> {
+    let variable = std::env::var(telemetry::VARIABLE).ok();
+    telemetry::init(shape, level, variable.as_deref()).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::report(&Failure::new(format!("the runtime could not be started: {error}"))),
+    };
+    let result = runtime.block_on(async {
+        let signals = signals::Signals::listen()?;
+        let context = Context {
+            config: cli.config,
+            json: cli.json,
+            no_wait: cli.no_wait,
+            clock: Arc::new(SystemClock),
+            stop: signals.stop(),
+        };
+        tokio::select! {
+            result = run(cli.command, context) => result,
+            () = signals.second() => Ok(output::INTERRUPTED),
+        }
+    });
+    // What still runs after a second signal is not waited for: the state is as good as after a power cut.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => output::report(&failure),
+    }
+}
+
+async fn run(command: Command, context: Context) -> Result<u8, Failure> {
+    match command {
+        Command::Backfill(args) => backfill::run(args, &context).await,
+        Command::Retry(args) => retry::run(args, &context).await,
+        Command::State(args) => state::run(args, &context).await,
+        Command::Demo(args) => demo::run(args, &context).await,
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

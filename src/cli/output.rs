@@ -1,0 +1,86 @@
+//! Where text leaves the program: results to standard output, the rest to standard error.
+
+use std::fmt::{self, Display};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::app::AppError;
+use crate::config::Problems;
+use crate::store::StoreError;
+use crate::sync::engine::RunError;
+
+/// Exit code: done, nothing left over.
+pub const DONE: u8 = 0;
+/// Exit code: done, but something is left over.
+pub const LEFT_OVER: u8 = 1;
+/// Exit code: could not run.
+pub const COULD_NOT_RUN: u8 = 2;
+/// Exit code: interrupted and resumable.
+pub const INTERRUPTED: u8 = 130;
+
+/// Why a command could not run: one message, or several problems.
+#[derive(Debug)]
+pub struct Failure(String);
+
+impl Failure {
+    /// A failure in words.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    /// A failure with its whole chain of causes.
+    pub fn chain(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let next = error.to_string();
+            // Transparent wrappers repeat themselves.
+            if !text.ends_with(&next) {
+                text.push_str(": ");
+                text.push_str(&next);
+            }
+            cause = error.source();
+        }
+        Self(text)
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self(problems.to_string())
+    }
+}
+
+macro_rules! from_error {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::chain(&error)
+            }
+        })+
+    };
+}
+
+from_error!(AppError, StoreError, RunError, io::Error, crate::sync::ports::PortError);
+
+/// Prints a failure and gives the exit code for it.
+pub fn report(failure: &Failure) -> ExitCode {
+    note(format_args!("error: {failure}"));
+    ExitCode::from(COULD_NOT_RUN)
+}
+
+/// A line of the result. A reader that went away (`| head`) is not our failure.
+pub fn say(text: impl Display) {
+    let _reader_gone = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// A line beside the result.
+pub fn note(text: impl Display) {
+    let _reader_gone = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,42 @@
+//! `deskferry retry`: contacts that were set aside, re-read from LiveDesk and mapped anew.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::output::{DONE, Failure, note};
+use super::{Context, session};
+use crate::domain::ids::LiveDeskId;
+use crate::sync::pipeline::Entrants;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// LiveDesk ids; without any, everything that is set aside or parked
+    #[arg(value_name = "ID")]
+    ids: Vec<i64>,
+}
+
+/// Runs the command.
+pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
+    let loaded = context.load_to_connect()?;
+    let (session, mapping) = session::begin(context, loaded, "retry", &json!({ "ids": args.ids })).await?;
+    let ids: BTreeSet<LiveDeskId> = if args.ids.is_empty() {
+        let letters = session.store.dead_letters().await?.into_iter().map(|letter| letter.livedesk_id);
+        letters.chain(session.store.parked_contacts().await?).collect()
+    } else {
+        args.ids.into_iter().map(LiveDeskId).collect()
+    };
+    if ids.is_empty() {
+        note("nothing is set aside or parked");
+        session.close(DONE, None, json!({})).await?;
+        return Ok(DONE);
+    }
+    let pipeline = session.pipeline(mapping).await?;
+    let entrants = Entrants::Only(ids);
+    if let Err(error) = pipeline.preflight(&entrants).await {
+        return Err(session.refuse(error.into()).await);
+    }
+    let end = pipeline.run(entrants).await;
+    session.end(end, context.json).await
+}

@@ -1,0 +1,117 @@
+//! What every command that moves contacts does first and last: open the state, connect, compile, begin a run; end it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::output::{COULD_NOT_RUN, Failure};
+use super::progress::Bar;
+use super::summary::Report;
+use super::{Context, output};
+use crate::app::{self, Platforms, Surroundings};
+use crate::clock::Timestamp;
+use crate::config::load::Loaded;
+use crate::config::settings::Settings;
+use crate::domain::ids::RunId;
+use crate::firstline::target::FirstLine;
+use crate::livedesk::source::LiveDesk;
+use crate::mapping::Mapping;
+use crate::store::{RunResult, Store};
+use crate::sync::pipeline::{Pipeline, RunEnd};
+use crate::sync::ports::ContactTarget;
+use crate::sync::progress::Progress;
+
+/// A run that has begun.
+pub struct Session {
+    /// Settings.
+    pub settings: Settings,
+    /// The state.
+    pub store: Store,
+    /// Both platforms.
+    pub platforms: Platforms,
+    /// The run's number.
+    pub run: RunId,
+    /// Where it is shown.
+    pub bar: Arc<Bar>,
+    around: Surroundings,
+    started: Timestamp,
+}
+
+/// Connects and begins a run of this kind. Every problem of configuration and mapping is found before anything is
+/// written to FIRST LINE.
+pub async fn begin(
+    context: &Context,
+    loaded: Loaded,
+    kind: &str,
+    options: &Value,
+) -> Result<(Session, Mapping), Failure> {
+    let settings = loaded.settings;
+    let bar = Arc::new(Bar::new());
+    let around = context.surroundings(Arc::clone(&bar) as Arc<dyn Progress>);
+    let offline = app::compile_mapping(&settings, &loaded.mapping, None)?;
+    let store = app::open_state(&settings, kind, Arc::clone(&context.clock)).await?;
+    let learned = app::learned(&store).await?;
+    let platforms = app::connect(&settings, offline.needs_inboxes(), &learned, &around)?;
+    let definitions = platforms.firstline.definitions().await?;
+    let mapping = app::compile_mapping(&settings, &loaded.mapping, Some(&definitions))?;
+    store.save_definitions(&definitions).await?;
+    let run = store.begin_run(kind, options).await?;
+    let started = context.clock.now();
+    Ok((Session { settings, store, platforms, run, bar, around, started }, mapping))
+}
+
+impl Session {
+    /// The pipeline of this run.
+    pub async fn pipeline(&self, mapping: Mapping) -> Result<Pipeline<LiveDesk, FirstLine>, Failure> {
+        let store = self.store.clone();
+        Ok(app::pipeline(&self.settings, &self.platforms, store, mapping, &self.around, self.run).await?)
+    }
+
+    /// The engine alone, for commands that carry no contacts.
+    pub async fn engine(&self, mapping: Mapping) -> Result<crate::sync::engine::Engine<FirstLine>, Failure> {
+        let store = self.store.clone();
+        Ok(app::engine(&self.settings, &self.platforms, store, mapping, &self.around, self.run).await?)
+    }
+
+    /// Records the end of the run, prints it, and gives the exit code.
+    pub async fn end(self, end: RunEnd, json: bool) -> Result<u8, Failure> {
+        self.bar.finish();
+        let exit = if end.failure.is_some() { COULD_NOT_RUN } else { end.summary.exit_code() };
+        let (livedesk, firstline) = self.platforms.counts();
+        let report = Report {
+            run: self.run,
+            exit,
+            summary: &end.summary,
+            livedesk_requests: livedesk.requests,
+            firstline_requests: firstline.requests,
+            duration_ms: self.around.clock.now().0 - self.started.0,
+            failure: end.failure.as_ref().map(|failure| Failure::chain(failure).to_string()),
+        };
+        let csv = report.write_set_aside(&self.settings.state.path)?;
+        if json {
+            output::say(report.json(csv.as_deref()));
+        } else {
+            output::say(report.text(csv.as_deref()));
+        }
+        self.close(exit, report.verdict(), report.counts()).await?;
+        Ok(exit)
+    }
+
+    /// Ends the run without a summary.
+    pub async fn close(self, exit: u8, verdict: Option<String>, counts: Value) -> Result<(), Failure> {
+        let result = RunResult { exit_code: i32::from(exit), verdict, counts };
+        self.store.finish_run(self.run, result).await?;
+        app::remember(&self.store, &self.platforms).await?;
+        self.store.close().await;
+        Ok(())
+    }
+
+    /// Ends a run that was refused before it wrote anything.
+    pub async fn refuse(self, failure: Failure) -> Failure {
+        self.bar.finish();
+        match self.close(COULD_NOT_RUN, None, Value::Object(serde_json::Map::new())).await {
+            Ok(()) => failure,
+            Err(other) => Failure::new(format!("{failure}; and the state could not be written: {other}")),
+        }
+    }
+}

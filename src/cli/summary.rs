@@ -1,0 +1,218 @@
+//! The end of a run, for people, for scripts, and as a list of what was set aside.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::HumanDuration;
+use serde_json::{Value, json};
+
+use super::output::{COULD_NOT_RUN, Failure, INTERRUPTED};
+use crate::domain::ids::RunId;
+use crate::domain::sweep::{SweepReport, Verdict};
+use crate::sync::summary::Summary;
+
+/// Ids that the text names; the state and `--json` have the rest.
+const NAMED: usize = 10;
+/// Reasons that the text lists.
+const REASONS: usize = 20;
+
+/// Everything that is told at the end of a run.
+pub struct Report<'a> {
+    /// The run.
+    pub run: RunId,
+    /// Exit code.
+    pub exit: u8,
+    /// Counts.
+    pub summary: &'a Summary,
+    /// Requests sent to LiveDesk.
+    pub livedesk_requests: u64,
+    /// Requests sent to FIRST LINE.
+    pub firstline_requests: u64,
+    /// How long it took.
+    pub duration_ms: i64,
+    /// Why it ended early.
+    pub failure: Option<String>,
+}
+
+impl Report<'_> {
+    /// The verdict of the sweep in words.
+    pub fn verdict(&self) -> Option<String> {
+        self.summary.sweep.as_ref().map(|sweep| sweep.verdict.to_string())
+    }
+
+    /// The counts as the state keeps them.
+    pub fn counts(&self) -> Value {
+        let mut counts = json!(self.summary);
+        counts["requests"] = json!({ "livedesk": self.livedesk_requests, "firstline": self.firstline_requests });
+        counts["duration_ms"] = json!(self.duration_ms);
+        counts
+    }
+
+    /// One JSON document.
+    pub fn json(&self, csv: Option<&Path>) -> Value {
+        let mut document = self.counts();
+        document["run"] = json!(self.run.0);
+        document["exit_code"] = json!(self.exit);
+        document["error"] = json!(self.failure);
+        document["set_aside_file"] = json!(csv);
+        document["sweep"] = self.summary.sweep.as_ref().map_or(Value::Null, sweep_json);
+        document
+    }
+
+    /// Some lines for people.
+    pub fn text(&self, csv: Option<&Path>) -> String {
+        let summary = self.summary;
+        let mut text = String::new();
+        let state = match (self.exit, &self.failure) {
+            (_, Some(_)) => "could not go on",
+            (INTERRUPTED, _) => "interrupted; run the same command again to go on",
+            (0, _) => "done",
+            _ => "done, but something is left over",
+        };
+        line(&mut text, format_args!("run {}: {state}", self.run));
+        let counts = [
+            ("created", summary.created),
+            ("adopted", summary.adopted),
+            ("updated", summary.updated),
+            ("unchanged", summary.unchanged),
+            ("not selected", summary.not_selected),
+            ("set aside", summary.set_aside),
+            ("parked", summary.parked),
+            ("conflicts", summary.conflicts),
+        ];
+        for (name, count) in counts {
+            line(&mut text, format_args!("  {name:<14}{count:>10}"));
+        }
+        self.remarks(&mut text);
+        if let Some(sweep) = &summary.sweep {
+            line(&mut text, sweep_text(sweep));
+        }
+        let ids = |ids: &[i64]| {
+            let named: Vec<String> = ids.iter().take(NAMED).map(ToString::to_string).collect();
+            format!("{}{}", named.join(", "), if ids.len() > NAMED { ", ..." } else { "" })
+        };
+        if summary.parked > 0 {
+            let parked = ids(&summary.parked_ids);
+            line(&mut text, format_args!("  parked contacts: {parked}; a later run settles them"));
+        }
+        if summary.conflicts > 0 {
+            let conflicts = ids(&summary.conflict_ids);
+            line(&mut text, format_args!("  conflicts: {conflicts}; see `deskferry conflicts list`"));
+        }
+        if let Some(csv) = csv {
+            line(&mut text, format_args!("  set-aside contacts are listed in {}", csv.display()));
+        }
+        let took = HumanDuration(Duration::from_millis(u64::try_from(self.duration_ms).unwrap_or_default()));
+        line(
+            &mut text,
+            format_args!(
+                "  requests: {} to LiveDesk, {} to FIRST LINE; took {took}",
+                self.livedesk_requests, self.firstline_requests
+            ),
+        );
+        if let Some(failure) = &self.failure {
+            line(&mut text, format_args!("error: {failure}"));
+        }
+        text.trim_end().to_owned()
+    }
+
+    fn remarks(&self, text: &mut String) {
+        let summary = self.summary;
+        let remarks = [
+            (summary.left_as_is, "of the not selected were carried earlier and are left as they are"),
+            (summary.recreated, "creates were repeated after the first one was proven not to be there"),
+            (summary.both_changed, "fields were changed on both sides and decided by their owner"),
+            (summary.kept, "fields differ and stay as FIRST LINE has them"),
+        ];
+        for (count, remark) in remarks.iter().filter(|(count, _)| *count > 0) {
+            line(text, format_args!("  {count} {remark}"));
+        }
+        for (reason, count) in most(&summary.reasons) {
+            line(text, format_args!("  set aside: {count} x {reason}"));
+        }
+        for (problem, count) in most(&summary.skipped_values) {
+            line(text, format_args!("  left out: {count} x {problem}"));
+        }
+    }
+
+    /// Writes the set-aside contacts as CSV (ids and reasons, no personal data) beside the state; `None` when there are
+    /// none.
+    pub fn write_set_aside(&self, state: &Path) -> Result<Option<PathBuf>, Failure> {
+        if self.summary.set_aside_rows.is_empty() || self.exit == COULD_NOT_RUN && self.summary.handled() == 0 {
+            return Ok(None);
+        }
+        let path = state.with_file_name(format!("deskferry-set-aside-{}.csv", self.run));
+        let failed = |error: csv::Error| Failure::new(format!("{} could not be written: {error}", path.display()));
+        let mut writer = csv::Writer::from_path(&path).map_err(failed)?;
+        writer.write_record(["livedesk_id", "kind", "field", "status", "detail"]).map_err(failed)?;
+        for row in &self.summary.set_aside_rows {
+            let id = row.id.map(|id| id.to_string()).unwrap_or_default();
+            let status = row.reason.status.map(|status| status.to_string()).unwrap_or_default();
+            let field = row.reason.field.as_deref().unwrap_or_default();
+            writer.write_record([&id, row.reason.kind.as_str(), field, &status, &row.reason.detail]).map_err(failed)?;
+        }
+        writer.flush()?;
+        Ok(Some(path))
+    }
+}
+
+fn line(text: &mut String, line: impl std::fmt::Display) {
+    writeln!(text, "{line}").expect("writing to a String cannot fail");
+}
+
+/// The most frequent entries first.
+fn most(entries: &std::collections::BTreeMap<String, u64>) -> Vec<(&String, u64)> {
+    let mut entries: Vec<(&String, u64)> = entries.iter().map(|(text, count)| (text, *count)).collect();
+    entries.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    entries.truncate(REASONS);
+    entries
+}
+
+fn sweep_text(sweep: &SweepReport) -> String {
+    let passes: Vec<String> = sweep.passes.iter().map(|pass| format!("{} +{}", pass.order, pass.added)).collect();
+    let count = sweep.count.map_or_else(|| String::from("no count"), |count| format!("count {count}"));
+    let meaning = match sweep.verdict {
+        Verdict::Proven => String::from("every contact that LiveDesk lists was seen"),
+        Verdict::Counted => String::from("the number of contacts fits, but no second pass confirmed it"),
+        Verdict::Short { missing } => format!("up to {missing} contacts may not have been seen"),
+    };
+    format!(
+        "  sweep: {} ({meaning}); {} distinct, {count}; passes: {}",
+        sweep.verdict,
+        sweep.distinct,
+        passes.join(", ")
+    )
+}
+
+fn sweep_json(sweep: &SweepReport) -> Value {
+    let missing = match sweep.verdict {
+        Verdict::Short { missing } => missing,
+        Verdict::Proven | Verdict::Counted => 0,
+    };
+    let word = match sweep.verdict {
+        Verdict::Proven => "proven",
+        Verdict::Counted => "counted",
+        Verdict::Short { .. } => "short",
+    };
+    let passes: Vec<Value> = sweep
+        .passes
+        .iter()
+        .map(|pass| {
+            json!({
+                "order": pass.order.to_string(),
+                "pages": pass.pages,
+                "added": pass.added,
+                "steps_back": pass.steps_back,
+            })
+        })
+        .collect();
+    json!({
+        "verdict": word,
+        "missing": missing,
+        "distinct": sweep.distinct,
+        "count": sweep.count,
+        "malformed": sweep.malformed,
+        "passes": passes,
+    })
+}
