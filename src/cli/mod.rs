@@ -4,6 +4,7 @@
 //! but records are left over; 2 could not run; 130 interrupted and resumable (design, section 6).
 
 pub mod backfill;
+pub mod compare;
 pub mod completions;
 pub mod demo;
 pub mod output;

@@ -6,6 +6,8 @@
 )]
 
 mod architecture;
+mod backfill;
 mod mapping_example;
 mod repository;
 mod source_text;
+mod world;
