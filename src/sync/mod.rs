@@ -11,6 +11,7 @@ pub mod children;
 pub mod decide;
 pub mod engine;
 pub mod finder;
+pub mod lookup;
 pub mod pipeline;
 pub mod ports;
 pub mod progress;
