@@ -30,7 +30,7 @@ enum Action {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(id = "what", required = true, multiple = false, args = ["link", "create", "skip"])]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["link", "create", "skip"])))]
 struct Resolve {
     /// The contact (LiveDesk id)
     id: i64,

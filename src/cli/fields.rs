@@ -63,7 +63,9 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         .unwrap_or_default();
     let stamp = loaded.settings.identity.stamp.cz_col;
     let mut attributes = Attributes::new();
-    contacts.iter().for_each(|contact| look(contact, &mut attributes));
+    for contact in &contacts {
+        look(contact, &mut attributes);
+    }
     let table = Table { definitions: &definitions, attributes: &attributes, mapped, stamp, sampled: contacts.len() };
     if context.json {
         say(table.json());
@@ -216,7 +218,7 @@ impl Table<'_> {
 
     fn rate(&self, seen: &Seen) -> String {
         let percent = (u64::from(seen.filled) * 100).checked_div(self.sampled as u64).unwrap_or(0);
-        format!("{percent} %")
+        if percent == 0 && seen.filled > 0 { String::from("under 1 %") } else { format!("{percent} %") }
     }
 
     /// The attribute whose name is most like the field's.
@@ -241,14 +243,11 @@ impl Table<'_> {
             FieldKind::Text | FieldKind::SingleChoice | FieldKind::MultipleChoice => "",
         };
         let head = format!("[[cz_cols]]\nid = {} # {}\n", definition.id, described(definition));
-        match self.attribute_for(definition) {
-            Some(attribute) => format!("{head}value = {}\n", json!(format!("{attribute}{filter}"))),
-            // Without a value the file would not load, which is better than a line that guesses.
-            None => {
-                let head = head.replace('\n', "\n# ");
-                format!("# {head}value = \"custom_attributes.?{filter}\"\n")
-            }
+        if let Some(attribute) = self.attribute_for(definition) {
+            return format!("{head}value = {}\n", json!(format!("{attribute}{filter}")));
         }
+        // Commented out: a line that guesses would be worse than none.
+        format!("# {}value = \"custom_attributes.?{filter}\"\n", head.replace('\n', "\n# "))
     }
 }
 

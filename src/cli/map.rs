@@ -6,11 +6,10 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::output::{COULD_NOT_RUN, DONE, Failure, LEFT_OVER, note, say};
+use super::Context;
+use super::output::{DONE, Failure, LEFT_OVER, note, say};
 use super::progress::Bar;
-use super::{Context, output};
 use crate::app::{self, Learned};
-use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::mapping::explain::{ExplainedLine, Explanation, explain};
 use crate::store::StoreError;
@@ -93,16 +92,9 @@ async fn explain_one(args: &Explain, context: &Context) -> Result<u8, Failure> {
         Err(error) => Err(error),
     };
     bar.finish();
-    let contact: Contact = match found.map_err(|error| Failure::chain(&error))?.and_then(|mut found| found.pop()) {
-        Some(contact) => contact,
-        None => {
-            let message = format!("LiveDesk does not show a contact {}", args.id);
-            if context.json {
-                say(json!({ "id": args.id, "error": message }));
-            }
-            output::note(format_args!("error: {message}"));
-            return Ok(COULD_NOT_RUN);
-        }
+    let found = found.map_err(|error| Failure::chain(&error))?.and_then(|mut found| found.pop());
+    let Some(contact) = found else {
+        return Err(Failure::new(format!("LiveDesk does not show a contact {}", args.id)));
     };
     let explanation = explain(&mapping, &contact, args.show_values);
     if context.json {

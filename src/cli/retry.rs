@@ -7,12 +7,13 @@ use serde_json::json;
 use super::output::{DONE, Failure, note};
 use super::{Context, session};
 use crate::domain::ids::LiveDeskId;
+use crate::store::Decision;
 use crate::sync::pipeline::Entrants;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// LiveDesk ids; without any, everything that is set aside or parked
+    /// LiveDesk ids; without any, everything that is set aside, parked, or a decided conflict
     #[arg(value_name = "ID")]
     ids: Vec<i64>,
 }
@@ -23,12 +24,19 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let (session, mapping) = session::begin(context, loaded, "retry", &json!({ "ids": args.ids })).await?;
     let ids: BTreeSet<LiveDeskId> = if args.ids.is_empty() {
         let letters = session.store.dead_letters().await?.into_iter().map(|letter| letter.livedesk_id);
-        letters.chain(session.store.parked_contacts().await?).collect()
+        let decided = session
+            .store
+            .conflicts()
+            .await?
+            .into_iter()
+            .filter(|conflict| matches!(conflict.decision, Some(Decision::Link(_) | Decision::Create)));
+        let decided = decided.map(|conflict| conflict.livedesk_id);
+        letters.chain(session.store.parked_contacts().await?).chain(decided).collect()
     } else {
         args.ids.into_iter().map(LiveDeskId).collect()
     };
     if ids.is_empty() {
-        note("nothing is set aside or parked");
+        note("nothing is set aside, parked or decided");
         session.close(DONE, None, json!({})).await?;
         return Ok(DONE);
     }

@@ -196,6 +196,9 @@ fn write_config(folder: &Path, place: &Place) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A prefix, its switches with their descriptions, and their defaults.
+type Section<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a Value);
+
 /// Every switch there is, with its default.
 fn switches() -> String {
     let defaults = json!(SandboxConfig::default());
@@ -204,7 +207,7 @@ fn switches() -> String {
         "Switches, for --set and the --switches file. The control API changes those of the platforms and the faults \
          while it runs.\n",
     );
-    let sections: [(&str, &[(&str, &str)], &Value); 5] = [
+    let sections: [Section<'_>; 5] = [
         ("", help::SANDBOX, &defaults),
         ("livedesk.", help::LIVEDESK, &defaults["livedesk"]),
         ("livedesk.drift.", help::DRIFT, &defaults["livedesk"]["drift"]),

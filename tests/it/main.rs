@@ -6,6 +6,9 @@
 )]
 
 mod architecture;
+mod check;
+mod cli;
+mod cli_support;
 mod mapping_example;
 mod repository;
 mod source_text;
