@@ -15,6 +15,7 @@ use crate::config::mapping_file::MappingSource;
 use crate::config::secret::SecretString;
 use crate::config::settings::{self, Include, Settings};
 use crate::config::{Problem, Problems};
+use crate::domain::contact::Contact;
 use crate::domain::field::{FieldDefinition, FieldKind};
 use crate::domain::ids::RunId;
 use crate::firstline::auth::BadToken;
@@ -27,12 +28,14 @@ use crate::http::retry::RetryPolicy;
 use crate::http::{HttpClient, HttpSettings, Secret};
 use crate::livedesk::api::{CredentialsError, LiveDeskSettings};
 use crate::livedesk::source::{ByIdSupport, LiveDesk};
+use crate::livedesk::wire;
 use crate::mapping::compile::compile;
 use crate::mapping::spec::MappingSpec;
 use crate::mapping::{CompileContext, Mapping, MappingProblem, StampFields};
 use crate::store::{Access, Accounts, Store, StoreError};
 use crate::sync::engine::{Engine, EngineSettings, MatchKey, SharedKeys};
 use crate::sync::pipeline::Pipeline;
+use crate::sync::ports::MalformedRow;
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
 
@@ -96,6 +99,17 @@ impl Platforms {
     pub fn counts(&self) -> (HttpCounts, HttpCounts) {
         (self.livedesk_http.counts(), self.firstline_http.counts())
     }
+}
+
+/// A run over both platforms.
+pub type Run = Pipeline<LiveDesk, FirstLine>;
+
+/// The engine of a run that writes to FIRST LINE.
+pub type TargetEngine = Engine<FirstLine>;
+
+/// A LiveDesk row as the adapter reads it; for what compares the two sides without asking them.
+pub fn read_row(row: Value) -> Result<Contact, MalformedRow> {
+    wire::contact(row)
 }
 
 /// Opens the state for writing and binds it to both accounts.
@@ -389,7 +403,7 @@ pub async fn pipeline(
     mapping: Mapping,
     around: &Surroundings,
     run: RunId,
-) -> Result<Pipeline<LiveDesk, FirstLine>, StoreError> {
+) -> Result<Run, StoreError> {
     let engine = engine(settings, platforms, store, mapping, around, run).await?;
     Ok(Pipeline::new(Arc::clone(&platforms.livedesk), Arc::new(engine), settings.sweep.max_rounds))
 }
@@ -402,7 +416,7 @@ pub async fn engine(
     mapping: Mapping,
     around: &Surroundings,
     run: RunId,
-) -> Result<Engine<FirstLine>, StoreError> {
+) -> Result<TargetEngine, StoreError> {
     let identity = &settings.identity;
     let engine_settings = EngineSettings {
         match_keys: identity

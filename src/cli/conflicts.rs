@@ -2,6 +2,7 @@
 //!
 //! A decision is only stored here; the next `backfill` or `retry` carries it out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -12,7 +13,7 @@ use super::output::{DONE, Failure, note, say};
 use super::runs::moment;
 use crate::app;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
-use crate::store::{Conflict, Decision, WriteOp};
+use crate::store::{Conflict, Decision, Store, StoreError, WriteOp};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -70,15 +71,16 @@ async fn list(context: &Context) -> Result<u8, Failure> {
     let loaded = context.load()?;
     let store = app::read_state(&loaded.settings.state.path, Arc::clone(&context.clock)).await?;
     let conflicts = store.conflicts().await?;
+    let waiting = waiting(&store, &conflicts).await?;
     store.close().await;
     if conflicts.is_empty() && !context.json {
         say("no conflicts");
     }
     for conflict in &conflicts {
         if context.json {
-            say(as_json(conflict));
+            say(as_json(conflict, waiting.contains(&conflict.livedesk_id)));
         } else {
-            say(as_line(conflict));
+            say(as_line(conflict, waiting.contains(&conflict.livedesk_id)));
         }
     }
     if conflicts.iter().any(|conflict| conflict.decision.is_none()) {
@@ -124,8 +126,25 @@ async fn decide(resolve: &Resolve, context: &Context) -> Result<u8, Failure> {
     Ok(DONE)
 }
 
+/// Contacts whose conflict was decided, and whose decision has not been carried out. (A decision is kept when it has
+/// been: it says why the contact is where it is.)
+pub(super) async fn waiting(store: &Store, conflicts: &[Conflict]) -> Result<BTreeSet<LiveDeskId>, StoreError> {
+    let ids: Vec<LiveDeskId> = conflicts.iter().map(|conflict| conflict.livedesk_id).collect();
+    let links = store.links_for(&ids).await?;
+    let waits = |conflict: &&Conflict| {
+        let target = links.get(&conflict.livedesk_id).map(|link| link.target);
+        match conflict.decision {
+            Some(Decision::Link(decided)) => target != Some(decided),
+            Some(Decision::Create) => target.is_none(),
+            // Leaving it out is done by doing nothing.
+            Some(Decision::Skip) | None => false,
+        }
+    };
+    Ok(conflicts.iter().filter(waits).map(|conflict| conflict.livedesk_id).collect())
+}
+
 /// One customer cannot be two contacts: better said now than refused by the next run.
-async fn taken(store: &crate::store::Store, id: LiveDeskId, target: FirstLineId) -> Result<(), Failure> {
+async fn taken(store: &Store, id: LiveDeskId, target: FirstLineId) -> Result<(), Failure> {
     match store.source_of(&[target]).await?.get(&target) {
         Some(other) if *other != id => Err(Failure::new(format!(
             "FIRST LINE customer {target} is linked to LiveDesk contact {other} already; nothing was changed"
@@ -167,8 +186,11 @@ fn decision_json(decision: Decision) -> Value {
     }
 }
 
-fn as_line(conflict: &Conflict) -> String {
-    let decision = conflict.decision.map_or_else(|| String::from("undecided"), decision_text);
+fn as_line(conflict: &Conflict, waiting: bool) -> String {
+    let mut decision = conflict.decision.map_or_else(|| String::from("undecided"), decision_text);
+    if waiting {
+        decision.push_str(" (not carried out yet)");
+    }
     format!(
         "contact {}: {} ({}); candidates {}; found by run {}; {decision}",
         conflict.livedesk_id,
@@ -179,7 +201,7 @@ fn as_line(conflict: &Conflict) -> String {
     )
 }
 
-fn as_json(conflict: &Conflict) -> Value {
+fn as_json(conflict: &Conflict, waiting: bool) -> Value {
     json!({
         "livedesk_id": conflict.livedesk_id.0,
         "kind": conflict.kind,
@@ -188,6 +210,7 @@ fn as_json(conflict: &Conflict) -> Value {
         "run": conflict.run.0,
         "found_at": moment(conflict.at),
         "decision": conflict.decision.map(decision_json),
+        "waiting": waiting,
     })
 }
 
@@ -218,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_line_names_ids_and_keys() {
-        let line = as_line(&Conflict { decision: Some(Decision::Link(FirstLineId(9))), ..conflict(12) });
+        let line = as_line(&Conflict { decision: Some(Decision::Link(FirstLineId(9))), ..conflict(12) }, true);
         assert_eq!(line, "contact 12: several (email); candidates 7, 9; found by run 1; decided: it is customer 9");
     }
 }

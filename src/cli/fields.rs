@@ -44,7 +44,7 @@ type Attributes = BTreeMap<String, Seen>;
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let loaded = context.load_to_connect()?;
-    let bar = Arc::new(Bar::new());
+    let bar = Arc::new(Bar::on_stderr());
     let around = context.surroundings(Arc::clone(&bar) as Arc<dyn Progress>);
     // A mapping that does not compile yet is no reason to show nothing: this is where its lines come from.
     let offline = app::compile_mapping(&loaded.settings, &loaded.mapping, None).ok();

@@ -79,7 +79,7 @@ async fn explain_one(args: &Explain, context: &Context) -> Result<u8, Failure> {
     let loaded = context.load_to_connect()?;
     let settings = &loaded.settings;
     let offline = app::compile_mapping(settings, &loaded.mapping, None)?;
-    let bar = Arc::new(Bar::new());
+    let bar = Arc::new(Bar::on_stderr());
     let around = context.surroundings(Arc::clone(&bar) as Arc<dyn Progress>);
     let learned = learned(context, settings).await?;
     let platforms = app::connect(settings, offline.needs_inboxes(), &learned, &around)?;

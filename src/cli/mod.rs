@@ -5,6 +5,7 @@
 
 pub mod backfill;
 pub mod check;
+pub mod compare;
 pub mod completions;
 pub mod conflicts;
 pub mod demo;

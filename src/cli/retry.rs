@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use super::conflicts::waiting;
 use super::output::{DONE, Failure, note};
 use super::{Context, session};
 use crate::domain::ids::LiveDeskId;
-use crate::store::Decision;
 use crate::sync::pipeline::Entrants;
 
 /// Arguments.
@@ -24,13 +24,7 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let (session, mapping) = session::begin(context, loaded, "retry", &json!({ "ids": args.ids })).await?;
     let ids: BTreeSet<LiveDeskId> = if args.ids.is_empty() {
         let letters = session.store.dead_letters().await?.into_iter().map(|letter| letter.livedesk_id);
-        let decided = session
-            .store
-            .conflicts()
-            .await?
-            .into_iter()
-            .filter(|conflict| matches!(conflict.decision, Some(Decision::Link(_) | Decision::Create)));
-        let decided = decided.map(|conflict| conflict.livedesk_id);
+        let decided = waiting(&session.store, &session.store.conflicts().await?).await?;
         letters.chain(session.store.parked_contacts().await?).chain(decided).collect()
     } else {
         args.ids.into_iter().map(LiveDeskId).collect()

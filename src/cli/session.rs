@@ -13,11 +13,9 @@ use crate::clock::Timestamp;
 use crate::config::load::Loaded;
 use crate::config::settings::Settings;
 use crate::domain::ids::RunId;
-use crate::firstline::target::FirstLine;
-use crate::livedesk::source::LiveDesk;
 use crate::mapping::Mapping;
 use crate::store::{RunResult, Store};
-use crate::sync::pipeline::{Pipeline, RunEnd};
+use crate::sync::pipeline::RunEnd;
 use crate::sync::ports::ContactTarget;
 use crate::sync::progress::Progress;
 
@@ -46,7 +44,7 @@ pub async fn begin(
     options: &Value,
 ) -> Result<(Session, Mapping), Failure> {
     let settings = loaded.settings;
-    let bar = Arc::new(Bar::new());
+    let bar = Arc::new(Bar::on_stderr());
     let around = context.surroundings(Arc::clone(&bar) as Arc<dyn Progress>);
     let offline = app::compile_mapping(&settings, &loaded.mapping, None)?;
     let store = app::open_state(&settings, kind, Arc::clone(&context.clock)).await?;
@@ -62,13 +60,13 @@ pub async fn begin(
 
 impl Session {
     /// The pipeline of this run.
-    pub async fn pipeline(&self, mapping: Mapping) -> Result<Pipeline<LiveDesk, FirstLine>, Failure> {
+    pub async fn pipeline(&self, mapping: Mapping) -> Result<app::Run, Failure> {
         let store = self.store.clone();
         Ok(app::pipeline(&self.settings, &self.platforms, store, mapping, &self.around, self.run).await?)
     }
 
     /// The engine alone, for commands that carry no contacts.
-    pub async fn engine(&self, mapping: Mapping) -> Result<crate::sync::engine::Engine<FirstLine>, Failure> {
+    pub async fn engine(&self, mapping: Mapping) -> Result<app::TargetEngine, Failure> {
         let store = self.store.clone();
         Ok(app::engine(&self.settings, &self.platforms, store, mapping, &self.around, self.run).await?)
     }

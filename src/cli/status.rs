@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Context;
+use super::conflicts::waiting;
 use super::output::{DONE, Failure, say};
 use super::runs::{as_json, as_line, moment};
 use crate::app;
@@ -51,7 +52,7 @@ pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
 impl Status {
     async fn read(store: &Store, holder: Option<String>) -> Result<Self, Failure> {
         let conflicts = store.conflicts().await?;
-        let decided = conflicts.iter().filter(|conflict| conflict.decision.is_some()).count();
+        let decided = waiting(store, &conflicts).await?.len();
         Ok(Self {
             path: store.path().display().to_string(),
             holder,
@@ -59,7 +60,7 @@ impl Status {
             links: store.link_count().await?,
             set_aside: store.dead_letters().await?.len(),
             parked: store.parked_contacts().await?.len(),
-            undecided: conflicts.len() - decided,
+            undecided: conflicts.iter().filter(|conflict| conflict.decision.is_none()).count(),
             decided,
             open_sweep: store.open_sweep().await?,
             last_sweep: store.finished_sweeps(1).await?.pop(),
@@ -80,7 +81,7 @@ impl Status {
                 "set_aside": self.set_aside,
                 "parked": self.parked,
                 "conflicts_undecided": self.undecided,
-                "conflicts_decided": self.decided,
+                "conflicts_waiting": self.decided,
             },
             "open_sweep": self.open_sweep.as_ref().map(|sweep| json!({
                 "run": sweep.run.0,

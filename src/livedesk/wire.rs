@@ -75,7 +75,7 @@ pub(super) fn single(body: &[u8]) -> Result<Result<Contact, MalformedRow>, Answe
 }
 
 /// Normalises one row.
-pub(super) fn contact(row: Value) -> Result<Contact, MalformedRow> {
+pub fn contact(row: Value) -> Result<Contact, MalformedRow> {
     let Value::Object(mut fields) = row else {
         return Err(MalformedRow { id: None, problem: "the row is not an object".into() });
     };

@@ -87,10 +87,10 @@ async fn a_wrong_token_is_one_problem_and_the_rest_is_still_checked() {
     let desk = Desk::new().await;
     desk.replace("token = \"sandbox-token\"", "token = \"stale\"");
     let ended = desk.run(&["check"]).await.expect(2);
-    ended.says("FIRST LINE refuses the credentials (status 401)");
+    ended.says("FIRST LINE refuses the token (status 401)");
     ended.says("20 contacts listed");
     ended.says("5 of 5 tests could be run and pass");
-    ended.says("1 problems");
+    ended.says("1 problem, ");
     let ended = desk.run(&["check", "--json"]).await.expect(2);
     assert_eq!(ended.json()["problems"], 1);
     assert!(!ended.out.contains("stale") && !ended.err.contains("stale"));

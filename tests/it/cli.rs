@@ -172,7 +172,7 @@ async fn status_and_runs_tell_what_a_backfill_did() {
     assert_eq!(
         status["left_over"],
         json!({
-            "set_aside": 0, "parked": 0, "conflicts_undecided": 0, "conflicts_decided": 0,
+            "set_aside": 0, "parked": 0, "conflicts_undecided": 0, "conflicts_waiting": 0,
         })
     );
     desk.run(&["status"]).await.expect(0).says("last sweep  proven (run 1");
@@ -213,13 +213,18 @@ async fn a_decided_conflict_is_carried_out_by_retry() {
     desk.run(&["conflicts", "resolve", &first.to_string()]).await.expect(2);
     desk.run(&["conflicts", "resolve", &first.to_string(), "--link", &target.to_string()]).await.expect(0);
     desk.run(&["conflicts", "resolve", &second.to_string(), "--create"]).await.expect(0);
-    desk.run(&["conflicts", "list"]).await.expect(0).says(&format!("decided: it is customer {target}"));
+    desk.run(&["conflicts", "list"])
+        .await
+        .expect(0)
+        .says(&format!("decided: it is customer {target} (not carried out yet)"));
 
     desk.run(&["retry"]).await.expect(0);
     assert_eq!(desk.creates(), 1);
     let linked = desk.sandbox.firstline().contact(target).unwrap();
     assert_eq!(linked.membership_no.as_deref(), Some(format!("LD-{first}").as_str()));
-    desk.run(&["conflicts", "list"]).await.expect(0).says("no conflicts");
+    let carried = desk.run(&["conflicts", "list"]).await.expect(0);
+    assert!(!carried.out.contains("not carried out yet"), "{}", carried.out);
+    desk.run(&["retry"]).await.expect(0).says("nothing is set aside");
 }
 
 #[tokio::test]

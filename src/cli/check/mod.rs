@@ -143,9 +143,10 @@ fn report(findings: &Findings, context: &Context) {
     }
     findings.0.iter().for_each(say);
     let (problems, warnings) = (findings.count(Level::Problem), findings.count(Level::Warning));
+    let of = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     say(match (problems, warnings) {
         (0, 0) => String::from("all is well"),
-        (0, warnings) => format!("no problems, {warnings} warnings"),
-        (problems, warnings) => format!("{problems} problems, {warnings} warnings"),
+        (0, warnings) => format!("no problems, {}", of(warnings, "warning")),
+        (problems, warnings) => format!("{}, {}", of(problems, "problem"), of(warnings, "warning")),
     });
 }
