@@ -242,6 +242,7 @@ mod tests {
     #[test]
     fn a_line_names_ids_and_keys() {
         let line = as_line(&Conflict { decision: Some(Decision::Link(FirstLineId(9))), ..conflict(12) }, true);
-        assert_eq!(line, "contact 12: several (email); candidates 7, 9; found by run 1; decided: it is customer 9");
+        assert!(line.starts_with("contact 12: several (email); candidates 7, 9; found by run 1; "), "{line}");
+        assert!(line.ends_with("decided: it is customer 9 (not carried out yet)"), "{line}");
     }
 }
