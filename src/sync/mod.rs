@@ -12,6 +12,7 @@ pub mod decide;
 pub mod directory;
 pub mod engine;
 pub mod finder;
+pub mod lookup;
 pub mod pipeline;
 pub mod ports;
 pub mod progress;

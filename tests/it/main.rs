@@ -9,6 +9,9 @@
 mod architecture;
 mod backfill;
 mod bench;
+mod check;
+mod cli;
+mod cli_support;
 mod mapping_example;
 mod repository;
 mod source_text;
