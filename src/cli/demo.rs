@@ -54,8 +54,9 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let earlier: Vec<&str> = earlier.iter().map(String::as_str).collect();
     sandbox.firstline().seed_customers(EARLIER_CUSTOMERS, args.seed, &earlier, &[]);
     note(format_args!(
-        "sandbox: LiveDesk with {} contacts (40 kinds of edge cases among them, unstable paging), FIRST LINE with \
-         {EARLIER_CUSTOMERS} earlier customers;\nboth answer late, fail, lose answers and ask to slow down now and then",
+        "LiveDesk (simulated): {} contacts, the 40 edge cases among them, and paging that loses rows\n\
+         FIRST LINE (simulated): {EARLIER_CUSTOMERS} earlier customers\n\
+         both answer late, fail, lose answers and ask to slow down now and then",
         args.contacts
     ));
     let path = folder.join("deskferry.toml");

@@ -1,13 +1,14 @@
 //! How a run shows itself: a bar on a terminal, a log line elsewhere.
 
+use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::sync::progress::{Phase, Progress, ProgressEvent};
 
-const BAR: &str = "{msg:40!} [{bar:28}] {pos}/{len} {per_sec:>10} {eta:>6} left";
+const BAR: &str = "{msg:40!} [{bar:28}] {pos}/{len} {rate:>7} {eta:>4} left";
 const SPINNER: &str = "{msg:40!} {spinner} {pos} pages {elapsed}";
 
 /// Draws on the terminal, or logs where there is none.
@@ -90,7 +91,13 @@ impl Progress for Bar {
 }
 
 fn bar() -> ProgressStyle {
-    ProgressStyle::with_template(BAR).expect("the template is a constant that a test draws").progress_chars("=> ")
+    ProgressStyle::with_template(BAR)
+        .expect("the template is a constant that a test draws")
+        .with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
+            // What cannot be drawn is not worth failing for.
+            let _drawn = write!(text, "{:.0}/s", state.per_sec());
+        })
+        .progress_chars("=> ")
 }
 
 fn spinner() -> ProgressStyle {
