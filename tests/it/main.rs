@@ -10,4 +10,5 @@ mod backfill;
 mod mapping_example;
 mod repository;
 mod source_text;
+mod tie;
 mod world;
