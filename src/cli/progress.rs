@@ -18,7 +18,7 @@ pub struct Bar {
 
 impl Bar {
     /// A watcher that draws on standard error when that is a terminal.
-    pub fn new() -> Self {
+    pub fn on_stderr() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
         bar.set_style(spinner());
         Self { bar, phase: Mutex::new(Phase::LeftOvers) }
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_bar_counts_contacts_while_carrying() {
-        let bar = Bar::new();
+        let bar = Bar::on_stderr();
         bar.event(ProgressEvent::Phase(Phase::Carry));
         bar.event(ProgressEvent::Expect(10));
         bar.event(ProgressEvent::PageRead);

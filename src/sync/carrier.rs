@@ -20,10 +20,10 @@ use crate::domain::phone;
 use crate::domain::sweep::ScanPosition;
 use crate::store::{Conflict, DeadLetter, Intent, Link, WriteOp};
 use crate::sync::carry::{Carried, Job};
-use crate::sync::engine::{Engine, RunError, SharedKeys};
+use crate::sync::directory::LazyDirectory;
+use crate::sync::engine::{Engine, RunError};
 use crate::sync::ports::{ContactTarget, MalformedRow};
 use crate::sync::progress::ProgressEvent;
-use crate::sync::resolve::Directory;
 use crate::sync::summary::Summary;
 
 /// Pages between two checkpoints. What lies between is carried again after a crash, which costs no request: its
@@ -59,7 +59,7 @@ enum Finished {
 /// Carries contacts concurrently. Owned by one task.
 pub struct Carrier<T> {
     engine: Arc<Engine<T>>,
-    directory: Arc<Directory>,
+    directory: Arc<LazyDirectory>,
     waiting: Waiting,
     sweep: Option<i64>,
     /// What was done so far.
@@ -83,7 +83,7 @@ struct Known {
 
 impl<T: ContactTarget> Carrier<T> {
     /// A carrier for one sweep, or for single contacts (`sweep` is `None`).
-    pub fn new(engine: Arc<Engine<T>>, directory: Arc<Directory>, waiting: Waiting, sweep: Option<i64>) -> Self {
+    pub fn new(engine: Arc<Engine<T>>, directory: Arc<LazyDirectory>, waiting: Waiting, sweep: Option<i64>) -> Self {
         Self {
             engine,
             directory,
@@ -250,7 +250,7 @@ impl<T: ContactTarget> Carrier<T> {
             in_conflict: conflict.is_some(),
             superseded,
             sweep: self.sweep,
-            directory: Arc::clone(&self.directory),
+            directory: None,
         }))
     }
 
@@ -272,7 +272,10 @@ impl<T: ContactTarget> Carrier<T> {
     }
 
     /// Sends a job on its way, behind every earlier job that shares one of its match keys.
-    async fn start(&mut self, page: u64, job: Job) -> Result<(), RunError> {
+    async fn start(&mut self, page: u64, mut job: Job) -> Result<(), RunError> {
+        if job.link.is_none() && job.decision.is_none() {
+            job.directory = Some(self.engine.directory(&self.directory).await?);
+        }
         while self.tasks.len() >= self.engine.settings.jobs.max(1) {
             if let Some(result) = self.tasks.join_next().await {
                 self.take(result);
@@ -304,9 +307,7 @@ impl<T: ContactTarget> Carrier<T> {
     /// Keys that another contact on its way could share; none where nothing is looked up by them.
     fn shared_keys(&self, job: &Job) -> Vec<Digest> {
         let engine = &self.engine;
-        let looked_up =
-            !matches!(*self.directory, Directory::Empty) || engine.settings.shared_keys == SharedKeys::Conflict;
-        if job.link.is_some() || engine.settings.match_keys.is_empty() || !looked_up {
+        if job.link.is_some() || engine.settings.match_keys.is_empty() || self.directory.is_empty() {
             return Vec::new();
         }
         let home = engine.settings.phone_country;

@@ -21,6 +21,7 @@ use crate::store::{
 };
 use crate::sync::children::ChildPlan;
 use crate::sync::decide::{self, Authorship, FieldDecision};
+
 use crate::sync::engine::{Engine, RunError, SharedKeys, UpdateSemantics};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::resolve::{Directory, Resolution};
@@ -47,8 +48,8 @@ pub struct Job {
     pub superseded: Option<Intent>,
     /// The sweep that saw it.
     pub sweep: Option<i64>,
-    /// Where look-ups go.
-    pub directory: Arc<Directory>,
+    /// Where look-ups go; the carrier sets it for contacts without a link.
+    pub directory: Option<Arc<Directory>>,
 }
 
 /// What became of a job.
@@ -76,22 +77,29 @@ impl<T: ContactTarget> Engine<T> {
     /// Carries one contact. An error is one that ends the run; whatever concerns this contact alone is an outcome.
     pub async fn carry(&self, job: Job) -> Result<Carried, RunError> {
         if let Some(link) = job.link.clone() {
-            return self.update(&job, link, Outcome::Updated).await;
+            return match job.decision {
+                // A person chose among twins, or moved the contact to another record.
+                Some(Decision::Link(target)) if target != link.target => self.relink(&job, link, target).await,
+                _ => self.update(&job, link, Outcome::Updated).await,
+            };
         }
         let resolution = match job.decision {
             Some(Decision::Create) => Resolution::Create,
             Some(Decision::Skip) => {
-                self.store.write(self.sighting(&job)).await?;
+                self.store.write(sighting(&job)).await?;
                 return Ok(Carried::new(job.contact.id, Outcome::NotSelected));
             }
-            Some(Decision::Link(target)) => match self.full_contact(target).await? {
-                Some(record) => Resolution::Adopt(Box::new(record)),
-                None => {
+            Some(Decision::Link(target)) => {
+                let Some(record) = self.full_contact(target).await? else {
                     let gone = "the record that was decided on is not there any more";
                     return self.set_aside(&job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
-                }
+                };
+                Resolution::Adopt(Box::new(record))
+            }
+            None => match &job.directory {
+                Some(directory) => self.resolve(&job.contact, &job.record, directory).await?,
+                None => Resolution::Unproven("there is nowhere to look it up"),
             },
-            None => self.resolve(&job.contact, &job.record, &job.directory).await?,
         };
         match resolution {
             Resolution::Create => self.create(&job).await,
@@ -131,13 +139,11 @@ impl<T: ContactTarget> Engine<T> {
             Err(PortError::Doubt { .. }) => {
                 // An answer that was lost is the common case: look once, now; this read also waits while the platform is down.
                 self.store.write(vec![WriteOp::ParkIntent { seq, at: self.clock.now() }]).await?;
-                match self.find_stamped(id).await?.into_values().next() {
-                    Some(record) => self.created(job, &record, base, seq).await,
-                    None => {
-                        self.store.write(self.sighting(job)).await?;
-                        Ok(Carried::new(id, Outcome::Parked))
-                    }
+                if let Some(record) = self.find_stamped(id).await?.into_values().next() {
+                    return self.created(job, &record, base, seq).await;
                 }
+                self.store.write(sighting(job)).await?;
+                Ok(Carried::new(id, Outcome::Parked))
             }
             Err(PortError::NotFound) => {
                 self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
@@ -206,6 +212,15 @@ impl<T: ContactTarget> Engine<T> {
         };
         self.store.write(vec![WriteOp::PutLink(link.clone())]).await?;
         self.update(job, link, Outcome::Adopted).await
+    }
+
+    /// Points a link at another record, as a person decided.
+    async fn relink(&self, job: &Job, link: Link, target: FirstLineId) -> Result<Carried, RunError> {
+        let base = Base::default().encode();
+        let link = Link { target, origin: Origin::Decided, fingerprint: None, base, ..link };
+        // Its children belonged to the other record.
+        self.store.write(vec![WriteOp::RemoveLink(job.contact.id), WriteOp::PutLink(link.clone())]).await?;
+        self.update(job, link, Outcome::Updated).await
     }
 
     /// Brings a linked record in step: read, decide, write only what is owned, then the children.
@@ -302,7 +317,7 @@ impl<T: ContactTarget> Engine<T> {
             return Ok(Some(Outcome::SetAside(reason)));
         }
         if done.parked {
-            ops.extend(self.sighting(job));
+            ops.extend(sighting(job));
             self.store.write(ops).await?;
             return Ok(Some(Outcome::Parked));
         }
@@ -405,13 +420,8 @@ impl<T: ContactTarget> Engine<T> {
             ops.extend(job.record.emails.items().iter().map(|email| self.index_email(&email.address, target)));
             ops.extend(job.record.phones.items().iter().map(|phone| self.index_phone(&phone.number, target)));
         }
-        ops.extend(self.sighting(job));
+        ops.extend(sighting(job));
         ops
-    }
-
-    /// The row that says which sweep saw the contact.
-    pub(super) fn sighting(&self, job: &Job) -> Vec<WriteOp> {
-        job.sweep.map(|sweep| WriteOp::Sight { sweep, id: job.contact.id }).into_iter().collect()
     }
 
     fn dead_letter(&self, job: &Job, reason: &SetAside) -> Vec<WriteOp> {
@@ -429,7 +439,7 @@ impl<T: ContactTarget> Engine<T> {
             run: self.run,
         };
         let mut ops = vec![WriteOp::PutDeadLetter(letter)];
-        ops.extend(self.sighting(job));
+        ops.extend(sighting(job));
         ops
     }
 
@@ -455,7 +465,7 @@ impl<T: ContactTarget> Engine<T> {
             decision: None,
         };
         let mut ops = vec![WriteOp::PutConflict(conflict)];
-        ops.extend(self.sighting(job));
+        ops.extend(sighting(job));
         self.store.write(ops).await?;
         Ok(Carried::new(job.contact.id, Outcome::Conflict))
     }
@@ -484,6 +494,11 @@ impl<T: ContactTarget> Engine<T> {
                 || (self.scheme.custom_field.is_some() && name.starts_with("cz_cols"))
         })
     }
+}
+
+/// The row that says which sweep saw the contact.
+fn sighting(job: &Job) -> Vec<WriteOp> {
+    job.sweep.map(|sweep| WriteOp::Sight { sweep, id: job.contact.id }).into_iter().collect()
 }
 
 /// The whole record as it should be after the write: what was read, with the written fields in their places.

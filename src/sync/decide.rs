@@ -128,9 +128,8 @@ fn verdict(
         (None, _, _) => Owner::FillBlank,
     };
     match owner {
-        Owner::Target => FieldVerdict::Leave,
         Owner::FillBlank if blank && !empty => FieldVerdict::Write { both: false },
-        Owner::FillBlank => FieldVerdict::Leave,
+        Owner::FillBlank | Owner::Target => FieldVerdict::Leave,
         Owner::Union if empty => FieldVerdict::Leave,
         Owner::Source | Owner::Union => match before {
             Some(before) if before.desired == desired => FieldVerdict::Keep,
