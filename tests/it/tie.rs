@@ -265,7 +265,7 @@ fn drifting(seed: u64, every: u64) -> (SandboxConfig, Asking) {
         direction: pick(seed, 3, &[DirectionStyle::Both, DirectionStyle::Minus, DirectionStyle::Parameter]),
         ids: pick(seed, 4, &[Spelling::Number, Spelling::Text, Spelling::Mixed]),
         honour_page_size: sized.is_some(),
-        presence_flips: draw(seed, 5) % 2 == 0,
+        presence_flips: draw(seed, 5).is_multiple_of(2),
         count_offset: pick(seed, 6, &[0, 0, 0, 0, 0, -2, 2]),
         drift: DriftSwitches {
             every,
@@ -291,7 +291,7 @@ fn drifting(seed: u64, every: u64) -> (SandboxConfig, Asking) {
         seed,
         contacts: u32::try_from(contacts).unwrap(),
         livedesk,
-        livedesk_faults: if draw(seed, 10) % 2 == 0 { faults } else { FaultSettings::default() },
+        livedesk_faults: if draw(seed, 10).is_multiple_of(2) { faults } else { FaultSettings::default() },
         ..SandboxConfig::default()
     };
     (config, Asking { concurrency: pick(seed, 11, &[1, 8]), page_size: sized })
@@ -307,7 +307,7 @@ async fn proven_of(every: u64, seeds: std::ops::Range<u64>, visitors: bool) -> (
         let desk = sandbox.livedesk().clone();
         // Visitors: contacts that exist, are not listed, and say who they are while the sweep goes on.
         let mut hidden = Vec::new();
-        for id in desk.listed_ids().into_iter().filter(|id| visitors && draw(seed, *id) % 12 == 0) {
+        for id in desk.listed_ids().into_iter().filter(|id| visitors && draw(seed, *id).is_multiple_of(12)) {
             hidden.push((id, desk.contact(id).unwrap()["identifier"].clone()));
             desk.edit(id, |contact| {
                 contact.extend(object(&json!({ "email": null, "phone_number": null, "identifier": null })));
