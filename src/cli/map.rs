@@ -13,9 +13,11 @@ use crate::app::{self, Learned};
 use crate::domain::ids::LiveDeskId;
 use crate::mapping::explain::{ExplainedLine, Explanation, explain};
 use crate::store::StoreError;
-use crate::sync::lookup::Lookup;
+use crate::sync::lookup::{Found, Lookup};
+use crate::sync::ports::ContactSource;
 use crate::sync::ports::ContactTarget;
 use crate::sync::progress::Progress;
+use crate::sync::scan::ScanError;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -86,14 +88,13 @@ async fn explain_one(args: &Explain, context: &Context) -> Result<u8, Failure> {
     let definitions = platforms.firstline.definitions().await?;
     let mapping = app::compile_mapping(settings, &loaded.mapping, Some(&definitions))?;
     let wanted = BTreeSet::from([LiveDeskId(args.id)]);
-    let lookup = Lookup::start(Arc::clone(&platforms.livedesk), wanted, settings.sweep.max_rounds).await;
-    let found = match lookup {
-        Ok(mut lookup) => lookup.next().await,
-        Err(error) => Err(error),
-    };
+    let found = look_up(Arc::clone(&platforms.livedesk), wanted, settings.sweep.max_rounds).await;
     bar.finish();
-    let found = found.map_err(|error| Failure::chain(&error))?.and_then(|mut found| found.pop());
-    let Some(contact) = found else {
+    let found = found.map_err(|error| Failure::chain(&error))?;
+    if let Some(row) = found.malformed.first() {
+        return Err(Failure::new(format!("LiveDesk's row of contact {} cannot be read: {}", args.id, row.problem)));
+    }
+    let Some(contact) = found.contacts.into_iter().next() else {
         return Err(Failure::new(format!("LiveDesk does not show a contact {}", args.id)));
     };
     let explanation = explain(&mapping, &contact, args.show_values);
@@ -106,6 +107,21 @@ async fn explain_one(args: &Explain, context: &Context) -> Result<u8, Failure> {
         }
     }
     Ok(DONE)
+}
+
+/// The one contact, or nothing.
+async fn look_up<S: ContactSource>(
+    source: Arc<S>,
+    wanted: BTreeSet<LiveDeskId>,
+    max_rounds: u32,
+) -> Result<Found, ScanError> {
+    let mut lookup = Lookup::start(source, wanted, max_rounds).await?;
+    while let Some(found) = lookup.next().await? {
+        if !found.contacts.is_empty() || !found.malformed.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Found::default())
 }
 
 /// What earlier runs found out, when there is a state that can be read.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
-use crate::domain::sweep::{Direction, DirectionStyle, Order, SortKey};
-use crate::sync::ports::{ByIdAnswer, ContactSource, PageRequest};
+use crate::domain::sweep::{Direction, DirectionStyle, Order, SortKey, Verdict};
+use crate::sync::ports::{ByIdAnswer, ContactSource, MalformedRow, PageRequest};
 use crate::sync::scan::{Goal, ScanError, Sweep, SweepPlan, SweepStep};
 
 /// The order of the page by which the source is recognised and counted.
@@ -29,6 +29,16 @@ pub struct Lookup<S> {
     known: Option<LiveDeskId>,
     max_rounds: u32,
     sweep: Option<Sweep<S>>,
+    verdict: Option<Verdict>,
+}
+
+/// What one step of a look-up found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Contacts that were looked for.
+    pub contacts: Vec<Contact>,
+    /// Rows of contacts that were looked for and cannot be read.
+    pub malformed: Vec<MalformedRow>,
 }
 
 impl<S: ContactSource> Lookup<S> {
@@ -39,18 +49,22 @@ impl<S: ContactSource> Lookup<S> {
         } else {
             source.page(OLDEST_FIRST).await?.contacts.first().map(|contact| contact.id)
         };
-        Ok(Self { source, left: ids.clone(), missing: ids, known, max_rounds, sweep: None })
+        Ok(Self { source, left: ids.clone(), missing: ids, known, max_rounds, sweep: None, verdict: None })
     }
 
-    /// The next contacts that were found; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<Contact>>, ScanError> {
-        let Some(known) = self.known else { return Ok(None) };
+    /// The next step; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Found>, ScanError> {
         while self.sweep.is_none() {
             let Some(id) = self.left.pop_first() else { return Ok(None) };
-            match self.source.by_id(id, known).await? {
+            let answer = match self.known {
+                Some(known) => self.source.by_id(id, known).await?,
+                // An empty first page is for a sweep to judge.
+                None => ByIdAnswer::Unsupported,
+            };
+            match answer {
                 ByIdAnswer::Found(contact) => {
                     self.missing.remove(&id);
-                    return Ok(Some(vec![*contact]));
+                    return Ok(Some(Found { contacts: vec![*contact], malformed: Vec::new() }));
                 }
                 ByIdAnswer::Missing => {}
                 ByIdAnswer::Unsupported => {
@@ -62,14 +76,16 @@ impl<S: ContactSource> Lookup<S> {
         let Some(sweep) = &mut self.sweep else { return Ok(None) };
         while !self.missing.is_empty() {
             match sweep.next().await? {
-                SweepStep::Page(page) => {
-                    let found: Vec<Contact> =
-                        page.fresh.into_iter().filter(|contact| self.missing.remove(&contact.id)).collect();
-                    if !found.is_empty() {
-                        return Ok(Some(found));
-                    }
+                SweepStep::Page(mut page) => {
+                    page.fresh.retain(|contact| self.missing.remove(&contact.id));
+                    page.malformed.retain(|row| row.id.is_some_and(|id| self.missing.remove(&id)));
+                    // An empty step lets the caller look up from its work, and stop.
+                    return Ok(Some(Found { contacts: page.fresh, malformed: page.malformed }));
                 }
-                SweepStep::Finished(_) => break,
+                SweepStep::Finished(report) => {
+                    self.verdict = Some(report.verdict);
+                    break;
+                }
             }
         }
         Ok(None)
@@ -78,5 +94,10 @@ impl<S: ContactSource> Lookup<S> {
     /// What was not found so far.
     pub fn missing(&self) -> &BTreeSet<LiveDeskId> {
         &self.missing
+    }
+
+    /// Whether, at the end, what is missing is surely not listed: each id was asked for, or a sweep was proven.
+    pub fn absence_is_proven(&self) -> bool {
+        self.sweep.is_none() || self.verdict == Some(Verdict::Proven)
     }
 }

@@ -16,13 +16,16 @@ use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::lookup::{Lookup, OLDEST_FIRST};
-use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PortError};
+use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PageRequest, PortError};
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::scan::{Goal, Resume, Sweep, SweepPlan, SweepStep};
 use crate::sync::summary::Summary;
 
 /// Rounds of "settle, wait, carry again" at the end of a run.
 const SETTLE_ROUNDS: u32 = 20;
+/// Pages on which a contact of the state is looked for before the source is refused. An import stamps a thousand contacts
+/// with one time, and which of them come first may be another matter tomorrow.
+const RECOGNISED_BY: u32 = 100;
 /// Links that are tried as witnesses of the account before it is refused.
 const WITNESSES: u32 = 3;
 /// Which contacts enter a run.
@@ -161,22 +164,38 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         })
     }
 
-    /// Is this the LiveDesk account of the state? At least one of the contacts it shows first must be known.
+    /// Is this the LiveDesk account of the state? One of the contacts that it shows early must be known.
     async fn recognise_source(&self, shown: &[Contact]) -> Result<(), RunError> {
         let store = &self.engine.store;
-        let ids: Vec<LiveDeskId> = shown.iter().map(|contact| contact.id).collect();
         let Some(witness) = store.links_page(LiveDeskId(-1), 1).await?.pop() else { return Ok(()) };
-        if ids.is_empty() || store.sighted_among(&ids).await? > 0 {
+        let Some(known) = shown.first().map(|contact| contact.id) else { return Ok(()) };
+        if self.knows_any(shown).await? {
             return Ok(());
         }
-        if let ByIdAnswer::Found(_) = self.source.by_id(witness.livedesk_id, ids[0]).await? {
+        if let ByIdAnswer::Found(_) = self.source.by_id(witness.livedesk_id, known).await? {
             return Ok(());
+        }
+        for page in 2..=RECOGNISED_BY {
+            let answer = self.source.page(PageRequest { page, ..OLDEST_FIRST }).await?;
+            if self.knows_any(&answer.contacts).await? {
+                return Ok(());
+            }
+            if answer.is_empty() {
+                break;
+            }
         }
         Err(RunError::Refused(
             "LiveDesk shows none of the contacts that this state knows: it belongs to another account; use another \
              state.path for this one"
                 .into(),
         ))
+    }
+
+    /// Whether the state has seen or linked one of these. `--only` and `state rebuild` link without a sweep.
+    async fn knows_any(&self, shown: &[Contact]) -> Result<bool, RunError> {
+        let store = &self.engine.store;
+        let ids: Vec<LiveDeskId> = shown.iter().map(|contact| contact.id).collect();
+        Ok(store.sighted_among(&ids).await? > 0 || !store.links_for(&ids).await?.is_empty())
     }
 
     /// Is this the FIRST LINE of the state? A linked record must be there and must not carry another contact's stamp.
@@ -288,14 +307,15 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
     }
 
-    /// Carries single contacts, read again from the source: by id where that exists, else with a pass.
+    /// Carries single contacts, read again from the source: by id where that exists, else with a pass. Answers those
+    /// that were not found although they may be there.
     async fn carry_ids(
         &self,
         directory: &Arc<LazyDirectory>,
         ids: BTreeMap<LiveDeskId, Option<Intent>>,
         waiting: Waiting,
         summary: &mut Summary,
-    ) -> Result<(), RunError> {
+    ) -> Result<BTreeSet<LiveDeskId>, RunError> {
         let engine = &self.engine;
         let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), waiting, None);
         carrier.summary = std::mem::take(summary);
@@ -313,43 +333,62 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let result = self.read_again(&mut carrier, &mut missing).await;
         let drained = carrier.drain().await;
         *summary = std::mem::take(&mut carrier.summary);
-        result.and(drained)?;
-        for id in missing {
-            let detail = String::from("LiveDesk does not show this contact any more");
-            summary.set_aside(Some(id), SetAside { kind: SetAsideKind::Gone, field: None, status: None, detail });
+        let proven = match (result, drained) {
+            (Ok(proven), Ok(())) => proven,
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        };
+        let (kind, detail) = if proven {
+            (SetAsideKind::Gone, "LiveDesk does not show this contact any more")
+        } else {
+            (SetAsideKind::Unproven, "LiveDesk did not show this contact, and its list could not be read completely")
+        };
+        for id in missing.iter().copied() {
+            summary.set_aside(Some(id), SetAside { kind, field: None, status: None, detail: detail.to_owned() });
             // Nobody is left to be created: the old intent has nothing to wait for.
-            if let Some((_, seq)) = orphans.iter().find(|(orphan, _)| *orphan == id) {
+            if let Some((_, seq)) = orphans.iter().find(|(orphan, _)| proven && *orphan == id) {
                 engine.store.write(vec![WriteOp::CloseIntent { seq: *seq }]).await?;
             }
         }
-        Ok(())
+        Ok(if proven { BTreeSet::new() } else { missing })
     }
 
-    async fn read_again(&self, carrier: &mut Carrier<T>, missing: &mut BTreeSet<LiveDeskId>) -> Result<(), RunError> {
+    /// Reads these contacts again and takes out of `missing` what was found. Answers whether the absence of the others
+    /// is proven.
+    async fn read_again(&self, carrier: &mut Carrier<T>, missing: &mut BTreeSet<LiveDeskId>) -> Result<bool, RunError> {
         if missing.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         self.engine.progress.event(ProgressEvent::Expect(missing.len() as u64));
         let mut lookup = Lookup::start(Arc::clone(&self.source), missing.clone(), self.sweep_rounds).await?;
         while let Some(found) = lookup.next().await? {
+            if self.engine.stop.is_cancelled() {
+                return Err(PortError::Interrupted.into());
+            }
             missing.clone_from(lookup.missing());
-            carrier.feed(found, Vec::new(), None).await?;
+            if !found.contacts.is_empty() || !found.malformed.is_empty() {
+                carrier.feed(found.contacts, found.malformed, None).await?;
+            }
         }
-        Ok(())
+        Ok(missing.is_empty() || lookup.absence_is_proven())
     }
 
     /// Settles what is in doubt, waiting for it as long as that can help.
     async fn settle_all(&self, directory: &Arc<LazyDirectory>, summary: &mut Summary) -> Result<(), RunError> {
         let engine = &self.engine;
         engine.progress.event(ProgressEvent::Phase(Phase::Settle));
+        let mut unfound = BTreeSet::new();
         for _ in 0..SETTLE_ROUNDS {
-            let settlement = engine.settle().await?;
+            let mut settlement = engine.settle().await?;
             for id in &settlement.twins {
                 summary.unpark(*id);
                 summary.count(*id, crate::domain::outcome::Outcome::Conflict);
             }
+            // What LiveDesk did not show once waits for another run.
+            settlement.again.retain(|id, _| !unfound.contains(id));
             let settled_some = !settlement.again.is_empty();
-            self.carry_ids_again(directory, settlement.again, summary).await?;
+            if settled_some {
+                unfound.extend(self.carry_ids(directory, settlement.again, Waiting::Respect, summary).await?);
+            }
             if settlement.parked.is_empty() && !settled_some {
                 break;
             }
@@ -369,15 +408,6 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         summary.parked = parked.len() as u64;
         summary.parked_ids = parked.iter().take(crate::sync::summary::LISTED).map(|id| id.0).collect();
         Ok(())
-    }
-
-    async fn carry_ids_again(
-        &self,
-        directory: &Arc<LazyDirectory>,
-        again: BTreeMap<LiveDeskId, Option<Intent>>,
-        summary: &mut Summary,
-    ) -> Result<(), RunError> {
-        if again.is_empty() { Ok(()) } else { self.carry_ids(directory, again, Waiting::Respect, summary).await }
     }
 
     /// Doubts past their horizon that could not be judged are looked at for one more horizon, then left to a later run.

@@ -15,4 +15,5 @@ mod cli_support;
 mod mapping_example;
 mod repository;
 mod source_text;
+mod tie;
 mod world;

@@ -6,7 +6,9 @@
 //! that list, whole: nothing that existed then was missed. Deletes afterwards do no harm, inserts do
 //! not enter `S`, and a delete hidden by an insert hides nothing. Every pass walked from its first page makes such a
 //! *baseline*. One thing the list cannot tell: a contact that it hid (platform notes LiveDesk 3.5) and shows since
-//! looks like one that was there; the demand that the last pass adds nothing stands against that.
+//! looks like one that was there; the demand that the last pass adds nothing stands against that. Once a set `S` has
+//! grown beyond its `c` such contacts are about, and only a baseline into whose set nobody new has come counts.
+//! A count that an answer's own rows exceed is none: one too low could be met by what was lost.
 //!
 //! Pure: no requests, no waiting.
 
@@ -33,6 +35,8 @@ struct Baseline {
     count: u64,
     /// Ids up to this one existed.
     max_id: Option<u64>,
+    /// Ids up to that one which the sweep saw first since: they were there, or were hidden then.
+    first_seen: u64,
 }
 
 /// A pass that ended.
@@ -74,6 +78,8 @@ pub(super) struct Ledger {
     counts: [Option<u64>; 2],
     /// Whether nothing has been seen to change since the sweep began.
     quiet: bool,
+    /// Whether an answer held more rows, with the pages before it, than its own count.
+    miscounted: bool,
     baselines: Vec<Baseline>,
     open: Open,
     walked: Vec<Walked>,
@@ -91,6 +97,7 @@ impl Ledger {
             begin_newest: head.newest,
             counts: [None, head.count],
             quiet: true,
+            miscounted: false,
             baselines: Vec::new(),
             open: Open::default(),
             walked: Vec::new(),
@@ -118,8 +125,13 @@ impl Ledger {
         self.open.count_at_start = self.counts[1];
         if let Some(count) = self.counts[1].map(|count| count.max(self.counts[0].unwrap_or(0))) {
             let since = self.last_seen.len() - 1;
-            self.baselines.push(Baseline { since, count, max_id: self.open.max_id_before });
+            self.baselines.push(Baseline { since, count, max_id: self.open.max_id_before, first_seen: 0 });
         }
+    }
+
+    /// An answer's rows exceed its own count.
+    pub(super) fn note_miscount(&mut self) {
+        self.miscounted = true;
     }
 
     /// Takes in a row; whether the sweep had not seen it. A page that is read again on purpose is no first visit, and
@@ -141,6 +153,9 @@ impl Ledger {
         let old = created_at.zip(self.begin_newest).is_some_and(|(created, newest)| created <= newest - CLOCK_MARGIN_S);
         if above && old {
             self.old_by_time.insert(id);
+        }
+        for baseline in self.baselines.iter_mut().filter(|baseline| Some(id) <= baseline.max_id) {
+            baseline.first_seen += 1;
         }
         self.open.added += 1;
         self.open.added_old += u64::from(!(above && since_begin));
@@ -207,7 +222,10 @@ impl Ledger {
             return false;
         }
         if self.count_is_usable() {
-            self.baselines.iter().any(|baseline| self.seen_of(baseline) == baseline.count)
+            let hidden_before = self.has_shown_the_hidden();
+            self.baselines.iter().any(|baseline| {
+                self.seen_of(baseline) == baseline.count && (baseline.first_seen == 0 || !hidden_before)
+            })
         } else {
             // Without a count only passes speak: two in a row, in different orders, each of which saw everything
             // that was ever seen and nothing twice. (On quiet data a lost row is always paid for by a repeat.)
@@ -215,9 +233,14 @@ impl Ledger {
         }
     }
 
-    /// Whether there is a count, and none that is below the ids it should count.
+    /// Whether there is a count, and none that is below the rows it should count.
     fn count_is_usable(&self) -> bool {
-        !self.baselines.is_empty() && self.baselines.iter().all(|baseline| self.seen_of(baseline) <= baseline.count)
+        !self.baselines.is_empty() && !self.miscounted
+    }
+
+    /// Whether contacts have come into the list that are older than the count they should be in.
+    fn has_shown_the_hidden(&self) -> bool {
+        self.baselines.iter().any(|baseline| self.seen_of(baseline) > baseline.count)
     }
 
     /// Contacts of the list as it was at a baseline that were seen since.
@@ -231,7 +254,11 @@ impl Ledger {
 
     fn missing(&self) -> u64 {
         let unseen = if self.count_is_usable() {
-            self.baselines.iter().map(|baseline| baseline.count.saturating_sub(self.seen_of(baseline))).min()
+            let hidden_before = self.has_shown_the_hidden();
+            let certain = |baseline: &Baseline| {
+                self.seen_of(baseline).saturating_sub(if hidden_before { baseline.first_seen } else { 0 })
+            };
+            self.baselines.iter().map(|baseline| baseline.count.saturating_sub(certain(baseline))).min()
         } else {
             Some(self.distinct().saturating_sub(self.distinct_in_pass()))
         };

@@ -212,7 +212,10 @@ impl<S: ContactSource> Sweep<S> {
     }
 
     fn record(&mut self, believed: Believed) -> ScannedPage {
-        let Believed { page, mut malformed, contacts, count, first_visit } = believed;
+        let Believed { page, mut malformed, contacts, count, first_visit, miscounted } = believed;
+        if miscounted {
+            self.ledger.note_miscount();
+        }
         if page == 1 && first_visit {
             self.ledger.open_baseline();
         }

@@ -30,6 +30,8 @@ pub(super) struct Believed {
     pub(super) count: Option<u64>,
     /// Whether the pass had not been there before.
     pub(super) first_visit: bool,
+    /// Whether its rows, with those of the pages before it, exceed its own count.
+    pub(super) miscounted: bool,
 }
 
 /// What became of an answer.
@@ -52,6 +54,8 @@ pub(super) struct Pass {
     page_size: usize,
     /// Furthest page believed.
     furthest: u32,
+    /// Rows of the pages up to there, as they were when first visited.
+    rows: u64,
     doubted: Option<SourcePage>,
     tail: Option<Tail>,
     count: Option<u64>,
@@ -81,6 +85,7 @@ impl Pass {
             full: position.page == 1,
             page_size,
             furthest: 0,
+            rows: 0,
             doubted: None,
             tail: None,
             count: None,
@@ -178,8 +183,13 @@ impl Pass {
         let first_visit = page > self.furthest;
         let count = answer.count.or(other.as_ref().and_then(|other| other.count));
         let fallen = self.fallen_by(count);
+        let other_count = other.as_ref().and_then(|other| other.count);
         self.page_size = if page == 1 && first_visit { answer.len() } else { self.page_size.max(answer.len()) };
         self.count = count.or(self.count);
+        self.rows += if first_visit { answer.len() as u64 } else { 0 };
+        // Of two answers the larger count: a delete may fall between the rows and the count of one.
+        let miscounted =
+            first_visit && !answer.is_empty() && count.max(other_count).is_some_and(|count| self.rows > count);
         if first_visit {
             self.furthest = page;
             self.fruitless_steps = 0;
@@ -201,7 +211,7 @@ impl Pass {
                 contacts.push(contact);
             }
         }
-        Taken::Page(Believed { page, contacts, malformed: answer.malformed, count, first_visit })
+        Taken::Page(Believed { page, contacts, malformed: answer.malformed, count, first_visit, miscounted })
     }
 
     /// Only time keys can be checked: the collation of texts is the database's own. One answer is one query, so rows

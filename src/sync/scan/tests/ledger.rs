@@ -84,3 +84,28 @@ fn a_count_that_was_higher_just_before_the_pass_is_the_one_to_reach() {
     // The second pass begins after the count has settled.
     assert_eq!(pass(&mut ledger, Some(3), &rows), Some(Verdict::Proven));
 }
+
+#[test]
+fn a_contact_that_was_hidden_when_it_was_counted_takes_nobodys_place() {
+    // 5 is lost by every pass; 4 and 6 come out of hiding during the first one, 0 during the second.
+    let rows = [(1, 0), (2, 0), (3, 0), (4, 0), (6, 0)];
+    let mut ledger = ledger(7, 1_000, Some(4));
+    assert_eq!(pass(&mut ledger, Some(4), &rows), None);
+    let rows = [&rows[..], &[(0, 0)]].concat();
+    assert_eq!(pass(&mut ledger, Some(6), &rows), None);
+    // The second pass has its number of contacts, but not those that were counted.
+    assert_eq!(pass(&mut ledger, Some(7), &rows), None);
+    let rows = [&rows[..], &[(5, 0)]].concat();
+    assert_eq!(pass(&mut ledger, Some(7), &rows), None);
+    assert_eq!(pass(&mut ledger, Some(7), &rows), Some(Verdict::Proven));
+}
+
+#[test]
+fn a_count_that_its_rows_exceed_is_none() {
+    let rows = [(1, 0), (2, 0), (3, 0)];
+    let mut ledger = ledger(4, 1_000, Some(3));
+    ledger.note_miscount();
+    assert_eq!(pass(&mut ledger, Some(3), &[&rows[..], &[(3, 0)]].concat()), None);
+    assert_eq!(pass(&mut ledger, Some(3), &rows), None, "4 may be what the repeat of 3 stands for");
+    assert_eq!(pass(&mut ledger, Some(3), &rows), Some(Verdict::Proven), "two clean passes");
+}

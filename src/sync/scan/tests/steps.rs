@@ -326,6 +326,17 @@ async fn a_count_below_the_ids_seen_cannot_be_used() {
 }
 
 #[tokio::test]
+async fn a_count_too_low_is_not_met_by_what_was_lost() {
+    for seed in 0..30 {
+        let mut state = World::tied(80, seed);
+        state.counting = Counting::Off(-1);
+        let world = state.world();
+        let walk = walk(&world).await.unwrap();
+        assert!(walk.report.verdict != Verdict::Proven || walk.seen() == ids(&world), "seed {seed}");
+    }
+}
+
+#[tokio::test]
 async fn a_count_above_the_ids_seen_is_short_after_two_barren_rounds() {
     let mut state = World::quiet(40);
     state.counting = Counting::Off(3);
