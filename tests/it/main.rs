@@ -9,7 +9,11 @@
 mod architecture;
 mod backfill;
 mod bench;
+mod households;
+mod kill;
 mod mapping_example;
+mod rebuild;
 mod repository;
+mod signals;
 mod source_text;
 mod world;
