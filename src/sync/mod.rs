@@ -23,4 +23,5 @@ pub mod settle;
 pub mod stamp;
 pub mod summary;
 pub mod survey;
+pub mod trial;
 pub mod witness;

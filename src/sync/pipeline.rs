@@ -131,6 +131,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         engine.progress.event(ProgressEvent::Phase(Phase::LeftOvers));
         let fresh = engine.store.is_empty().await?;
         engine.park_left_overs().await?;
+        engine.finish_trial().await?;
         let left_over = engine.settle_left_overs().await?;
         let directory = Arc::new(LazyDirectory::new(fresh, self.look_ups(&entrants).await?));
         if fresh {

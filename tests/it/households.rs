@@ -60,9 +60,8 @@ impl Scene {
             for pair in 0..PAIRS {
                 let (email, phone) = (shared_email(pair), shared_phone(pair));
                 let (emails, phones): (Vec<&str>, Vec<&str>) = match (pair % 3, pair % 5) {
-                    (0, _) => (vec![&email], vec![]),
+                    (0, _) | (2, 0) => (vec![&email], vec![]),
                     (1, _) => (vec![], vec![&phone]),
-                    (_, 0) => (vec![&email], vec![]),
                     _ => (vec![&email], vec![&phone]),
                 };
                 let prior = json!({ "first_name": format!("Prior{pair}"), "last_name": "A" });

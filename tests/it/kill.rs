@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use deskferry::sandbox::faults::FaultSettings;
+use deskferry::sandbox::faults::{Fault, FaultFilter, FaultSettings};
 use deskferry::sandbox::firstline::FirstLineSwitches;
 use deskferry::sandbox::{Sandbox, SandboxConfig};
 use futures::stream::{self, StreamExt};
@@ -238,6 +238,40 @@ async fn a_backfill_that_is_killed_at_random_points_and_restarted_loses_doubles_
         all.starts, all.kills, all.lost_answers, all.recreated
     );
     assert!(all.kills > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trial_of_a_partial_update_that_is_killed_costs_nobody_a_field() {
+    for kill in [true, false] {
+        let firstline =
+            FirstLineSwitches { update_replaces: true, numbers_as_text: false, ..FirstLineSwitches::default() };
+        let world =
+            World::start(SandboxConfig { contacts: 12, edge_cases: false, firstline, ..SandboxConfig::default() })
+                .await;
+        world.backfill().await;
+        let tenant = world.sandbox.firstline();
+        let record = tenant.contacts()[0].id;
+        assert!(tenant.edit(record, "identity_no", "an agent wrote this".into()));
+        let stamp = tenant.contact(record).unwrap().membership_no.clone().unwrap();
+        let contact = stamp.strip_prefix("LD-").unwrap().parse().unwrap();
+        assert!(world.sandbox.livedesk().edit(contact, |contact| {
+            contact.insert("identifier".into(), "renumbered".into());
+        }));
+        // The update is applied; its answer keeps the client waiting.
+        let faults = world.sandbox.firstline_faults();
+        faults.change(|settings| settings.slow_ms = 60_000);
+        faults.next(Fault::Slow, u64::from(kill), FaultFilter::on("POST", "/contact/*"));
+        let mut process = world.spawn(&["backfill"]);
+        assert_eq!(process.until(|| kill && tenant.tally().contact_update > 0).await, kill);
+        if kill {
+            process.kill().await;
+            assert_eq!(tenant.contact(record).unwrap().identity_no, None, "the trial did what it is feared for");
+        }
+        let end = world.command(&["backfill"]).await;
+        assert_eq!(end.code(), Some(0), "{end:?}");
+        assert_eq!(tenant.contact(record).unwrap().identity_no.as_deref(), Some("an agent wrote this"), "{end:?}");
+        world.assert_right().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -90,6 +90,35 @@ async fn a_state_that_is_lost_in_the_middle_of_a_backfill_is_rebuilt_and_the_res
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_is_killed_leaves_a_state_that_makes_no_second_copy() {
+    for requests in [2, 6, 12, 20] {
+        let firstline = FirstLineSwitches { per_page_max: 10, ..FirstLineSwitches::default() };
+        let world =
+            World::start(SandboxConfig { contacts: 150, edge_cases: false, firstline, ..SandboxConfig::default() })
+                .await;
+        world.backfill().await;
+        lose_state(&world);
+        let before = world.sandbox.firstline().dump();
+        world.sandbox.firstline().reset_counts();
+        let faults = world.sandbox.firstline_faults();
+        let upto = faults.requests() + requests;
+        let mut process = world.spawn(&["state", "rebuild"]);
+        process.until(|| faults.requests() >= upto).await;
+        process.kill().await;
+        // Without another rebuild: refused while no link is there, else each contact is found by its stamp.
+        let end = world.command(&["backfill"]).await;
+        assert!(end.code() == Some(0) || (end.code() == Some(2) && end.says("state rebuild")), "{end:?}");
+        let end = world.command(&["state", "rebuild"]).await;
+        assert_eq!(end.code(), Some(0), "{end:?}");
+        let end = world.command(&["backfill"]).await;
+        assert_eq!(end.code(), Some(0), "{end:?}");
+        let counts = world.sandbox.firstline().tally();
+        assert_eq!(counts.writes(), 0, "after {requests} requests: {counts:?}");
+        assert_eq!(world.sandbox.firstline().dump(), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_is_refused_for_other_addresses() {
     let mut world = World::with(60).await;
     world.backfill().await;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::World;
 
 /// A process that needs longer than this hangs.
-const HANGS: Duration = Duration::from_secs(120);
+const HANGS: Duration = Duration::from_mins(2);
 /// Between two looks at what a process has done so far.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -81,7 +81,7 @@ impl Process {
         let (out, err) = (fs::read_to_string(&self.out).unwrap(), fs::read_to_string(&self.err).unwrap());
         match waited {
             Ok(status) => Ended { status: status.unwrap(), out, err },
-            Err(_) => panic!("it hangs; stdout: {out}\nstderr: {err}"),
+            Err(_elapsed) => panic!("it hangs; stdout: {out}\nstderr: {err}"),
         }
     }
 
