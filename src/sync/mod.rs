@@ -13,6 +13,7 @@ pub mod directory;
 pub mod engine;
 pub mod finder;
 pub mod left_overs;
+pub mod lookup;
 pub mod pipeline;
 pub mod ports;
 pub mod progress;

@@ -9,12 +9,12 @@ use roaring::RoaringTreemap;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{SetAside, SetAsideKind};
-use crate::domain::sweep::{Direction, DirectionStyle, Order, SortKey};
 use crate::store::{Intent, WriteOp};
 use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError};
-use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PageRequest, PortError};
+use crate::sync::lookup::{Lookup, OLDEST_FIRST};
+use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PortError};
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::scan::{Goal, Resume, Sweep, SweepPlan, SweepStep};
 use crate::sync::summary::Summary;
@@ -24,13 +24,6 @@ use crate::sync::witness::Testimony;
 const SETTLE_ROUNDS: u32 = 20;
 /// Links that are tried as witnesses of the account before it is refused.
 const WITNESSES: u32 = 3;
-/// The order of the page by which the source is recognised and counted.
-const OLDEST_FIRST: PageRequest = PageRequest {
-    order: Order { key: SortKey::CreatedAt, direction: Direction::Ascending },
-    style: DirectionStyle::Parameter,
-    page: 1,
-};
-
 /// Which contacts enter a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entrants {
@@ -349,39 +342,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             return Ok(());
         }
         self.engine.progress.event(ProgressEvent::Expect(missing.len() as u64));
-        let first = self.source.page(OLDEST_FIRST).await?;
-        let Some(known) = first.contacts.first().map(|contact| contact.id) else { return Ok(()) };
-        for id in missing.clone() {
-            match self.source.by_id(id, known).await? {
-                ByIdAnswer::Found(contact) => {
-                    missing.remove(&id);
-                    carrier.feed(vec![*contact], Vec::new(), None).await?;
-                }
-                ByIdAnswer::Missing => {}
-                ByIdAnswer::Unsupported => return self.find_by_sweep(carrier, missing).await,
-            }
-        }
-        Ok(())
-    }
-
-    async fn find_by_sweep(
-        &self,
-        carrier: &mut Carrier<T>,
-        missing: &mut BTreeSet<LiveDeskId>,
-    ) -> Result<(), RunError> {
-        let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(Goal::Proven) };
-        let mut sweep = Sweep::start(Arc::clone(&self.source), plan, None).await?;
-        while !missing.is_empty() {
-            match sweep.next().await? {
-                SweepStep::Page(page) => {
-                    let wanted: Vec<Contact> =
-                        page.fresh.into_iter().filter(|contact| missing.remove(&contact.id)).collect();
-                    if !wanted.is_empty() {
-                        carrier.feed(wanted, Vec::new(), None).await?;
-                    }
-                }
-                SweepStep::Finished(_) => break,
-            }
+        let mut lookup = Lookup::start(Arc::clone(&self.source), missing.clone(), self.sweep_rounds).await?;
+        while let Some(found) = lookup.next().await? {
+            missing.clone_from(lookup.missing());
+            carrier.feed(found, Vec::new(), None).await?;
         }
         Ok(())
     }

@@ -9,6 +9,9 @@
 mod architecture;
 mod backfill;
 mod bench;
+mod check;
+mod cli;
+mod cli_support;
 mod households;
 mod kill;
 mod mapping_example;
