@@ -1,7 +1,8 @@
 //! Promise 5, and 1 beside it: the real program, killed again and again at random points while answers are lost, and
 //! started again until it is done. Nothing is lost, doubled or wrong.
 //!
-//! `DESKFERRY_KILL_RUNS` says how many such runs (`just kill-200`). Run N is the same plan every time.
+//! `DESKFERRY_KILL_RUNS` says how many such runs (`just kill-200`), `DESKFERRY_KILL_FIRST` the number of the first (1).
+//! Run N is the same plan every time; a failure names its N.
 
 use std::time::Duration;
 
