@@ -39,7 +39,7 @@ bench-backfill:
 
 # 200 runs killed at random points and restarted until done (CI runs a few)
 kill-200:
-    DESKFERRY_KILL_RUNS=200 cargo test --locked --test it kill -- --nocapture
+    DESKFERRY_KILL_RUNS=200 cargo test --locked --test it kill::a_backfill_that_is_killed -- --nocapture
 
 # 20,000 quiet contacts with unstable ties, and 50 seeds of drift (CI runs fewer)
 tie:

@@ -8,6 +8,7 @@ use crate::app::AppError;
 use crate::config::Problems;
 use crate::store::StoreError;
 use crate::sync::engine::RunError;
+use crate::sync::ports::PortError;
 
 /// Exit code: done, nothing left over.
 pub const DONE: u8 = 0;
@@ -18,14 +19,22 @@ pub const COULD_NOT_RUN: u8 = 2;
 /// Exit code: interrupted and resumable.
 pub const INTERRUPTED: u8 = 130;
 
-/// Why a command could not run: one message, or several problems.
+/// Why a command could not run, or did not: one message, or several problems.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    message: String,
+    interrupted: bool,
+}
 
 impl Failure {
     /// A failure in words.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self { message: message.into(), interrupted: false }
+    }
+
+    /// The exit code for it.
+    pub fn code(&self) -> u8 {
+        if self.interrupted { INTERRUPTED } else { COULD_NOT_RUN }
     }
 
     /// A failure with its whole chain of causes.
@@ -41,19 +50,19 @@ impl Failure {
             }
             cause = error.source();
         }
-        Self(text)
+        Self::new(text)
     }
 }
 
 impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
-        Self(problems.to_string())
+        Self::new(problems.to_string())
     }
 }
 
@@ -67,12 +76,28 @@ macro_rules! from_error {
     };
 }
 
-from_error!(AppError, StoreError, RunError, io::Error, crate::sync::ports::PortError);
+from_error!(AppError, StoreError, io::Error);
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Self { interrupted: error.is_interruption(), ..Self::chain(&error) }
+    }
+}
+
+impl From<PortError> for Failure {
+    fn from(error: PortError) -> Self {
+        RunError::from(error).into()
+    }
+}
 
 /// Prints a failure and gives the exit code for it.
 pub fn report(failure: &Failure) -> ExitCode {
-    note(format_args!("error: {failure}"));
-    ExitCode::from(COULD_NOT_RUN)
+    if failure.interrupted {
+        note("interrupted; run the same command again to go on");
+    } else {
+        note(format_args!("error: {failure}"));
+    }
+    ExitCode::from(failure.code())
 }
 
 /// A line of the result. A reader that went away (`| head`) is not our failure.

@@ -107,7 +107,7 @@ impl Session {
     /// Ends a run that was refused before it wrote anything.
     pub async fn refuse(self, failure: Failure) -> Failure {
         self.bar.finish();
-        match self.close(COULD_NOT_RUN, None, Value::Object(serde_json::Map::new())).await {
+        match self.close(failure.code(), None, Value::Object(serde_json::Map::new())).await {
             Ok(()) => failure,
             Err(other) => Failure::new(format!("{failure}; and the state could not be written: {other}")),
         }

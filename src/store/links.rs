@@ -247,6 +247,24 @@ impl Store {
         Ok(count.unsigned_abs())
     }
 
+    /// Contacts that this sweep has seen and that are linked but not settled, although nothing of theirs is in doubt,
+    /// set aside or in conflict: whoever carried them died in the middle.
+    pub async fn unsettled(&self, sweep: i64) -> Result<Vec<LiveDeskId>, StoreError> {
+        let ids = sqlx::query_scalar!(
+            "SELECT l.livedesk_id FROM link l JOIN sighting s ON s.livedesk_id = l.livedesk_id AND s.sweep = ?1
+             WHERE l.fingerprint IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.livedesk_id = l.livedesk_id AND i.state <> 'audit')
+                 AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.livedesk_id = l.livedesk_id)
+                 AND NOT EXISTS (SELECT 1 FROM conflict c WHERE c.livedesk_id = l.livedesk_id)
+             ORDER BY l.livedesk_id",
+            sweep
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(ids.into_iter().map(LiveDeskId).collect())
+    }
+
     /// The highest linked id at the target.
     pub async fn max_target_id(&self) -> Result<Option<FirstLineId>, StoreError> {
         let max = sqlx::query_scalar!(r#"SELECT max(target) AS "max: i64" FROM link"#)

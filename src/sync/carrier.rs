@@ -21,7 +21,7 @@ use crate::domain::sweep::ScanPosition;
 use crate::store::{Conflict, DeadLetter, Intent, Link, WriteOp};
 use crate::sync::carry::{Carried, Job};
 use crate::sync::directory::LazyDirectory;
-use crate::sync::engine::{Engine, RunError};
+use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::ports::{ContactTarget, MalformedRow};
 use crate::sync::progress::ProgressEvent;
 use crate::sync::summary::Summary;
@@ -307,7 +307,12 @@ impl<T: ContactTarget> Carrier<T> {
     /// Keys that another contact on its way could share; none where nothing is looked up by them.
     fn shared_keys(&self, job: &Job) -> Vec<Digest> {
         let engine = &self.engine;
-        if job.link.is_some() || engine.settings.match_keys.is_empty() || self.directory.is_empty() {
+        if engine.settings.match_keys.is_empty() || self.directory.is_empty() {
+            return Vec::new();
+        }
+        // A linked contact looks nothing up; but where a shared key is a conflict, its own keys must stand at the
+        // target before others look for them, and a run that died may have left them to this one.
+        if job.link.is_some() && engine.settings.shared_keys == SharedKeys::Create {
             return Vec::new();
         }
         let home = engine.settings.phone_country;

@@ -258,7 +258,7 @@ impl<T: ContactTarget> Engine<T> {
         let wrote_fields = !write.is_empty();
         if wrote_fields {
             self.store.write(vec![WriteOp::Journal(self.before_image(job, &current, write.keys()))]).await?;
-            match self.send_update(&current, write, authorship).await {
+            match self.send_update(job, &current, write, authorship).await {
                 Ok(()) => {}
                 Err(RunError::Port(PortError::Refused { status, fields })) => {
                     return self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await;
@@ -329,6 +329,7 @@ impl<T: ContactTarget> Engine<T> {
     /// Sends an update in the way that keeps what it does not name (notes FIRST LINE 3.7, design section 4, Apply).
     async fn send_update(
         &self,
+        job: &Job,
         current: &TargetContact,
         write: std::collections::BTreeMap<FieldKey, WriteValue>,
         authorship: Authorship,
@@ -338,7 +339,7 @@ impl<T: ContactTarget> Engine<T> {
             (UpdateSemantics::Partial, _) => {
                 self.target.update(current.id, &partial).await?;
             }
-            (UpdateSemantics::Unknown, Authorship::Ours) => self.try_partial_update(current, partial).await?,
+            (UpdateSemantics::Unknown, Authorship::Ours) => self.try_partial_update(job, current, partial).await?,
             // Never first on a customer's record: the whole of it is right under both readings.
             (UpdateSemantics::Unknown | UpdateSemantics::Replace, _) => {
                 self.target.update(current.id, &merged(current, partial)).await?;
@@ -349,7 +350,12 @@ impl<T: ContactTarget> Engine<T> {
 
     /// The first partial update of a tenant, on a record that we created: read back what became of the fields that
     /// were not sent, and put them right if they are gone.
-    async fn try_partial_update(&self, current: &TargetContact, partial: ContactWrite) -> Result<(), RunError> {
+    async fn try_partial_update(
+        &self,
+        job: &Job,
+        current: &TargetContact,
+        partial: ContactWrite,
+    ) -> Result<(), RunError> {
         let _one_at_a_time = self.experiment.lock().await;
         if self.update_semantics() != UpdateSemantics::Unknown {
             let write = match self.update_semantics() {
@@ -366,6 +372,7 @@ impl<T: ContactTarget> Engine<T> {
             self.target.update(current.id, &whole).await?;
             return Ok(());
         }
+        self.begin_trial(job.contact.id, current).await?;
         // Refused without the required fields: this tenant wants the whole record.
         let kept = match self.target.update(current.id, &partial).await {
             Ok(_) => self.target.contact(current.id).await?.is_some_and(|after| {
@@ -381,7 +388,7 @@ impl<T: ContactTarget> Engine<T> {
             self.notice("FIRST LINE resets fields that an update leaves out; from now on whole records are sent");
             self.target.update(current.id, &whole).await?;
         }
-        Ok(())
+        Ok(self.end_trial().await?)
     }
 
     fn contact_intent(&self, job: &Job) -> Intent {
@@ -502,7 +509,7 @@ fn sighting(job: &Job) -> Vec<WriteOp> {
 }
 
 /// The whole record as it should be after the write: what was read, with the written fields in their places.
-fn merged(current: &TargetContact, partial: ContactWrite) -> ContactWrite {
+pub(super) fn merged(current: &TargetContact, partial: ContactWrite) -> ContactWrite {
     let custom = current.custom.iter().flatten().map(|(id, value)| (FieldKey::Custom(*id), value));
     let standard = current.standard.iter().map(|(key, value)| (*key, value));
     let mut fields: std::collections::BTreeMap<FieldKey, WriteValue> = standard

@@ -3,11 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use roaring::RoaringTreemap;
 
-use crate::clock::Timestamp;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{SetAside, SetAsideKind};
@@ -20,6 +18,7 @@ use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PageRequest, 
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::scan::{Goal, Resume, Sweep, SweepPlan, SweepStep};
 use crate::sync::summary::Summary;
+use crate::sync::witness::Testimony;
 
 /// Rounds of "settle, wait, carry again" at the end of a run.
 const SETTLE_ROUNDS: u32 = 20;
@@ -128,7 +127,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         engine.progress.event(ProgressEvent::Phase(Phase::LeftOvers));
         let fresh = engine.store.is_empty().await?;
         engine.park_left_overs().await?;
-        let left_over = engine.settle().await?;
+        engine.finish_trial().await?;
+        let left_over = engine.settle_left_overs().await?;
         let directory = Arc::new(LazyDirectory::new(fresh, self.look_ups(&entrants).await?));
         if fresh {
             // Nothing at the target may look like our stamp before the first write.
@@ -141,10 +141,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                     Entrants::First(limit) => Some(limit),
                     _ => None,
                 };
-                self.sweep(&directory, left_over.again, limit, summary).await?;
+                self.sweep(&directory, left_over, limit, summary).await?;
             }
             Entrants::Only(ids) => {
-                let again = ids.iter().map(|id| (*id, None)).chain(left_over.again).collect();
+                let again = ids.iter().map(|id| (*id, None)).chain(left_over).collect();
                 self.carry_ids(&directory, again, Waiting::TryAgain, summary).await?;
             }
         }
@@ -203,17 +203,21 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let engine = &self.engine;
         let mut witnesses = engine.store.links_page(LiveDeskId(-1), WITNESSES).await?;
         witnesses.extend(engine.store.latest_created_link().await?);
+        let mut accepted = witnesses.is_empty();
         for link in &witnesses {
             if let Some(record) = engine.target.contact(link.target).await? {
-                use crate::sync::stamp::StampReading::{Foreign, Of};
-                match engine.scheme.read(&record) {
-                    Of(id) if id != link.livedesk_id => break,
-                    Foreign => break,
-                    _ => return Ok(()),
+                match engine.testimony(link, &record) {
+                    Testimony::Same => return Ok(()),
+                    Testimony::Other => {
+                        accepted = false;
+                        break;
+                    }
+                    Testimony::Doubtful => {}
+                    Testimony::Nothing => accepted = true,
                 }
             }
         }
-        if witnesses.is_empty() {
+        if accepted {
             return Ok(());
         }
         Err(RunError::Refused(
@@ -227,7 +231,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     async fn sweep(
         &self,
         directory: &Arc<LazyDirectory>,
-        superseded: BTreeMap<LiveDeskId, Option<Intent>>,
+        left_over: BTreeMap<LiveDeskId, Option<Intent>>,
         limit: Option<u64>,
         summary: &mut Summary,
     ) -> Result<(), RunError> {
@@ -245,20 +249,30 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
             _ => (engine.store.begin_sweep(engine.run).await?, None),
         };
-        let resumed = resume.is_some();
+        let mut passed = resume.as_ref().map(|resume| resume.seen.clone()).unwrap_or_default();
         let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(Goal::Proven) };
         let mut sweep = Sweep::start(Arc::clone(&self.source), plan, resume).await?;
-        let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), Waiting::Respect, Some(number));
-        let mut again: BTreeMap<LiveDeskId, Option<Intent>> = BTreeMap::new();
-        for (id, intent) in superseded {
-            match intent {
-                // A resumed sweep has passed them already, perhaps.
-                _ if resumed => {
-                    again.insert(id, intent);
-                }
-                Some(intent) => carrier.supersede(id, intent),
-                None => {}
+        // What the sweep has passed it does not bring again.
+        let mut again: BTreeMap<LiveDeskId, Option<Intent>> =
+            engine.store.unsettled(number).await?.into_iter().map(|id| (id, None)).collect();
+        let mut in_order = Vec::new();
+        for (id, intent) in left_over {
+            if passed.contains(id.0.unsigned_abs()) {
+                again.insert(id, intent);
+            } else {
+                in_order.extend(intent.map(|intent| (id, intent)));
             }
+        }
+        if !again.is_empty() {
+            for id in again.keys() {
+                passed.remove(id.0.unsigned_abs());
+            }
+            self.carry_ids(directory, again, Waiting::Respect, summary).await?;
+        }
+        let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), Waiting::Respect, Some(number));
+        carrier.summary = std::mem::take(summary);
+        for (id, intent) in in_order {
+            carrier.supersede(id, intent);
         }
         let result = self.walk(&mut sweep, &mut carrier, limit).await;
         let drained = carrier.drain().await;
@@ -268,11 +282,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
         };
         if let Some(report) = report {
+            engine.tell_passed(&passed, summary).await?;
             engine.store.finish_sweep(number, &report.verdict.to_string()).await?;
             summary.sweep = Some(report);
-        }
-        if !again.is_empty() {
-            self.carry_ids(directory, again, Waiting::Respect, summary).await?;
         }
         Ok(())
     }
@@ -401,7 +413,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             if settlement.next_horizon.is_none() && !settled_some && !self.worth_waiting().await? {
                 break;
             }
-            self.wait_for(settlement.next_horizon, settlement.parked.len()).await?;
+            engine.wait_for_doubt(settlement.next_horizon, settlement.parked.len()).await?;
         }
         // What is parked now is what the state says, whoever parked it.
         let parked: BTreeSet<LiveDeskId> = engine.store.parked_contacts().await?.into_iter().collect();
@@ -414,21 +426,6 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     async fn worth_waiting(&self) -> Result<bool, RunError> {
         let parked = self.engine.store.open_intents().await?;
         Ok(parked.iter().filter_map(|intent| intent.parked_at).any(|since| !self.engine.is_hopeless(since)))
-    }
-
-    async fn wait_for(&self, horizon: Option<Timestamp>, parked: usize) -> Result<(), RunError> {
-        let engine = &self.engine;
-        let settle = engine.settings.settle.max(Duration::from_millis(10));
-        let wait = match horizon {
-            // Found settles a doubt at once, so it is worth looking before the horizon too, at growing distances.
-            Some(horizon) => {
-                let until = Duration::from_millis(u64::try_from(horizon.0 - engine.now_ms()).unwrap_or_default());
-                (until / 3).max(settle).min(until.max(Duration::from_millis(1)))
-            }
-            None => settle,
-        };
-        let why = format!("{parked} creates are in doubt; nothing is sent twice before that is settled");
-        Ok(engine.pause(&why, wait).await?)
     }
 
     async fn audit(&self, summary: &mut Summary) -> Result<(), RunError> {

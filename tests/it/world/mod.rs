@@ -3,6 +3,8 @@
 //! Runs happen in this process unless a scenario needs a real one to kill. At the end of every scenario the dumps of
 //! both platforms are compared.
 
+pub(crate) mod process;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -1,0 +1,67 @@
+//! What an earlier run left behind: creates in doubt, contacts half carried, contacts that wait for somebody.
+//!
+//! A run that goes on with an open sweep does not walk what that sweep has passed. Whatever stands there unfinished is
+//! found here, in the state, so that it is carried, and told at the end, all the same.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use roaring::RoaringTreemap;
+
+use crate::clock::Timestamp;
+use crate::domain::ids::LiveDeskId;
+use crate::domain::outcome::Outcome;
+use crate::store::Intent;
+use crate::sync::engine::{Engine, RunError, SharedKeys};
+use crate::sync::ports::ContactTarget;
+use crate::sync::summary::Summary;
+
+impl<T: ContactTarget> Engine<T> {
+    /// Looks at what is in doubt before anything else is done, and says which contacts are to be carried again.
+    ///
+    /// One look is enough, unless a shared key is a conflict: then whoever comes first in the scan has the key, so it
+    /// must be known whether its record is there before the others are looked at.
+    pub(super) async fn settle_left_overs(&self) -> Result<BTreeMap<LiveDeskId, Option<Intent>>, RunError> {
+        let mut again = BTreeMap::new();
+        loop {
+            let settlement = self.settle().await?;
+            again.extend(settlement.again);
+            let can_wait = self.settings.wait && self.settings.shared_keys == SharedKeys::Conflict;
+            match settlement.next_horizon {
+                Some(horizon) if can_wait => self.wait_for_doubt(Some(horizon), settlement.parked.len()).await?,
+                _ => return Ok(again),
+            }
+        }
+    }
+
+    /// Waits until it is worth to look at the doubts again.
+    pub(super) async fn wait_for_doubt(&self, horizon: Option<Timestamp>, parked: usize) -> Result<(), RunError> {
+        let settle = self.settings.settle.max(Duration::from_millis(10));
+        let wait = match horizon {
+            // Found settles a doubt at once, so it is worth looking before the horizon too, at growing distances.
+            Some(horizon) => {
+                let until = Duration::from_millis(u64::try_from(horizon.0 - self.now_ms()).unwrap_or_default());
+                (until / 3).max(settle).min(until.max(Duration::from_millis(1)))
+            }
+            None => settle,
+        };
+        let why = format!("{parked} creates are in doubt; nothing is sent twice before that is settled");
+        Ok(self.pause(&why, wait).await?)
+    }
+
+    /// Counts what waits for somebody among the contacts that an open sweep has passed in an earlier run.
+    pub(super) async fn tell_passed(&self, passed: &RoaringTreemap, summary: &mut Summary) -> Result<(), RunError> {
+        let passed = |id: LiveDeskId| passed.contains(id.0.unsigned_abs());
+        for letter in self.store.dead_letters().await? {
+            if passed(letter.livedesk_id) {
+                summary.count(letter.livedesk_id, Outcome::SetAside(letter.reason()));
+            }
+        }
+        for conflict in self.store.conflicts().await? {
+            if conflict.decision.is_none() && passed(conflict.livedesk_id) {
+                summary.count(conflict.livedesk_id, Outcome::Conflict);
+            }
+        }
+        Ok(())
+    }
+}
