@@ -104,7 +104,11 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         found.duplicated.len(),
         found.wrong.len(),
     );
-    if context.json { note(line) } else { say(line) }
+    if context.json {
+        note(line)
+    } else {
+        say(line)
+    }
     if let Some(folder) = &args.keep {
         note(format_args!("configuration and state are kept in {}", folder.display()));
     }

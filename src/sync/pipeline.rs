@@ -438,8 +438,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     async fn settle_all(&self, directory: &Arc<Directory>, summary: &mut Summary) -> Result<(), RunError> {
         let engine = &self.engine;
         engine.progress.event(ProgressEvent::Phase(Phase::Settle));
+        let mut tried = BTreeSet::new();
         for _ in 0..SETTLE_ROUNDS {
-            let settlement = engine.settle().await?;
+            let mut settlement = engine.settle().await?;
+            // What could not be created again, because something else stands in its way, is not tried without end.
+            settlement.again.retain(|_, old| old.as_ref().is_none_or(|old| tried.insert(old.seq)));
             for id in &settlement.twins {
                 summary.unpark(*id);
                 summary.count(*id, crate::domain::outcome::Outcome::Conflict);
@@ -499,6 +502,13 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
 
     async fn audit(&self, summary: &mut Summary) -> Result<(), RunError> {
         self.engine.progress.event(ProgressEvent::Phase(Phase::Audit));
+        if let (Some(due), true) = (self.engine.audit_due().await?, self.engine.settings.wait) {
+            let left = u64::try_from(due.0 - self.engine.now_ms()).unwrap_or_default();
+            if left > 0 {
+                let why = "records were created again; they are looked at for twins once more time has passed";
+                self.engine.pause(why, Duration::from_millis(left + 1)).await?;
+            }
+        }
         let (twins, unjudged) = self.engine.audit().await?;
         for id in twins {
             summary.count(id, crate::domain::outcome::Outcome::Conflict);

@@ -7,6 +7,7 @@
 
 mod architecture;
 mod backfill;
+mod doubt;
 mod mapping_example;
 mod repository;
 mod source_text;
