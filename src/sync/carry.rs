@@ -128,6 +128,12 @@ impl<T: ContactTarget> Engine<T> {
                     self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
                     return self.adopt(job, &record, Origin::Rebuilt).await;
                 }
+                // The stamp is taken though the doubtful create before was not found: it has turned up, out of sight yet.
+                if self.names_the_stamp(&fields) && job.superseded.is_some() {
+                    let ops = [WriteOp::ParkIntent { seq, at: self.clock.now() }].into_iter().chain(self.sighting(job));
+                    self.store.write(ops.collect()).await?;
+                    return Ok(Carried::new(id, Outcome::Parked));
+                }
                 self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
                 self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await
             }

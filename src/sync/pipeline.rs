@@ -300,8 +300,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let mut again: BTreeMap<LiveDeskId, Option<Intent>> = BTreeMap::new();
         for (id, intent) in superseded {
             match intent {
-                // A resumed sweep has passed them already, perhaps.
-                _ if resumed => {
+                // A resumed sweep has passed them already, perhaps; a limited one does not reach them.
+                _ if resumed || limit.is_some() => {
                     again.insert(id, intent);
                 }
                 Some(intent) => carrier.supersede(id, intent),

@@ -158,7 +158,9 @@ impl<T: ContactTarget> Engine<T> {
                 let record = self.target.contact(link.target).await?;
                 let readable =
                     record.is_some_and(|record| self.scheme.read(&record) == StampReading::Of(link.livedesk_id));
-                if readable { usize::MAX } else { 0 }
+                // Nor where a list shows something newer that a read does not.
+                let newest = FirstLineId(self.highest().max(link.target.0));
+                if readable && self.are_readable(&[newest]).await? { usize::MAX } else { 0 }
             }
             None => 1,
         };
