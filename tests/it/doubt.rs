@@ -91,9 +91,14 @@ fn storm(late: bool) -> FaultSettings {
     }
 }
 
+/// `DESKFERRY_DOUBT_SEED` moves all seeds.
+fn moved(seed: u64) -> u64 {
+    seed + std::env::var("DESKFERRY_DOUBT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 async fn world(contacts: u32, seed: u64, tenant: Tenant, faults: FaultSettings) -> World {
     let mut world = World::start(SandboxConfig {
-        seed,
+        seed: moved(seed),
         contacts,
         edge_cases: false,
         firstline: tenant.switches(),
@@ -211,9 +216,8 @@ async fn the_last_creates_of_a_run_are_settled_though_nothing_newer_can_vouch_fo
     let mut rows = Vec::new();
     for fault in DOUBTS {
         for filters in [Filters::Work, Filters::Ignored] {
-            for (id_start, id_gap) in [(1001, 0), (5_000_000, 40)] {
-                rows.push((fault, filters, id_start, id_gap));
-            }
+            let (id_start, id_gap) = if rows.len() % 4 < 2 { (1001, 0) } else { (5_000_000, 40) };
+            rows.push((fault, filters, id_start, id_gap));
         }
     }
     stream::iter(rows)
@@ -252,14 +256,14 @@ async fn when_every_create_of_a_first_run_is_lost_the_next_ones_find_or_create_e
     ] {
         let context = format!("{fault:?}, {filters:?}, list lag {lag}");
         let tenant = Tenant { filters, bare_lists: true, ..Tenant::with(BRACKETS) };
-        let world = world(60, 3, tenant, FaultSettings { late_ms: 200, ..FaultSettings::default() }).await;
+        let world = world(30, 3, tenant, FaultSettings { late_ms: 200, ..FaultSettings::default() }).await;
         let firstline = world.sandbox.firstline();
         firstline.set_switches(FirstLineSwitches { list_lag_ms: lag, search_lag_ms: lag, ..firstline.switches() });
         world.sandbox.firstline_faults().next(fault, u64::MAX, creates());
         let end = world.backfill().await;
         look(&world, &end, &context).await;
         if fault == Fault::Error {
-            assert_eq!(end.summary.parked, 60, "{context}");
+            assert_eq!(end.summary.parked, 30, "{context}");
         }
         world.sandbox.firstline_faults().clear();
         assert!(until_settled(&world, &context).await <= 2, "{context}");
@@ -272,7 +276,7 @@ async fn an_outage_in_the_middle_of_a_run_doubles_and_loses_nothing() {
         [(Fault::Error, Filters::Ignored), (Fault::LostAck, Filters::Work), (Fault::ResetAfter, Filters::Ignored)]
     {
         let tenant = Tenant { filters, ..Tenant::with(BOTH) };
-        let world = world(150, 4, tenant, FaultSettings::default()).await;
+        let world = world(110, 4, tenant, FaultSettings::default()).await;
         world.sandbox.firstline_faults().change(|settings| {
             settings.next = vec![NextFault { fault, times: 60, skip: 40, only: creates() }];
         });
@@ -285,7 +289,7 @@ async fn a_tenant_that_never_answers_a_create_in_a_readable_way_still_gets_each_
     for fault in [Fault::Truncated, Fault::CutOff, Fault::Html, Fault::Empty] {
         for filters in [Filters::Work, Filters::Ignored] {
             let tenant = Tenant { filters, ..Tenant::with(MEMBERSHIP) };
-            let world = world(100, 5, tenant, FaultSettings::default()).await;
+            let world = world(40, 5, tenant, FaultSettings::default()).await;
             let only = FaultFilter { methods: vec![String::from("POST")], path: String::new() };
             world.sandbox.firstline_faults().next(fault, u64::MAX, only);
             until_settled(&world, &format!("{fault:?}, {filters:?}")).await;
@@ -327,6 +331,42 @@ async fn lists_and_reads_that_lag_too_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_that_lag_behind_the_list_do_not_vouch_for_an_absence() {
+    let tenant = Tenant { filters: Filters::Ignored, ..Tenant::with(MEMBERSHIP) };
+    let world = world(40, 12, tenant, FaultSettings::default()).await;
+    let firstline = world.sandbox.firstline();
+    firstline.seed_customers(350, 1, &[], &[]);
+    firstline.set_switches(FirstLineSwitches { get_lag_writes: 8, ..firstline.switches() });
+    let selected = selected(&world).await;
+    world.sandbox.firstline_faults().change(|settings| {
+        settings.next = vec![NextFault { fault: Fault::ResetAfter, times: 6, skip: selected - 6, only: creates() }];
+    });
+    let end = world.backfill().await;
+    look(&world, &end, "reads lag").await;
+    assert!(end.summary.parked > 0, "{:?}", end.summary);
+    firstline.settle();
+    until_settled(&world, "reads caught up").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stamp_that_is_taken_by_a_late_create_is_found_not_set_aside() {
+    let tenant = Tenant { filters: Filters::Ignored, ..Tenant::with(MEMBERSHIP) };
+    let mut world = world(40, 13, tenant, FaultSettings::default()).await;
+    world.choices.doubt_horizon = "100ms";
+    let firstline = world.sandbox.firstline();
+    firstline.seed_customers(350, 1, &[], &[]);
+    // The first create comes to light by no read until it stands in the way of the second one.
+    let switches = FirstLineSwitches { membership_no_unique: true, ..firstline.switches() };
+    firstline.set_switches(FirstLineSwitches { get_lag_ms: 700, list_lag_ms: 700, ..switches });
+    world.sandbox.firstline_faults().change(|settings| {
+        settings.next = vec![NextFault { fault: Fault::ResetAfter, times: 3, skip: 5, only: creates() }];
+    });
+    let end = world.backfill().await;
+    look(&world, &end, "the stamp is taken").await;
+    until_settled(&world, "the stamp is taken").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn customers_who_were_there_before_do_not_mislead_the_look_for_a_doubtful_create() {
     for (seed, stamp, filters) in [
         (1, MEMBERSHIP, Filters::Ignored),
@@ -348,12 +388,19 @@ async fn what_a_run_leaves_in_doubt_is_exit_1_until_a_later_run_settles_it_and_i
     for fault in [Fault::Error, Fault::ResetAfter] {
         let tenant = Tenant { filters: Filters::Rejected, ..Tenant::with(MEMBERSHIP) };
         let mut world = world(60, 6, tenant, FaultSettings::default()).await;
-        world.choices.doubt_horizon = "3s";
+        world.choices.doubt_horizon = "1h";
         world.sandbox.firstline_faults().change(|settings| {
             settings.next = vec![NextFault { fault, times: 5, skip: 20, only: creates() }];
         });
         world.wait = false;
-        let end = world.backfill().await;
+        // A run that does not wait ends with the first answer that looks like an outage.
+        let mut end = world.run(Entrants::All).await.unwrap().1;
+        for _ in 0..5 {
+            if end.failure.is_some() {
+                end = world.run(Entrants::All).await.unwrap().1;
+            }
+        }
+        assert!(end.failure.is_none(), "{:?}", end.failure);
         look(&world, &end, "the run that does not wait").await;
         assert_eq!(end.summary.parked, 5);
         assert_eq!(end.summary.exit_code(), 1);
@@ -405,14 +452,14 @@ async fn a_create_that_is_applied_after_its_horizon_is_named_as_a_twin() {
 async fn where_nothing_can_vouch_for_an_absence_it_stays_parked_and_named_until_something_can() {
     for fault in [Fault::Error, Fault::ResetAfter] {
         let tenant = Tenant { filters: Filters::Ignored, ..Tenant::with(BRACKETS) };
-        let mut world = world(80, 9, tenant, FaultSettings::default()).await;
+        let mut world = world(40, 9, tenant, FaultSettings::default()).await;
         world.sandbox.firstline().seed_customers(350, 1, &[], &[]);
         world.choices.doubt_horizon = "100ms";
         world.choices.instead = vec![("settle = ", String::from("id_walk_limit = 20\nsettle = "))];
         let firstline = world.sandbox.firstline();
         firstline.set_switches(FirstLineSwitches { id_gap: 500, ..firstline.switches() });
         world.sandbox.firstline_faults().change(|settings| {
-            settings.next = vec![NextFault { fault, times: 4, skip: 30, only: creates() }];
+            settings.next = vec![NextFault { fault, times: 4, skip: 20, only: creates() }];
         });
         let mut sent = 0;
         for run in 1..=3 {
@@ -434,8 +481,8 @@ async fn where_nothing_can_vouch_for_an_absence_it_stays_parked_and_named_until_
 async fn a_token_that_expires_in_mid_run_stops_it_and_costs_no_contact() {
     for seed in 1..=3 {
         let mut faults = storm(false);
-        faults.expire_from = 60 + seed * 37;
-        let world = world(120, seed, Tenant::with(MEMBERSHIP), faults).await;
+        faults.expire_from = 40 + seed * 23;
+        let world = world(80, seed, Tenant::with(MEMBERSHIP), faults).await;
         let (_, end) = world.run(Entrants::All).await.unwrap();
         assert!(end.failure.is_some(), "{:?}", end.summary);
         assert_eq!(end.summary.set_aside, 0);
@@ -445,6 +492,13 @@ async fn a_token_that_expires_in_mid_run_stops_it_and_costs_no_contact() {
         world.sandbox.firstline_faults().set(storm(false));
         until_settled(&world, "with a good token").await;
     }
+}
+
+/// Records whose stamp another one carries too, whether or not LiveDesk still lists the contact.
+fn copies(world: &World) -> usize {
+    let records = world.sandbox.firstline().contacts();
+    let stamps: BTreeSet<&str> = records.iter().filter_map(|record| record.membership_no.as_deref()).collect();
+    records.len() - stamps.len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -463,8 +517,8 @@ async fn a_storm_of_faults_with_drift_doubles_nothing_and_names_what_it_leaves()
         reset_after_rate: 0.005,
         ..FaultSettings::default()
     };
-    let mut config = SandboxConfig { seed: 11, contacts, firstline_faults: faults, ..SandboxConfig::default() };
-    config.livedesk.drift = DriftSwitches { every: 5, ..DriftSwitches::default() };
+    let mut config = SandboxConfig { seed: moved(11), contacts, firstline_faults: faults, ..SandboxConfig::default() };
+    config.livedesk.drift = DriftSwitches { every: 15, ..DriftSwitches::default() };
     config.livedesk_faults =
         FaultSettings { error_rate: 0.01, reset_rate: 0.01, truncated_rate: 0.005, ..FaultSettings::default() };
     let mut world = World::start(config).await;
@@ -473,9 +527,9 @@ async fn a_storm_of_faults_with_drift_doubles_nothing_and_names_what_it_leaves()
     late_writes(&world).await;
     let found = world.compare().await;
     assert!(found.duplicated.is_empty(), "{found:?}\n{:?}", end.summary);
+    assert_eq!(copies(&world), 0);
     let left = end.summary.parked + end.summary.set_aside + end.summary.conflicts;
     assert!(left == 0 || end.summary.exit_code() == 1);
-    eprintln!("{:?}\n{:?}", end.summary, world.sandbox.firstline_faults().counts());
     // A quiet account: what is left over is settled, and everything is there.
     let livedesk = world.sandbox.livedesk();
     let mut switches = livedesk.switches();
@@ -486,6 +540,7 @@ async fn a_storm_of_faults_with_drift_doubles_nothing_and_names_what_it_leaves()
         late_writes(&world).await;
         let found = world.compare().await;
         assert!(found.duplicated.is_empty(), "{found:?}\n{:?}", end.summary);
+        assert_eq!(copies(&world), 0);
         if end.summary.parked == 0 {
             assert!(found.missing.is_empty(), "{found:?}");
             return;
