@@ -141,14 +141,12 @@ impl<T: ContactTarget> Engine<T> {
                 // An answer that was lost is the common case: look once, now; this read also waits while the platform is down.
                 self.store.write(vec![WriteOp::ParkIntent { seq, at: self.clock.now() }]).await?;
                 let mut found = self.find_stamped(id).await?.into_values();
-                match (found.next(), found.next()) {
-                    (Some(record), None) => self.created(job, &record, base, (seq, opened_at)).await,
-                    // Nothing to be seen yet, or twins: both are for the look at all doubts.
-                    _ => {
-                        self.store.write(self.sighting(job)).await?;
-                        Ok(Carried::new(id, Outcome::Parked))
-                    }
+                if let (Some(record), None) = (found.next(), found.next()) {
+                    return self.created(job, &record, base, (seq, opened_at)).await;
                 }
+                // Nothing to be seen yet, or twins: both are for the look at all doubts.
+                self.store.write(self.sighting(job)).await?;
+                Ok(Carried::new(id, Outcome::Parked))
             }
             Err(PortError::NotFound) => {
                 self.store.write(vec![unsent]).await?;

@@ -81,7 +81,7 @@ impl<T: ContactTarget> Engine<T> {
                     settlement.again.insert(intent.livedesk_id, Some(intent));
                 }
                 (IntentKind::Contact, _) if !found.is_empty() && !readable => {
-                    self.leave_parked(&intent, &mut settlement)
+                    self.leave_parked(&intent, &mut settlement);
                 }
                 (IntentKind::Contact, _) if !found.is_empty() => {
                     self.settle_found(&intent, found, &mut settlement).await?;
