@@ -183,7 +183,8 @@ impl Gate {
         if !paused {
             state.throttles = state.throttles.saturating_add(1);
         }
-        let factor = 1 << (state.throttles - 1).min(8);
+        // A success may have come in between, from before the pause.
+        let factor = 1 << state.throttles.saturating_sub(1).min(8);
         // A server that keeps saying "in no time" is not believed either: our own distance grows under its wish.
         let own = if asked.is_some() { self.policy.first() } else { default_wait } * factor;
         let wait = wait_for(own, asked, self.max_wait).min(self.max_wait);
@@ -251,6 +252,15 @@ mod tests {
             View::Open => None,
             View::Throttled(until) | View::Down { next_probe: until, .. } => Some((until - now).as_secs()),
         }
+    }
+
+    #[test]
+    fn a_429_after_a_success_within_the_pause_is_the_first_in_its_row() {
+        let (gate, now) = (slow_gate(), Instant::now());
+        gate.throttle(None, SECOND * 2, now);
+        gate.succeeded(now);
+        gate.throttle(None, SECOND * 2, now + SECOND);
+        assert_eq!(wait(&gate, now + SECOND), Some(2));
     }
 
     #[test]

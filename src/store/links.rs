@@ -47,7 +47,7 @@ pub struct Link {
     pub mapping_version: Option<String>,
     /// Number of the intent that created the record.
     pub intent_seq: Option<i64>,
-    /// When it was linked.
+    /// When it was linked; of a record that we created: a moment before which it was not there.
     pub linked_at: Timestamp,
     /// When it was last written.
     pub updated_at: Timestamp,

@@ -194,7 +194,10 @@ impl<T: ContactTarget> Carrier<T> {
             Ok(true) => {}
             Ok(false) => {
                 self.summary.left_as_is += u64::from(link.is_some());
-                return Prepared::Done { outcome: Outcome::NotSelected, ops: Vec::new() };
+                // Not there, and not wanted any more.
+                let superseded = self.superseded.remove(&id);
+                let ops = superseded.map(|old| WriteOp::CloseIntent { seq: old.seq }).into_iter().collect();
+                return Prepared::Done { outcome: Outcome::NotSelected, ops };
             }
             Err(problem) => {
                 let reason = SetAside {

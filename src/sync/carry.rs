@@ -121,11 +121,14 @@ impl<T: ContactTarget> Engine<T> {
         let mut write = ContactWrite { fields, ..ContactWrite::default() };
         write.fields.extend(self.scheme.fields(id).into_iter().map(|(key, value)| (key, WriteValue::Typed(value))));
         let intent = self.contact_intent(job);
-        let seq = intent.seq;
+        let (seq, opened_at) = (intent.seq, intent.opened_at);
         let superseded = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });
         self.store.write(superseded.into_iter().chain([WriteOp::OpenIntent(intent)]).collect()).await?;
+        // A create that takes the place of a doubtful one is still owed its look for twins.
+        let unsent =
+            if job.superseded.is_some() { WriteOp::AbsentIntent { seq } } else { WriteOp::CloseIntent { seq } };
         match self.target.create(&write).await {
-            Ok(created) => self.created(job, &created, base, seq).await,
+            Ok(created) => self.created(job, &created, base, (seq, opened_at)).await,
             Err(PortError::Refused { status, fields }) => {
                 if self.names_the_stamp(&fields)
                     && let Some(record) = self.find_stamped(id).await?.into_values().next()
@@ -133,33 +136,47 @@ impl<T: ContactTarget> Engine<T> {
                     self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
                     return self.adopt(job, &record, Origin::Rebuilt).await;
                 }
+                // The stamp is taken though the doubtful create before was not found: it has turned up, out of sight yet.
+                if self.names_the_stamp(&fields) && job.superseded.is_some() {
+                    let ops = [WriteOp::ParkIntent { seq, at: self.clock.now() }].into_iter().chain(sighting(job));
+                    self.store.write(ops.collect()).await?;
+                    return Ok(Carried::new(id, Outcome::Parked));
+                }
                 self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
                 self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await
             }
             Err(PortError::Doubt { .. }) => {
                 // An answer that was lost is the common case: look once, now; this read also waits while the platform is down.
                 self.store.write(vec![WriteOp::ParkIntent { seq, at: self.clock.now() }]).await?;
-                if let Some(record) = self.find_stamped(id).await?.into_values().next() {
-                    return self.created(job, &record, base, seq).await;
+                let mut found = self.find_stamped(id).await?.into_values();
+                if let (Some(record), None) = (found.next(), found.next()) {
+                    return self.created(job, &record, base, (seq, opened_at)).await;
                 }
+                // Nothing to be seen yet, or twins: both are for the look at all doubts.
                 self.store.write(sighting(job)).await?;
                 Ok(Carried::new(id, Outcome::Parked))
             }
             Err(PortError::NotFound) => {
-                self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
+                self.store.write(vec![unsent]).await?;
                 Err(RunError::Refused(
                     "FIRST LINE has no /contact under firstline.base_url (404); check the address, it must end in /api/v1".into(),
                 ))
             }
             Err(error @ (PortError::Stop { .. } | PortError::Unavailable { .. } | PortError::Interrupted)) => {
-                self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
+                self.store.write(vec![unsent]).await?;
                 Err(error.into())
             }
         }
     }
 
     /// Records a create that is known to have been applied, then hangs its children on it.
-    async fn created(&self, job: &Job, created: &TargetContact, base: Base, seq: i64) -> Result<Carried, RunError> {
+    async fn created(
+        &self,
+        job: &Job,
+        created: &TargetContact,
+        base: Base,
+        (seq, opened_at): (i64, Timestamp),
+    ) -> Result<Carried, RunError> {
         self.saw(created.id);
         let id = job.contact.id;
         let plan = self.plan_children(job, created.id, None, &[], Authorship::Ours);
@@ -174,7 +191,7 @@ impl<T: ContactTarget> Engine<T> {
             base: base.encode(),
             mapping_version: Some(self.mapping.version().to_owned()),
             intent_seq: Some(seq),
-            linked_at: self.clock.now(),
+            linked_at: opened_at,
             updated_at: self.clock.now(),
             run: self.run,
         };
@@ -210,7 +227,10 @@ impl<T: ContactTarget> Engine<T> {
             updated_at: self.clock.now(),
             run: self.run,
         };
-        self.store.write(vec![WriteOp::PutLink(link.clone())]).await?;
+        let mut ops = vec![WriteOp::PutLink(link.clone())];
+        // Somebody's record, found where an earlier create of ours was not: it may still turn up.
+        ops.extend(job.superseded.as_ref().map(|old| WriteOp::AuditIntent { seq: old.seq, target: record.id }));
+        self.store.write(ops).await?;
         self.update(job, link, Outcome::Adopted).await
     }
 

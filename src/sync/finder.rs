@@ -40,6 +40,7 @@ impl<T: ContactTarget> Engine<T> {
     pub async fn query_stamp(&self, id: LiveDeskId, filter: &ContactFilter) -> Result<QueryAnswer, PortError> {
         let mut found = Vec::new();
         let mut confirmed = 0;
+        let mut seen = BTreeSet::new();
         for page in 1.. {
             let answer = match self.target.contacts(Some(filter), page).await {
                 Ok(answer) => answer,
@@ -47,8 +48,10 @@ impl<T: ContactTarget> Engine<T> {
                 Err(error) => return Err(error),
             };
             let ended = answer.rows.is_empty() || answer.last_page.is_some_and(|last| page >= last);
+            let total = answer.total;
             for row in answer.rows {
                 self.saw(row.id);
+                seen.insert(row.id);
                 let record = match self.scheme.read(&row) {
                     StampReading::NotSaid if confirmed == CONFIRMED_ROWS => {
                         return Ok(found_or(found, QueryAnswer::Unusable));
@@ -63,7 +66,10 @@ impl<T: ContactTarget> Engine<T> {
                 found.extend(record.filter(|record| self.scheme.read(record) == StampReading::Of(id)));
             }
             if ended {
-                return Ok(found_or(found, QueryAnswer::NotFound));
+                // Rows may shift from page to page; what was not read in full says nothing.
+                let whole = page == 1 || total.is_some_and(|total| seen.len() as u64 >= total);
+                let silence = if whole { QueryAnswer::NotFound } else { QueryAnswer::Unusable };
+                return Ok(found_or(found, silence));
             }
             if page == FILTERED_PAGES {
                 break;
@@ -100,31 +106,57 @@ impl<T: ContactTarget> Engine<T> {
 
     /// Reads every id above `from` that is not linked, up to the highest known one and a tail beyond it, and
     /// returns the stamps found. Reading by id knows neither filters nor a lagging index.
+    ///
+    /// What others created meanwhile, and what was applied late, moves the end: the ends of the list are looked at
+    /// first, and each record found beyond the highest known one makes the walk longer.
     pub async fn walk_ids(&self, from: i64) -> Result<WalkedIds, RunError> {
-        let highest = self.highest();
-        let last = highest.max(from) + self.tail().await?;
-        if usize::try_from(last - from).is_ok_and(|range| range > 64 * self.settings.id_walk_limit) {
-            return Ok(None);
-        }
-        let ids: Vec<FirstLineId> = (from + 1..=last).map(FirstLineId).collect();
-        let linked = self.store.source_of(&ids).await?;
-        let unknown: Vec<FirstLineId> = ids.into_iter().filter(|id| !linked.contains_key(id)).collect();
-        if unknown.len() > self.settings.id_walk_limit {
-            return Ok(None);
-        }
-        let records: Vec<Option<TargetContact>> = stream::iter(unknown)
-            .map(|id| self.target.contact(id))
-            .buffer_unordered(self.settings.jobs.max(1))
-            .try_collect()
-            .await?;
+        self.look_at_the_ends().await?;
+        let tail = self.tail().await?;
+        let limit = self.settings.id_walk_limit;
         let mut stamps: BTreeMap<LiveDeskId, BTreeSet<FirstLineId>> = BTreeMap::new();
-        for record in records.into_iter().flatten() {
-            self.saw(record.id);
-            if let StampReading::Of(id) = self.scheme.read(&record) {
-                stamps.entry(id).or_default().insert(record.id);
+        let mut next = from + 1;
+        let mut read = 0;
+        loop {
+            let last = self.highest().max(from) + tail;
+            if next > last {
+                return Ok(Some(stamps));
             }
+            if usize::try_from(last - from).is_ok_and(|range| range > 64 * limit) {
+                return Ok(None);
+            }
+            let ids: Vec<FirstLineId> = (next..=last).map(FirstLineId).collect();
+            let linked = self.store.source_of(&ids).await?;
+            let unknown: Vec<FirstLineId> = ids.into_iter().filter(|id| !linked.contains_key(id)).collect();
+            read += unknown.len();
+            if read > limit {
+                return Ok(None);
+            }
+            let records: Vec<Option<TargetContact>> = stream::iter(unknown)
+                .map(|id| self.target.contact(id))
+                .buffer_unordered(self.settings.jobs.max(1))
+                .try_collect()
+                .await?;
+            for record in records.into_iter().flatten() {
+                self.saw(record.id);
+                if let StampReading::Of(id) = self.scheme.read(&record) {
+                    stamps.entry(id).or_default().insert(record.id);
+                }
+            }
+            next = last + 1;
         }
-        Ok(Some(stamps))
+    }
+
+    /// Notes the ids on the first and the last page of the list: by whatever it is sorted, the newest is on one of them.
+    async fn look_at_the_ends(&self) -> Result<(), RunError> {
+        let first = self.target.contacts(None, 1).await?;
+        let rest = match first.last_page {
+            Some(last) if last > 1 => self.target.contacts(None, last).await?.rows,
+            _ => Vec::new(),
+        };
+        for row in first.rows.iter().chain(&rest) {
+            self.saw(row.id);
+        }
+        Ok(())
     }
 
     /// How far beyond the highest known id a create of ours could lie: a few times the widest gap between ids that

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use roaring::RoaringTreemap;
 
@@ -257,7 +258,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             engine.store.unsettled(number).await?.into_iter().map(|id| (id, None)).collect();
         let mut in_order = Vec::new();
         for (id, intent) in left_over {
-            if passed.contains(id.0.unsigned_abs()) {
+            // Nor does a limited one reach them.
+            if limit.is_some() || passed.contains(id.0.unsigned_abs()) {
                 again.insert(id, intent);
             } else {
                 in_order.extend(intent.map(|intent| (id, intent)));
@@ -388,9 +390,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     async fn settle_all(&self, directory: &Arc<LazyDirectory>, summary: &mut Summary) -> Result<(), RunError> {
         let engine = &self.engine;
         engine.progress.event(ProgressEvent::Phase(Phase::Settle));
-        let mut unfound = BTreeSet::new();
+        let (mut unfound, mut tried) = (BTreeSet::new(), BTreeSet::new());
         for _ in 0..SETTLE_ROUNDS {
             let mut settlement = engine.settle().await?;
+            // What could not be created again, because something else stands in its way, is not tried without end.
+            settlement.again.retain(|_, old| old.as_ref().is_none_or(|old| tried.insert(old.seq)));
             for id in &settlement.twins {
                 summary.unpark(*id);
                 summary.count(*id, crate::domain::outcome::Outcome::Conflict);
@@ -430,6 +434,13 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
 
     async fn audit(&self, summary: &mut Summary) -> Result<(), RunError> {
         self.engine.progress.event(ProgressEvent::Phase(Phase::Audit));
+        if let (Some(due), true) = (self.engine.audit_due().await?, self.engine.settings.wait) {
+            let left = u64::try_from(due.0 - self.engine.now_ms()).unwrap_or_default();
+            if left > 0 {
+                let why = "records were created again; they are looked at for twins once more time has passed";
+                self.engine.pause(why, Duration::from_millis(left + 1)).await?;
+            }
+        }
         let (twins, unjudged) = self.engine.audit().await?;
         for id in twins {
             summary.count(id, crate::domain::outcome::Outcome::Conflict);

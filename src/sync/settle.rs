@@ -1,8 +1,9 @@
 //! Settling doubt: what became of creates whose answer never came, from this run or from one that died.
 //!
 //! *Found* settles a doubt at once. *Absent* counts only after the doubt horizon, and only when reading the ids one by
-//! one shows it, or, where there are too many, a form of query that finds a record created after the doubt. What is
-//! neither stays parked (design, section 4, Apply).
+//! one shows it, or, where there are too many, a form of query that finds a record created after that horizon: a
+//! late request may have been applied up to then, and an index takes writes in by their order. What is neither stays
+//! parked (design, section 4, Apply).
 
 use std::collections::BTreeMap;
 
@@ -40,6 +41,8 @@ struct Evidence {
     control: Option<Link>,
     /// Stamps on the ids above the lowest high-water mark in question; `None`: too many to read.
     walked: WalkedIds,
+    /// How many absences the walk may vouch for.
+    vouches: usize,
 }
 
 impl<T: ContactTarget> Engine<T> {
@@ -56,7 +59,7 @@ impl<T: ContactTarget> Engine<T> {
     pub async fn settle(&self) -> Result<Settlement, RunError> {
         let mut settlement = Settlement::default();
         let mut unfound = Vec::new();
-        let looked: Vec<(Intent, Vec<FirstLineId>)> = stream::iter(self.store.open_intents().await?)
+        let looked: Vec<(Intent, Vec<FirstLineId>, bool)> = stream::iter(self.store.open_intents().await?)
             .map(|intent| async move {
                 let found = match intent.kind {
                     IntentKind::Contact if matches!(intent.state, IntentState::Parked | IntentState::Open) => {
@@ -64,17 +67,21 @@ impl<T: ContactTarget> Engine<T> {
                     }
                     _ => Vec::new(),
                 };
-                Ok::<_, RunError>((intent, found))
+                let readable = self.are_readable(&found).await?;
+                Ok::<_, RunError>((intent, found, readable))
             })
             .buffered(self.settings.jobs.max(1))
             .try_collect()
             .await?;
-        for (intent, found) in looked {
+        for (intent, found, readable) in looked {
             match (intent.kind, intent.state) {
                 (_, IntentState::Audit) => {}
                 (IntentKind::Email | IntentKind::Phone, _) => self.settle_child(intent, &mut settlement).await?,
                 (IntentKind::Contact, IntentState::Absent) => {
                     settlement.again.insert(intent.livedesk_id, Some(intent));
+                }
+                (IntentKind::Contact, _) if !found.is_empty() && !readable => {
+                    self.leave_parked(&intent, &mut settlement);
                 }
                 (IntentKind::Contact, _) if !found.is_empty() => {
                     self.settle_found(&intent, found, &mut settlement).await?;
@@ -93,6 +100,16 @@ impl<T: ContactTarget> Engine<T> {
         Ok(settlement)
     }
 
+    /// Whether all of these can be read by id. What a search shows and a read does not is on its way in or out.
+    async fn are_readable(&self, ids: &[FirstLineId]) -> Result<bool, RunError> {
+        for id in ids {
+            if self.target.contact(*id).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The moment from which an absence may count.
     fn horizon_of(&self, intent: &Intent) -> Timestamp {
         let from = intent.parked_at.unwrap_or(intent.opened_at);
@@ -109,16 +126,18 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     async fn settle_ripe(&self, ripe: Vec<Intent>, settlement: &mut Settlement) -> Result<(), RunError> {
-        let evidence = self.evidence(&ripe).await?;
+        let mut evidence = self.evidence(&ripe).await?;
         for intent in ripe {
             let id = intent.livedesk_id;
             let found: Vec<FirstLineId> = match &evidence.walked {
                 Some(stamps) => stamps.get(&id).into_iter().flatten().copied().collect(),
                 None => Vec::new(),
             };
+            let walked = evidence.walked.is_some() && evidence.vouches > 0;
             if !found.is_empty() {
                 self.settle_found(&intent, found, settlement).await?;
-            } else if evidence.walked.is_some() || self.absent_by_query(&intent, &evidence).await? {
+            } else if walked || self.absent_by_query(&intent, &evidence).await? {
+                evidence.vouches -= usize::from(walked);
                 self.store.write(vec![WriteOp::AbsentIntent { seq: intent.seq }]).await?;
                 settlement.again.insert(id, Some(intent));
             } else {
@@ -129,30 +148,37 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     async fn evidence(&self, ripe: &[Intent]) -> Result<Evidence, RunError> {
-        let control = self.store.latest_created_link().await?;
-        // Reading by id is believed only where it finds a record that is known to be there.
-        let readable = match &control {
-            Some(link) => self
-                .target
-                .contact(link.target)
-                .await?
-                .is_some_and(|record| self.scheme.read(&record) == StampReading::Of(link.livedesk_id)),
-            None => true,
-        };
         let from = ripe.iter().map(|intent| intent.high_water).min().unwrap_or_default();
-        let walked = if readable { self.walk_ids(from).await? } else { None };
-        let trusted = match (&control, &walked) {
-            (Some(link), None) => self.trusted_filters(link.livedesk_id, link.target).await?,
+        let walked = self.walk_ids(from).await?;
+        let control = self.store.latest_created_link().await?;
+        // Reading by id vouches for absences only where it finds a record that is known to be there. Where nothing
+        // that we created is known yet, one contact goes ahead; it is the control for the others.
+        let vouches = match &control {
+            Some(link) => {
+                let record = self.target.contact(link.target).await?;
+                let readable =
+                    record.is_some_and(|record| self.scheme.read(&record) == StampReading::Of(link.livedesk_id));
+                // Nor where a list shows something newer that a read does not.
+                let newest = FirstLineId(self.highest().max(link.target.0));
+                if readable && self.are_readable(&[newest]).await? { usize::MAX } else { 0 }
+            }
+            None => 1,
+        };
+        let trusted = match &control {
+            Some(link) if walked.is_none() || vouches == 0 => {
+                self.trusted_filters(link.livedesk_id, link.target).await?
+            }
             _ => Vec::new(),
         };
-        Ok(Evidence { trusted, control, walked })
+        Ok(Evidence { trusted, control, walked, vouches })
     }
 
     /// Whether a form of query that finds something newer does not find this stamp.
     async fn absent_by_query(&self, intent: &Intent, evidence: &Evidence) -> Result<bool, RunError> {
-        let newer = evidence.control.as_ref().is_some_and(|link| {
-            link.intent_seq > Some(intent.seq) && intent.parked_at.is_some_and(|parked| link.linked_at > parked)
-        });
+        let newer = evidence
+            .control
+            .as_ref()
+            .is_some_and(|link| link.intent_seq > Some(intent.seq) && link.linked_at > self.horizon_of(intent));
         if !newer || evidence.trusted.is_empty() {
             return Ok(false);
         }
@@ -176,7 +202,7 @@ impl<T: ContactTarget> Engine<T> {
         found.sort_unstable();
         let id = intent.livedesk_id;
         let mut ops = vec![self.link_of(intent, found[0])];
-        ops.push(if intent.recreated {
+        ops.push(if intent.recreated && found.len() == 1 {
             WriteOp::AuditIntent { seq: intent.seq, target: found[0] }
         } else {
             WriteOp::CloseIntent { seq: intent.seq }
@@ -199,7 +225,7 @@ impl<T: ContactTarget> Engine<T> {
             base: Base::default().encode(),
             mapping_version: None,
             intent_seq: Some(intent.seq),
-            linked_at: self.clock.now(),
+            linked_at: intent.opened_at,
             updated_at: self.clock.now(),
             run: self.run,
         })
@@ -240,6 +266,14 @@ impl<T: ContactTarget> Engine<T> {
         Ok(self.store.write(ops).await?)
     }
 
+    /// When everything that was created again can be looked at for twins: a request that outlived its horizon once is
+    /// given another one.
+    pub async fn audit_due(&self) -> Result<Option<Timestamp>, RunError> {
+        let intents = self.store.open_intents().await?;
+        let audits = intents.iter().filter(|intent| intent.state == IntentState::Audit);
+        Ok(audits.map(|intent| self.horizon_of(intent)).max())
+    }
+
     /// Looks for twins of everything that was created again. What cannot be judged stays for a later run.
     /// Returns the contacts with twins and those that could not be judged.
     pub async fn audit(&self) -> Result<(Vec<LiveDeskId>, Vec<LiveDeskId>), RunError> {
@@ -264,7 +298,7 @@ impl<T: ContactTarget> Engine<T> {
                     .write(vec![self.twin_conflict(id, records), WriteOp::CloseIntent { seq: intent.seq }])
                     .await?;
                 twins.push(id);
-            } else if by_query || walked.is_some() {
+            } else if (by_query || walked.is_some()) && self.horizon_of(&intent) <= self.clock.now() {
                 self.store.write(vec![WriteOp::CloseIntent { seq: intent.seq }]).await?;
             } else {
                 unjudged.push(id);

@@ -12,6 +12,7 @@ mod bench;
 mod check;
 mod cli;
 mod cli_support;
+mod doubt;
 mod households;
 mod kill;
 mod mapping_example;
