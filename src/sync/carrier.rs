@@ -24,6 +24,7 @@ use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::ports::{ContactTarget, MalformedRow};
 use crate::sync::progress::ProgressEvent;
 use crate::sync::resolve::Directory;
+use crate::sync::settle::TWINS;
 use crate::sync::summary::Summary;
 
 /// Pages between two checkpoints. What lies between is carried again after a crash, which costs no request: its
@@ -226,11 +227,16 @@ impl<T: ContactTarget> Carrier<T> {
             engine.settings.phone_country,
             engine.mapping.version(),
         );
-        let decision = conflict.as_ref().and_then(|conflict| conflict.decision);
-        if conflict.is_some() && decision.is_none() && self.waiting == Waiting::Respect {
+        // Twins are not gone because somebody looks again.
+        let again = self.waiting == Waiting::TryAgain;
+        if conflict.as_ref().is_some_and(|found| found.decision.is_none() && (!again || found.kind == TWINS)) {
             return Prepared::Done { outcome: Outcome::Conflict, ops: Vec::new() };
         }
-        if link.as_ref().is_some_and(|link| link.fingerprint == Some(fingerprint)) {
+        // A link that is younger than the conflict is what became of the decision.
+        let decision = conflict
+            .as_ref()
+            .and_then(|found| found.decision.filter(|_| link.as_ref().is_none_or(|link| link.linked_at <= found.at)));
+        if decision.is_none() && link.as_ref().is_some_and(|link| link.fingerprint == Some(fingerprint)) {
             return Prepared::Done { outcome: Outcome::Unchanged, ops: Vec::new() };
         }
         if let Some(letter) = &dead_letter

@@ -3,7 +3,7 @@
 //! What a crash leaves behind at each step is written beside it. A create is preceded by a committed intent and
 //! followed by one transaction that stores the link and removes the intent; nothing in between is ever resent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -11,10 +11,11 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::domain::base::{self, Base};
 use crate::domain::contact::Contact;
+use crate::domain::field::FieldKind;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
-use crate::domain::record::{DesiredRecord, FieldKey, is_blank};
+use crate::domain::record::{DesiredRecord, FieldKey, FieldValue, canonical_current, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
 use crate::store::{
     Conflict, DeadLetter, Decision, Intent, IntentKind, IntentState, JournalEntry, Link, Origin, WriteOp,
@@ -75,10 +76,12 @@ impl Carried {
 impl<T: ContactTarget> Engine<T> {
     /// Carries one contact. An error is one that ends the run; whatever concerns this contact alone is an outcome.
     pub async fn carry(&self, job: Job) -> Result<Carried, RunError> {
-        if let Some(link) = job.link.clone() {
+        if let Some(link) = job.link.clone()
+            && (job.decision.is_none() || job.decision == Some(Decision::Link(link.target)))
+        {
             return self.update(&job, link, Outcome::Updated).await;
         }
-        let resolution = match job.decision {
+        let mut resolution = match job.decision {
             Some(Decision::Create) => Resolution::Create,
             Some(Decision::Skip) => {
                 self.store.write(self.sighting(&job)).await?;
@@ -93,15 +96,25 @@ impl<T: ContactTarget> Engine<T> {
             },
             None => self.resolve(&job.contact, &job.record, &job.directory).await?,
         };
-        match resolution {
-            Resolution::Create => self.create(&job).await,
-            Resolution::Relink(record) => self.adopt(&job, &record, Origin::Rebuilt).await,
-            Resolution::Adopt(record) => {
-                let origin = if job.decision.is_some() { Origin::Decided } else { Origin::Adopted };
-                self.adopt(&job, &record, origin).await
-            }
-            Resolution::Conflict { kind, candidates, keys } => self.conflict(&job, kind, candidates, keys).await,
-            Resolution::Unproven(why) => self.set_aside(&job, reason(SetAsideKind::Unproven, None, None, why)).await,
+        loop {
+            resolution = match resolution {
+                Resolution::Create => return self.create(&job).await,
+                Resolution::Relink(record) => return self.adopt(&job, &record, Origin::Rebuilt, "stamp").await,
+                Resolution::Adopt(record) if job.decision.is_some() => {
+                    return self.adopt(&job, &record, Origin::Decided, "decision").await;
+                }
+                Resolution::Adopt(record) => match self.link_to(&job, &record, Origin::Adopted).await? {
+                    Some(link) => return self.update(&job, link, Outcome::Adopted).await,
+                    // Another contact was led here by another key and was first: it is no candidate any more.
+                    None => self.resolve(&job.contact, &job.record, &job.directory).await?,
+                },
+                Resolution::Conflict { kind, candidates, keys } => {
+                    return self.conflict(&job, kind, candidates, keys).await;
+                }
+                Resolution::Unproven(why) => {
+                    return self.set_aside(&job, reason(SetAsideKind::Unproven, None, None, why)).await;
+                }
+            };
         }
     }
 
@@ -115,7 +128,9 @@ impl<T: ContactTarget> Engine<T> {
         let intent = self.contact_intent(job);
         let seq = intent.seq;
         let superseded = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });
-        self.store.write(superseded.into_iter().chain([WriteOp::OpenIntent(intent)]).collect()).await?;
+        // A person decided against the record that it was linked to.
+        let unlink = job.link.as_ref().map(|_| WriteOp::RemoveLink(id));
+        self.store.write(superseded.into_iter().chain(unlink).chain([WriteOp::OpenIntent(intent)]).collect()).await?;
         match self.target.create(&write).await {
             Ok(created) => self.created(job, &created, base, seq).await,
             Err(PortError::Refused { status, fields }) => {
@@ -123,7 +138,7 @@ impl<T: ContactTarget> Engine<T> {
                     && let Some(record) = self.find_stamped(id).await?.into_values().next()
                 {
                     self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
-                    return self.adopt(job, &record, Origin::Rebuilt).await;
+                    return self.adopt(job, &record, Origin::Rebuilt, "stamp").await;
                 }
                 self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
                 self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await
@@ -188,12 +203,35 @@ impl<T: ContactTarget> Engine<T> {
         Ok(carried)
     }
 
-    /// Links an existing record and fills its blanks. Crash in between: the link is there without a fingerprint, and
-    /// the next run goes on from it.
-    async fn adopt(&self, job: &Job, record: &TargetContact, origin: Origin) -> Result<Carried, RunError> {
+    /// Links an existing record and fills its blanks; a conflict when it belongs to another contact. Crash in between:
+    /// the link is there without a fingerprint, and the next run goes on from it.
+    async fn adopt(
+        &self,
+        job: &Job,
+        record: &TargetContact,
+        origin: Origin,
+        keys: &'static str,
+    ) -> Result<Carried, RunError> {
+        match self.link_to(job, record, origin).await? {
+            Some(link) => self.update(job, link, Outcome::Adopted).await,
+            None => self.conflict(job, "shared", vec![record.id], keys).await,
+        }
+    }
+
+    /// Links an existing record; `None` when it is linked to, or stamped for, another contact. One at a time: two
+    /// contacts can be led to one record at the same moment, by different keys.
+    async fn link_to(&self, job: &Job, record: &TargetContact, origin: Origin) -> Result<Option<Link>, RunError> {
         self.saw(record.id);
+        let id = job.contact.id;
+        if matches!(self.scheme.read(record), StampReading::Of(other) if other != id) {
+            return Ok(None);
+        }
+        let _one_at_a_time = self.linking.lock().await;
+        if self.store.source_of(&[record.id]).await?.get(&record.id).is_some_and(|holder| *holder != id) {
+            return Ok(None);
+        }
         let link = Link {
-            livedesk_id: job.contact.id,
+            livedesk_id: id,
             target: record.id,
             origin,
             fingerprint: None,
@@ -204,8 +242,11 @@ impl<T: ContactTarget> Engine<T> {
             updated_at: self.clock.now(),
             run: self.run,
         };
-        self.store.write(vec![WriteOp::PutLink(link.clone())]).await?;
-        self.update(job, link, Outcome::Adopted).await
+        let superseded = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });
+        let unlink = job.link.as_ref().map(|_| WriteOp::RemoveLink(id));
+        let ops = superseded.into_iter().chain(unlink).chain([WriteOp::PutLink(link.clone())]).collect();
+        self.store.write(ops).await?;
+        Ok(Some(link))
     }
 
     /// Brings a linked record in step: read, decide, write only what is owned, then the children.
@@ -315,7 +356,7 @@ impl<T: ContactTarget> Engine<T> {
     async fn send_update(
         &self,
         current: &TargetContact,
-        write: std::collections::BTreeMap<FieldKey, WriteValue>,
+        write: BTreeMap<FieldKey, WriteValue>,
         authorship: Authorship,
     ) -> Result<(), RunError> {
         let partial = ContactWrite { fields: write, ..ContactWrite::default() };
@@ -326,7 +367,7 @@ impl<T: ContactTarget> Engine<T> {
             (UpdateSemantics::Unknown, Authorship::Ours) => self.try_partial_update(current, partial).await?,
             // Never first on a customer's record: the whole of it is right under both readings.
             (UpdateSemantics::Unknown | UpdateSemantics::Replace, _) => {
-                self.target.update(current.id, &merged(current, partial)).await?;
+                self.target.update(current.id, &self.merged(current, partial)).await?;
             }
         }
         Ok(())
@@ -339,34 +380,48 @@ impl<T: ContactTarget> Engine<T> {
         if self.update_semantics() != UpdateSemantics::Unknown {
             let write = match self.update_semantics() {
                 UpdateSemantics::Partial => partial,
-                UpdateSemantics::Unknown | UpdateSemantics::Replace => merged(current, partial),
+                UpdateSemantics::Unknown | UpdateSemantics::Replace => self.merged(current, partial),
             };
             self.target.update(current.id, &write).await?;
             return Ok(());
         }
-        let whole = merged(current, partial.clone());
-        let witnesses: Vec<FieldKey> =
-            whole.fields.keys().filter(|key| !partial.fields.contains_key(key)).copied().collect();
-        if witnesses.is_empty() {
+        let whole = self.merged(current, partial.clone());
+        let Some(trial) = Trial::of(&whole, partial) else {
+            // This record cannot answer the question; the whole of it is right under both readings.
             self.target.update(current.id, &whole).await?;
             return Ok(());
-        }
-        // Refused without the required fields: this tenant wants the whole record.
-        let kept = match self.target.update(current.id, &partial).await {
-            Ok(_) => self.target.contact(current.id).await?.is_some_and(|after| {
-                witnesses.iter().all(|key| after.value(*key).is_some_and(|value| !is_blank(value)))
-            }),
-            Err(PortError::Refused { .. }) => false,
-            Err(error) => return Err(error.into()),
         };
-        if kept {
-            self.learn_update_semantics(UpdateSemantics::Partial).await?;
-        } else {
-            self.learn_update_semantics(UpdateSemantics::Replace).await?;
-            self.notice("FIRST LINE resets fields that an update leaves out; from now on whole records are sent");
-            self.target.update(current.id, &whole).await?;
+        match self.target.update(current.id, &trial.write).await {
+            Ok(_) => {
+                let kept = self.target.contact(current.id).await?.is_some_and(|after| {
+                    trial.witnesses.iter().all(|key| after.value(*key).is_some_and(|value| !is_blank(value)))
+                });
+                if kept {
+                    self.learn_update_semantics(UpdateSemantics::Partial).await?;
+                    return Ok(());
+                }
+            }
+            // Either this tenant wants the whole record, or a value is refused: then the whole is refused as well.
+            Err(PortError::Refused { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
+        self.target.update(current.id, &whole).await?;
+        self.learn_update_semantics(UpdateSemantics::Replace).await?;
+        self.notice("FIRST LINE resets fields that an update leaves out; from now on whole records are sent");
         Ok(())
+    }
+
+    /// The whole record as it should be after the write: what was read, with the written fields in their places.
+    fn merged(&self, current: &TargetContact, partial: ContactWrite) -> ContactWrite {
+        let custom = current.custom.iter().flatten().map(|(id, value)| (FieldKey::Custom(*id), value));
+        let standard = current.standard.iter().map(|(key, value)| (*key, value));
+        let mut fields: BTreeMap<FieldKey, WriteValue> = standard
+            .chain(custom)
+            .filter(|(_, value)| !is_blank(value))
+            .map(|(key, value)| (key, written_back(decide::kind_of(&self.kinds, key), value)))
+            .collect();
+        fields.extend(partial.fields);
+        ContactWrite { fields, tag_ids: current.tag_ids.clone(), company_ids: current.company_ids.clone() }
     }
 
     fn contact_intent(&self, job: &Job) -> Intent {
@@ -398,7 +453,7 @@ impl<T: ContactTarget> Engine<T> {
         if job.dead_letter.is_some() {
             ops.push(WriteOp::ClearDeadLetter(job.contact.id));
         }
-        if job.in_conflict && job.decision.is_none() {
+        if job.in_conflict {
             ops.push(WriteOp::ClearConflict(job.contact.id));
         }
         if self.settings.shared_keys == SharedKeys::Conflict {
@@ -454,7 +509,9 @@ impl<T: ContactTarget> Engine<T> {
             at: self.clock.now(),
             decision: None,
         };
-        let mut ops = vec![WriteOp::PutConflict(conflict)];
+        // A decision that led to another conflict is used up: this is a new question.
+        let answered = job.decision.map(|_| WriteOp::ClearConflict(job.contact.id));
+        let mut ops: Vec<WriteOp> = answered.into_iter().chain([WriteOp::PutConflict(conflict)]).collect();
         ops.extend(self.sighting(job));
         self.store.write(ops).await?;
         Ok(Carried::new(job.contact.id, Outcome::Conflict))
@@ -486,17 +543,42 @@ impl<T: ContactTarget> Engine<T> {
     }
 }
 
-/// The whole record as it should be after the write: what was read, with the written fields in their places.
-fn merged(current: &TargetContact, partial: ContactWrite) -> ContactWrite {
-    let custom = current.custom.iter().flatten().map(|(id, value)| (FieldKey::Custom(*id), value));
-    let standard = current.standard.iter().map(|(key, value)| (*key, value));
-    let mut fields: std::collections::BTreeMap<FieldKey, WriteValue> = standard
-        .chain(custom)
-        .filter(|(_, value)| !is_blank(value))
-        .map(|(key, value)| (key, WriteValue::AsRead(value.clone())))
-        .collect();
-    fields.extend(partial.fields);
-    ContactWrite { fields, tag_ids: current.tag_ids.clone(), company_ids: current.company_ids.clone() }
+/// A partial update that shows whether fields that are not sent survive: standard fields and columns are two questions
+/// (notes FIRST LINE 3.7), so it needs a witness of each that is not sent, and a column that is.
+struct Trial {
+    write: ContactWrite,
+    witnesses: Vec<FieldKey>,
+}
+
+impl Trial {
+    /// `None` when this record cannot answer both questions.
+    fn of(whole: &ContactWrite, partial: ContactWrite) -> Option<Self> {
+        let is_column = |key: &FieldKey| matches!(key, FieldKey::Custom(_));
+        let mut write = partial;
+        if !write.fields.keys().any(is_column) {
+            let (key, value) = whole.fields.iter().find(|(key, _)| is_column(key))?;
+            write.fields.insert(*key, value.clone());
+        }
+        // A required field may survive for that reason alone.
+        let unsent = |key: &&FieldKey| !write.fields.contains_key(key) && **key != FieldKey::FirstName;
+        let witnesses: Vec<FieldKey> = whole.fields.keys().filter(unsent).copied().collect();
+        let speaks_for_both = witnesses.iter().any(is_column) && !witnesses.iter().all(is_column);
+        speaks_for_both.then_some(Self { write, witnesses })
+    }
+}
+
+/// A value that was read, in a form that can be sent: answers hold numbers and booleans as text (notes FIRST LINE 4.3).
+fn written_back(kind: FieldKind, value: &Value) -> WriteValue {
+    let typed = canonical_current(kind, value).and_then(|text| match kind {
+        FieldKind::Number => text.parse().ok().map(FieldValue::Number),
+        FieldKind::Boolean => ["0", "1"].iter().position(|form| *form == text).map(|yes| FieldValue::Boolean(yes == 1)),
+        FieldKind::Date => Some(FieldValue::Date(text)),
+        FieldKind::Time => Some(FieldValue::Time(text)),
+        FieldKind::DateTime => Some(FieldValue::DateTime(text)),
+        FieldKind::MultipleChoice if !value.is_array() => serde_json::from_str(&text).ok().map(FieldValue::Choices),
+        _ => None,
+    });
+    typed.map_or_else(|| WriteValue::AsRead(value.clone()), WriteValue::Typed)
 }
 
 pub(super) fn reason(kind: SetAsideKind, field: Option<&str>, status: Option<u16>, detail: &str) -> SetAside {

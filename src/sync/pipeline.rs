@@ -15,6 +15,7 @@ use crate::domain::sweep::{Direction, DirectionStyle, Order, SortKey};
 use crate::store::{Intent, WriteOp};
 use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
+use crate::sync::finder::FilterForm;
 use crate::sync::ports::{ByIdAnswer, ChildFilter, ContactSource, ContactTarget, PageRequest, PortError};
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::resolve::Directory;
@@ -216,8 +217,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         if let Entrants::Only(ids) = entrants {
             let pages = total.total.unwrap_or_default().div_ceil(total.rows.len().max(1) as u64);
             let look_ups = ids.len() as u64 * (1 + engine.settings.match_keys.len() as u64);
-            if !fresh && look_ups < pages && self.live_filters_work().await? {
-                return Ok(Directory::Live);
+            if !fresh
+                && look_ups < pages
+                && let Some(trusted) = self.live_filters().await?
+            {
+                return Ok(Directory::Live(trusted));
             }
         }
         let survey = engine.survey().await?;
@@ -233,12 +237,14 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         Ok(Directory::Indexed(survey))
     }
 
-    /// The positive control of all filters that live look-ups would rely on.
-    async fn live_filters_work(&self) -> Result<bool, RunError> {
+    /// The positive control of all filters that live look-ups would rely on: the forms of stamp filter that work, or
+    /// `None` where not enough does.
+    async fn live_filters(&self) -> Result<Option<Vec<FilterForm>>, RunError> {
         let engine = &self.engine;
-        let Some(link) = engine.store.latest_created_link().await? else { return Ok(false) };
-        if engine.trusted_filters(link.livedesk_id, link.target).await?.is_empty() {
-            return Ok(false);
+        let Some(link) = engine.store.latest_created_link().await? else { return Ok(None) };
+        let trusted = engine.trusted_filters(link.livedesk_id, link.target).await?;
+        if trusted.is_empty() {
+            return Ok(None);
         }
         for key in &engine.settings.match_keys {
             let works = match key {
@@ -248,7 +254,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                         None => all.total == Some(0),
                         Some(known) => {
                             let found = engine.target.emails(&ChildFilter::Value(known.address.clone()), 1).await?;
-                            found.rows.iter().any(|row| row.id == known.id) && found.total < all.total
+                            found.rows.iter().any(|row| row.id == known.id && row.contact.is_some())
+                                && found.total < all.total
                         }
                     }
                 }
@@ -265,10 +272,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                 }
             };
             if !works {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(trusted))
     }
 
     /// Walks a sweep, new or resumed, and carries what it brings.

@@ -7,6 +7,7 @@
 
 mod architecture;
 mod backfill;
+mod identity;
 mod mapping_example;
 mod repository;
 mod source_text;
