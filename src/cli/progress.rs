@@ -7,6 +7,8 @@ use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::sync::progress::{Phase, Progress, ProgressEvent};
 
+/// Shorter waits are only logged, at debug.
+const WORTH_TELLING: Duration = Duration::from_secs(5);
 const BAR: &str = "{msg:40!} [{bar:28}] {pos}/{len} {per_sec:>10} {eta:>6} left";
 const SPINNER: &str = "{msg:40!} {spinner} {pos} pages {elapsed}";
 
@@ -14,6 +16,8 @@ const SPINNER: &str = "{msg:40!} {spinner} {pos} pages {elapsed}";
 pub struct Bar {
     bar: ProgressBar,
     phase: Mutex<Phase>,
+    /// Time spent waiting since the last answer, as announced.
+    waited: Mutex<Duration>,
 }
 
 impl Bar {
@@ -21,7 +25,7 @@ impl Bar {
     pub fn new() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
         bar.set_style(spinner());
-        Self { bar, phase: Mutex::new(Phase::LeftOvers) }
+        Self { bar, phase: Mutex::new(Phase::LeftOvers), waited: Mutex::default() }
     }
 
     /// Takes the bar away.
@@ -36,6 +40,15 @@ impl Bar {
         } else {
             self.bar.suspend(|| super::output::note(text));
         }
+    }
+
+    /// A long wait, or the one that makes many short ones long.
+    fn is_worth_telling(&self, wait: Option<Duration>) -> bool {
+        let Some(wait) = wait else { return true };
+        let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *waited;
+        *waited += wait;
+        wait >= WORTH_TELLING || (before < WORTH_TELLING && *waited >= WORTH_TELLING)
     }
 
     fn phase(&self) -> Phase {
@@ -78,12 +91,17 @@ impl Progress for Bar {
                     Some(wait) if wait >= Duration::from_secs(1) => format!("waiting {}: {why}", HumanDuration(wait)),
                     _ => format!("waiting: {why}"),
                 };
-                if wait.is_none_or(|wait| wait >= Duration::from_secs(5)) {
+                if self.is_worth_telling(wait) {
                     self.print(&text);
+                } else {
+                    tracing::debug!("{text}");
                 }
                 self.bar.set_message(text);
             }
-            ProgressEvent::Resumed => self.bar.set_message(self.phase().as_str()),
+            ProgressEvent::Resumed => {
+                *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = Duration::ZERO;
+                self.bar.set_message(self.phase().as_str());
+            }
             ProgressEvent::Notice(text) => self.print(&text),
         }
     }
@@ -99,8 +117,19 @@ fn spinner() -> ProgressStyle {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{Bar, bar, spinner};
     use crate::sync::progress::{Phase, Progress, ProgressEvent};
+
+    #[test]
+    fn short_waits_are_told_once_they_have_become_long() {
+        let bar = Bar::new();
+        let told = |seconds| bar.is_worth_telling(Some(Duration::from_secs(seconds)));
+        assert_eq!([told(2), told(2), told(2), told(2), told(8)], [false, false, true, false, true]);
+        bar.event(ProgressEvent::Resumed);
+        assert!(!told(2));
+    }
 
     #[test]
     fn the_templates_are_right() {

@@ -183,7 +183,8 @@ impl Gate {
         if !paused {
             state.throttles = state.throttles.saturating_add(1);
         }
-        let factor = 1 << (state.throttles - 1).min(8);
+        // A success that was under way may have reset the count while the pause goes on.
+        let factor = 1 << state.throttles.saturating_sub(1).min(8);
         // A server that keeps saying "in no time" is not believed either: our own distance grows under its wish.
         let own = if asked.is_some() { self.policy.first() } else { default_wait } * factor;
         let wait = wait_for(own, asked, self.max_wait).min(self.max_wait);
@@ -319,6 +320,15 @@ mod tests {
         let patient = slow_gate();
         bring_down(&patient, long_ago);
         assert!(patient.pass().await.unwrap().is_probe());
+    }
+
+    #[test]
+    fn a_success_that_comes_in_during_a_pause_makes_the_next_429_a_first_one() {
+        let (gate, now) = (slow_gate(), Instant::now());
+        gate.throttle(None, SECOND * 10, now);
+        gate.succeeded(now);
+        gate.throttle(None, SECOND * 20, now);
+        assert_eq!(wait(&gate, now), Some(20));
     }
 
     #[test]

@@ -76,43 +76,53 @@ impl Carried {
 impl<T: ContactTarget> Engine<T> {
     /// Carries one contact. An error is one that ends the run; whatever concerns this contact alone is an outcome.
     pub async fn carry(&self, job: Job) -> Result<Carried, RunError> {
+        match self.carry_one(&job).await {
+            // A record that FIRST LINE cannot even show concerns this contact alone.
+            Err(RunError::Port(PortError::Refused { status, fields })) => {
+                self.set_aside(&job, refused(SetAsideKind::Refused, &fields, status)).await
+            }
+            carried => carried,
+        }
+    }
+
+    async fn carry_one(&self, job: &Job) -> Result<Carried, RunError> {
         if let Some(link) = job.link.clone()
             && (job.decision.is_none() || job.decision == Some(Decision::Link(link.target)))
         {
-            return self.update(&job, link, Outcome::Updated).await;
+            return self.update(job, link, Outcome::Updated).await;
         }
         let mut resolution = match job.decision {
             Some(Decision::Create) => Resolution::Create,
             Some(Decision::Skip) => {
-                self.store.write(self.sighting(&job)).await?;
+                self.store.write(self.sighting(job)).await?;
                 return Ok(Carried::new(job.contact.id, Outcome::NotSelected));
             }
             Some(Decision::Link(target)) => match self.full_contact(target).await? {
                 Some(record) => Resolution::Adopt(Box::new(record)),
                 None => {
                     let gone = "the record that was decided on is not there any more";
-                    return self.set_aside(&job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
+                    return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
                 }
             },
             None => self.resolve(&job.contact, &job.record, &job.directory).await?,
         };
         loop {
             resolution = match resolution {
-                Resolution::Create => return self.create(&job).await,
-                Resolution::Relink(record) => return self.adopt(&job, &record, Origin::Rebuilt, "stamp").await,
+                Resolution::Create => return self.create(job).await,
+                Resolution::Relink(record) => return self.adopt(job, &record, Origin::Rebuilt, "stamp").await,
                 Resolution::Adopt(record) if job.decision.is_some() => {
-                    return self.adopt(&job, &record, Origin::Decided, "decision").await;
+                    return self.adopt(job, &record, Origin::Decided, "decision").await;
                 }
-                Resolution::Adopt(record) => match self.link_to(&job, &record, Origin::Adopted).await? {
-                    Some(link) => return self.update(&job, link, Outcome::Adopted).await,
+                Resolution::Adopt(record) => match self.link_to(job, &record, Origin::Adopted).await? {
+                    Some(link) => return self.update(job, link, Outcome::Adopted).await,
                     // Another contact was led here by another key and was first: it is no candidate any more.
                     None => self.resolve(&job.contact, &job.record, &job.directory).await?,
                 },
                 Resolution::Conflict { kind, candidates, keys } => {
-                    return self.conflict(&job, kind, candidates, keys).await;
+                    return self.conflict(job, kind, candidates, keys).await;
                 }
                 Resolution::Unproven(why) => {
-                    return self.set_aside(&job, reason(SetAsideKind::Unproven, None, None, why)).await;
+                    return self.set_aside(job, reason(SetAsideKind::Unproven, None, None, why)).await;
                 }
             };
         }

@@ -9,6 +9,8 @@ mod architecture;
 mod backfill;
 mod identity;
 mod mapping_example;
+mod privacy;
 mod repository;
 mod source_text;
+mod unhappy;
 mod world;
