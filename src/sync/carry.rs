@@ -181,7 +181,7 @@ impl<T: ContactTarget> Engine<T> {
     async fn created(&self, job: &Job, created: &TargetContact, base: Base, seq: i64) -> Result<Carried, RunError> {
         self.saw(created.id);
         let id = job.contact.id;
-        let plan = self.plan_children(job, created.id, None, &[], Authorship::Ours);
+        let plan = self.plan_children(job, created.id, None, &[], Authorship::Ours, None);
         let recreated = job.superseded.is_some();
         let closing =
             if recreated { WriteOp::AuditIntent { seq, target: created.id } } else { WriteOp::CloseIntent { seq } };
@@ -291,9 +291,13 @@ impl<T: ContactTarget> Engine<T> {
                 write.insert(field, WriteValue::Typed(stamp));
             }
         }
+        let unsettled = link.fingerprint.is_none();
         let wrote_fields = !write.is_empty();
         if wrote_fields {
-            self.store.write(vec![WriteOp::Journal(self.before_image(job, &current, write.keys()))]).await?;
+            // From here on the record is not what the fingerprint says, should this end in between.
+            link.fingerprint = None;
+            let journal = self.before_image(job, &current, write.keys());
+            self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(journal)]).await?;
             match self.send_update(&current, write, authorship).await {
                 Ok(()) => {}
                 Err(RunError::Port(PortError::Refused { status, fields })) => {
@@ -307,12 +311,12 @@ impl<T: ContactTarget> Engine<T> {
             }
         }
         let ours = self.store.children_of(id).await?;
-        let plan = self.plan_children(job, current.id, Some(&current), &ours, authorship);
+        let plan = self.plan_children(job, current.id, Some(&current), &ours, authorship, before.as_ref());
         let wrote = wrote_fields || !plan.is_empty();
         // A create of this run whose answer was lost and found is a create.
         let unchanged = match (&changed, link.origin) {
             (Outcome::Adopted, _) => Outcome::Adopted,
-            (_, Origin::Created) if link.fingerprint.is_none() && link.run == self.run => Outcome::Created,
+            (_, Origin::Created) if unsettled && link.run == self.run => Outcome::Created,
             _ => Outcome::Unchanged,
         };
         let mut carried = Carried {
@@ -326,6 +330,7 @@ impl<T: ContactTarget> Engine<T> {
             return Ok(carried);
         }
         link.base = decision.base.encode();
+        link.fingerprint = None;
         let mut ops = vec![WriteOp::PutLink(link.clone())];
         ops.extend(plan.intents());
         self.store.write(ops).await?;

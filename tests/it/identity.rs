@@ -675,6 +675,106 @@ async fn an_email_changed_at_the_source_changes_our_row_and_leaves_an_agents() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_agent_removed_or_corrected_is_not_brought_back_by_an_unrelated_change() {
+    for adopted in [false, true] {
+        let (world, id, target) = one_carried(FirstLineSwitches::default(), BY_COLUMN).await;
+        let (id, target) = if adopted {
+            let home = json!({ "first_name": "Lin" });
+            let customer = world.sandbox.firstline().add_contact(&home, &["ben@example.com"], &[], &[]);
+            let fields = json!({ "name": "Ben Lin", "email": "ben@example.com", "phone_number": "+886922333444",
+                "custom_attributes": { "birthday": "1991-02-03" } });
+            let id = contact(&world, fields);
+            world.backfill().await;
+            (id, customer)
+        } else {
+            (id, target)
+        };
+        let firstline = world.sandbox.firstline();
+        let before = record(&world, target);
+        let row = |rows: &str| before[rows][0]["id"].as_u64().unwrap();
+        assert!(firstline.remove_email(row("emails")));
+        assert!(firstline.edit_phone(target, row("phones"), "+886955555555"));
+        assert!(firstline.edit(target, "birth_at", Value::Null));
+        edit_source(&world, id, "identifier", json!("changed"));
+        let end = world.backfill().await;
+        assert_eq!((end.summary.updated, end.summary.kept), (1, 1), "{:?}", end.summary);
+        let after = record(&world, target);
+        assert_eq!((after["emails"].clone(), after["birth_at"].clone()), (json!([]), Value::Null));
+        assert_eq!(after["phones"].as_array().unwrap().len(), 1, "{after}");
+        assert_eq!(after["phones"][0]["number"], "+886955555555");
+        // A new address at the source is a change of its own; the phone that the agent corrected stays.
+        edit_source(&world, id, "email", json!("new.one@example.com"));
+        world.backfill().await;
+        let after = record(&world, target);
+        assert_eq!(after["emails"].as_array().unwrap().len(), 1, "{after}");
+        assert_eq!(after["phones"].as_array().unwrap().len(), 1, "{after}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn households_in_an_empty_tenant_end_as_configured_whatever_the_timing() {
+    for (policy, created, conflicts) in [("create", 60, 0), ("conflict", 30, 30)] {
+        let mut world = bare(FirstLineSwitches::default()).await;
+        world.choices.shared_keys = policy;
+        for number in 0..30 {
+            for name in ["Amy Lin", "Ben Lin"] {
+                contact(&world, json!({ "name": name, "phone_number": format!("+8869120000{number:02}") }));
+            }
+        }
+        for _ in 0..2 {
+            let end = world.backfill().await;
+            assert_eq!(end.summary.conflicts, conflicts, "{policy}: {:?}", end.summary);
+            assert_eq!(world.sandbox.firstline().len(), created);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_look_up_compares_what_a_fuzzy_filter_answers_and_knows_the_national_form() {
+    let switches = FirstLineSwitches {
+        filter_address: FilterMode::Substring,
+        filter_number: FilterMode::Substring,
+        ..FirstLineSwitches::default()
+    };
+    let world = bare(switches).await;
+    contact(&world, json!({ "name": "Amy Lin", "email": "amy@example.com", "phone_number": "+886900000001" }));
+    world.backfill().await;
+    let firstline = world.sandbox.firstline();
+    firstline.seed_customers(400, 7, &["known@example.com.tw", "unknown@example.com"], &["0912345678"]);
+    let near =
+        contact(&world, json!({ "name": "Ben Lin", "email": "known@example.com", "phone_number": "+886900000002" }));
+    let national =
+        contact(&world, json!({ "name": "Cem Lin", "email": "cem@example.com", "phone_number": "+886912345678" }));
+    firstline.reset_counts();
+    let end = only(&world, near).await;
+    assert_eq!((end.summary.created, end.summary.adopted), (1, 0), "{:?}", end.summary);
+    let end = only(&world, national).await;
+    assert_eq!((end.summary.created, end.summary.adopted), (0, 1), "{:?}", end.summary);
+    assert!(firstline.tally().total < 60, "{:?}", firstline.tally());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_was_half_refused_and_then_taken_back_is_taken_back_at_the_target_too() {
+    let (world, id, target) =
+        one_carried(FirstLineSwitches { email_unique: true, ..FirstLineSwitches::default() }, BY_COLUMN).await;
+    world.sandbox.firstline().add_contact(&json!({ "first_name": "Lin" }), &["taken@example.com"], &[], &[]);
+    let before = record(&world, target);
+    edit_source(&world, id, "additional_attributes", attributes("Hualien"));
+    edit_source(&world, id, "email", json!("taken@example.com"));
+    let end = world.backfill().await;
+    assert_eq!(end.summary.set_aside, 1, "{:?}", end.summary);
+    assert_eq!(record(&world, target)["cz_cols"]["42"], "Hualien");
+    edit_source(&world, id, "additional_attributes", attributes("Taipei"));
+    edit_source(&world, id, "email", json!("amy@example.com"));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.updated, end.summary.exit_code()), (1, 0), "{:?}", end.summary);
+    assert_eq!(record(&world, target), before);
+    let store = world.store().await;
+    assert!(store.dead_letters().await.unwrap().is_empty());
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_child_sets_the_contact_aside_with_its_link_and_a_retry_completes_it() {
     let world = bare(FirstLineSwitches { email_unique: true, ..FirstLineSwitches::default() }).await;
     let mut world = world;

@@ -30,7 +30,8 @@ fn texts(value: &Value, found: &mut BTreeSet<String>) {
             for key in ["emails", "phones", "additional_attributes"] {
                 fields.get(key).into_iter().for_each(|field| texts(field, found));
             }
-            for key in ["city", "company_name", "description", "created_at_ip"] {
+            for key in ["city", "company_name", "description", "created_at_ip", "custom_attributes", "birthday", "note"]
+            {
                 fields.get(key).into_iter().for_each(|field| texts(field, found));
             }
         }

@@ -394,7 +394,9 @@ async fn a_contact_that_vanished_from_the_source_or_the_target_is_set_aside_by_n
         .map(|number| livedesk.add_contact(json!({ "name": "Amy Lin", "identifier": format!("a{number}") })))
         .collect();
     world.backfill().await;
-    let gone = world.sandbox.firstline().contacts()[3].id;
+    let stamp = format!("LD-{}", ids[3]);
+    let records = world.sandbox.firstline().contacts();
+    let gone = records.iter().find(|record| record.membership_no.as_ref() == Some(&stamp)).unwrap().id;
     world.sandbox.firstline().delete(gone);
     livedesk.edit(ids[3], |contact| drop(contact.insert("identifier".into(), json!("changed"))));
     let end = world.backfill().await;
