@@ -31,7 +31,7 @@ use crate::livedesk::source::{ByIdSupport, LiveDesk};
 use crate::livedesk::wire;
 use crate::mapping::compile::compile;
 use crate::mapping::spec::MappingSpec;
-use crate::mapping::{CompileContext, Mapping, StampFields};
+use crate::mapping::{CompileContext, Mapping, MappingProblem, StampFields};
 use crate::store::{Access, Accounts, Store, StoreError};
 use crate::sync::engine::{Engine, EngineSettings, MatchKey, SharedKeys};
 use crate::sync::pipeline::Pipeline;
@@ -127,7 +127,7 @@ pub async fn read_state(path: &Path, clock: Arc<dyn Clock>) -> Result<Store, App
 
 /// The two accounts of a configuration. Keys and tokens change, addresses do not; that the contacts behind them are
 /// the same is checked by the pipeline, on both sides.
-fn accounts(settings: &Settings) -> Accounts {
+pub fn accounts(settings: &Settings) -> Accounts {
     Accounts {
         livedesk: settings.livedesk.base_url.as_str().trim_end_matches('/').to_owned(),
         firstline: settings.firstline.base_url.as_str().trim_end_matches('/').to_owned(),
@@ -142,6 +142,18 @@ pub fn connect(
     learned: &Learned,
     around: &Surroundings,
 ) -> Result<Platforms, AppError> {
+    let (livedesk, livedesk_http) = connect_livedesk(settings, inboxes, learned, around)?;
+    let (firstline, firstline_http) = connect_firstline(settings, learned, around)?;
+    Ok(Platforms { livedesk, firstline, livedesk_http, firstline_http })
+}
+
+/// Connects LiveDesk alone.
+pub fn connect_livedesk(
+    settings: &Settings,
+    inboxes: bool,
+    learned: &Learned,
+    around: &Surroundings,
+) -> Result<(Arc<LiveDesk>, HttpClient), AppError> {
     let livedesk = &settings.livedesk;
     let livedesk_http =
         client("LiveDesk", &livedesk.base_url, &livedesk.limits, &livedesk.route, &settings.http, around)?;
@@ -159,6 +171,15 @@ pub fn connect(
         },
     )?;
     source.set_by_id_support(learned.by_id);
+    Ok((Arc::new(source), livedesk_http))
+}
+
+/// Connects FIRST LINE alone.
+pub fn connect_firstline(
+    settings: &Settings,
+    learned: &Learned,
+    around: &Surroundings,
+) -> Result<(Arc<FirstLine>, HttpClient), AppError> {
     let firstline = &settings.firstline;
     let firstline_http =
         client("FIRST LINE", &firstline.base_url, &firstline.limits, &firstline.route, &settings.http, around)?;
@@ -191,7 +212,7 @@ pub fn connect(
         },
         Arc::clone(&around.clock),
     )?;
-    Ok(Platforms { livedesk: Arc::new(source), firstline: Arc::new(target), livedesk_http, firstline_http })
+    Ok((Arc::new(target), firstline_http))
 }
 
 fn secret(text: Option<&SecretString>) -> Secret {
@@ -308,35 +329,44 @@ pub fn compile_mapping(
     definitions: Option<&[FieldDefinition]>,
 ) -> Result<Mapping, Problems> {
     let spec: MappingSpec = source.parse()?;
-    let stamp = &settings.identity.stamp;
-    let context = CompileContext {
-        definitions,
-        stamp: StampFields { membership_no: stamp.membership_no.is_some(), cz_col: stamp.cz_col },
-        time_zone: settings.firstline.time_zone.clone(),
-        phone_country: settings.identity.phone_country,
-    };
-    let mut problems = Vec::new();
-    if let (Some(id), Some(definitions)) = (stamp.cz_col, definitions) {
-        problems.extend(stamp_problem(settings, id, definitions));
-    }
-    match compile(&spec, &context) {
+    let mut problems: Vec<Problem> =
+        definitions.and_then(|definitions| stamp_problem(settings, definitions)).into_iter().collect();
+    match compile(&spec, &compile_context(settings, definitions)) {
         Ok(mapping) if problems.is_empty() => Ok(mapping),
         Ok(_) => Err(Problems(problems)),
         Err(found) => {
             problems.extend(found.into_iter().map(|problem| {
-                let message = match problem.column {
-                    Some(column) => format!("{} (column {column})", problem.message),
-                    None => problem.message,
-                };
-                source.problem(&problem.place, message, problem.help.unwrap_or_default())
+                let place = problem.place.clone();
+                placed(source, &place, problem)
             }));
             Err(Problems(problems))
         }
     }
 }
 
+/// What a mapping is compiled against.
+pub fn compile_context<'a>(settings: &Settings, definitions: Option<&'a [FieldDefinition]>) -> CompileContext<'a> {
+    let stamp = &settings.identity.stamp;
+    CompileContext {
+        definitions,
+        stamp: StampFields { membership_no: stamp.membership_no.is_some(), cz_col: stamp.cz_col },
+        time_zone: settings.firstline.time_zone.clone(),
+        phone_country: settings.identity.phone_country,
+    }
+}
+
+/// The compiler's complaint with file and line; `place` is where in the file it stands.
+pub fn placed(source: &MappingSource, place: &str, problem: MappingProblem) -> Problem {
+    let message = match problem.column {
+        Some(column) => format!("{} (column {column})", problem.message),
+        None => problem.message,
+    };
+    source.problem(place, message, problem.help.unwrap_or_default())
+}
+
 /// The stamp's own field must exist and be a text.
-fn stamp_problem(settings: &Settings, id: i64, definitions: &[FieldDefinition]) -> Option<Problem> {
+pub fn stamp_problem(settings: &Settings, definitions: &[FieldDefinition]) -> Option<Problem> {
+    let id = settings.identity.stamp.cz_col?;
     let (message, remedy) = match definitions.iter().find(|definition| definition.id == id) {
         Some(definition) if definition.kind == FieldKind::Text => return None,
         Some(definition) => (

@@ -13,7 +13,6 @@ pub struct Args {
 }
 
 /// Runs the command.
-#[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
 pub fn run(args: &Args) -> Result<u8, Failure> {
     clap_complete::generate(args.shell, &mut super::Cli::command(), "deskferry", &mut std::io::stdout());
     Ok(DONE)

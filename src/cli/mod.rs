@@ -4,15 +4,23 @@
 //! but records are left over; 2 could not run; 130 interrupted and resumable (design, section 6).
 
 pub mod backfill;
+pub mod check;
 pub mod compare;
 pub mod completions;
+pub mod conflicts;
 pub mod demo;
+pub mod fields;
+pub mod init;
+pub mod map;
 pub mod output;
 pub mod progress;
 pub mod retry;
+pub mod runs;
+pub mod sandbox;
 pub mod session;
 pub mod signals;
 pub mod state;
+pub mod status;
 pub mod summary;
 
 use std::path::PathBuf;
@@ -58,12 +66,28 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write commented configuration and mapping files, never over existing ones
+    Init(init::Args),
+    /// Check configuration, credentials, permissions, definitions, mapping and state: every problem at once
+    Check(check::Args),
+    /// List FIRST LINE's custom fields beside the LiveDesk attributes seen, with mapping lines to paste
+    Fields(fields::Args),
+    /// Try the mapping file: its own tests, or one contact step by step
+    Map(map::Args),
     /// Carry every contact that LiveDesk lists into FIRST LINE
     Backfill(backfill::Args),
     /// Try contacts that were set aside again, re-read from LiveDesk
     Retry(retry::Args),
+    /// Show where the migration stands; works while another process writes
+    Status(status::Args),
+    /// List the latest runs
+    Runs(runs::Args),
+    /// List contacts whose identity is in doubt, or decide one
+    Conflicts(conflicts::Args),
     /// Look after the state file
     State(state::Args),
+    /// Simulate both platforms on loopback until interrupted
+    Sandbox(Box<sandbox::Args>),
     /// Show the whole story against the sandbox; needs no credentials
     Demo(demo::Args),
     /// Print shell completions
@@ -148,6 +172,14 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command, context: Context) -> Result<u8, Failure> {
     match command {
+        Command::Init(args) => init::run(&args, &context),
+        Command::Check(args) => check::run(args, &context).await,
+        Command::Fields(args) => fields::run(args, &context).await,
+        Command::Map(args) => map::run(args, &context).await,
+        Command::Status(args) => status::run(args, &context).await,
+        Command::Runs(args) => runs::run(args, &context).await,
+        Command::Conflicts(args) => conflicts::run(args, &context).await,
+        Command::Sandbox(args) => sandbox::run(*args, &context).await,
         Command::Backfill(args) => backfill::run(args, &context).await,
         Command::Retry(args) => retry::run(args, &context).await,
         Command::State(args) => state::run(args, &context).await,

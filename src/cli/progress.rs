@@ -14,7 +14,7 @@ const SPINNER: &str = "{msg:40!} {spinner} {pos} pages {elapsed}";
 
 /// Draws on the terminal, or logs where there is none.
 pub struct Bar {
-    bar: ProgressBar,
+    line: ProgressBar,
     phase: Mutex<Phase>,
     /// Time spent waiting since the last answer, as announced.
     waited: Mutex<Duration>,
@@ -22,23 +22,23 @@ pub struct Bar {
 
 impl Bar {
     /// A watcher that draws on standard error when that is a terminal.
-    pub fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-        bar.set_style(spinner());
-        Self { bar, phase: Mutex::new(Phase::LeftOvers), waited: Mutex::default() }
+    pub fn on_stderr() -> Self {
+        let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+        line.set_style(spinner());
+        Self { line, phase: Mutex::new(Phase::LeftOvers), waited: Mutex::default() }
     }
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        self.bar.finish_and_clear();
+        self.line.finish_and_clear();
     }
 
     /// Prints above the bar.
     fn print(&self, text: &str) {
-        if self.bar.is_hidden() {
+        if self.line.is_hidden() {
             tracing::info!("{text}");
         } else {
-            self.bar.suspend(|| super::output::note(text));
+            self.line.suspend(|| super::output::note(text));
         }
     }
 
@@ -62,28 +62,28 @@ impl Progress for Bar {
             ProgressEvent::Phase(phase) => {
                 *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
                 tracing::debug!("{}", phase.as_str());
-                self.bar.set_message(phase.as_str());
+                self.line.set_message(phase.as_str());
                 if phase == Phase::Carry {
-                    self.bar.set_style(bar());
+                    self.line.set_style(bar());
                 } else {
-                    self.bar.set_style(spinner());
-                    self.bar.enable_steady_tick(Duration::from_millis(250));
+                    self.line.set_style(spinner());
+                    self.line.enable_steady_tick(Duration::from_millis(250));
                 }
-                self.bar.reset();
-                self.bar.tick();
+                self.line.reset();
+                self.line.tick();
             }
             ProgressEvent::Expect(total) => {
-                self.bar.set_length(total);
-                self.bar.reset_eta();
+                self.line.set_length(total);
+                self.line.reset_eta();
             }
             ProgressEvent::Advance(contacts) => {
                 if self.phase() == Phase::Carry {
-                    self.bar.inc(contacts);
+                    self.line.inc(contacts);
                 }
             }
             ProgressEvent::PageRead => {
                 if self.phase() != Phase::Carry {
-                    self.bar.inc(1);
+                    self.line.inc(1);
                 }
             }
             ProgressEvent::Waiting { why, wait } => {
@@ -96,11 +96,11 @@ impl Progress for Bar {
                 } else {
                     tracing::debug!("{text}");
                 }
-                self.bar.set_message(text);
+                self.line.set_message(text);
             }
             ProgressEvent::Resumed => {
                 *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = Duration::ZERO;
-                self.bar.set_message(self.phase().as_str());
+                self.line.set_message(self.phase().as_str());
             }
             ProgressEvent::Notice(text) => self.print(&text),
         }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn short_waits_are_told_once_they_have_become_long() {
-        let bar = Bar::new();
+        let bar = Bar::on_stderr();
         let told = |seconds| bar.is_worth_telling(Some(Duration::from_secs(seconds)));
         assert_eq!([told(2), told(2), told(2), told(2), told(8)], [false, false, true, false, true]);
         bar.event(ProgressEvent::Resumed);
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_bar_counts_contacts_while_carrying() {
-        let bar = Bar::new();
+        let bar = Bar::on_stderr();
         bar.event(ProgressEvent::Phase(Phase::Carry));
         bar.event(ProgressEvent::Expect(10));
         bar.event(ProgressEvent::PageRead);

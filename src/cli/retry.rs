@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use super::conflicts::waiting;
 use super::output::{DONE, Failure, note};
 use super::{Context, session};
 use crate::domain::ids::LiveDeskId;
@@ -12,7 +13,7 @@ use crate::sync::pipeline::Entrants;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// LiveDesk ids; without any, everything that is set aside or parked
+    /// LiveDesk ids; without any, everything that is set aside, parked, or a decided conflict
     #[arg(value_name = "ID")]
     ids: Vec<i64>,
 }
@@ -23,12 +24,13 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let (session, mapping) = session::begin(context, loaded, "retry", &json!({ "ids": args.ids })).await?;
     let ids: BTreeSet<LiveDeskId> = if args.ids.is_empty() {
         let letters = session.store.dead_letters().await?.into_iter().map(|letter| letter.livedesk_id);
-        letters.chain(session.store.parked_contacts().await?).collect()
+        let decided = waiting(&session.store, &session.store.conflicts().await?).await?;
+        letters.chain(session.store.parked_contacts().await?).chain(decided).collect()
     } else {
         args.ids.into_iter().map(LiveDeskId).collect()
     };
     if ids.is_empty() {
-        note("nothing is set aside or parked");
+        note("nothing is set aside, parked or decided");
         session.close(DONE, None, json!({})).await?;
         return Ok(DONE);
     }

@@ -44,7 +44,7 @@ pub async fn begin(
     options: &Value,
 ) -> Result<(Session, Mapping), Failure> {
     let settings = loaded.settings;
-    let bar = Arc::new(Bar::new());
+    let bar = Arc::new(Bar::on_stderr());
     let around = context.surroundings(Arc::clone(&bar) as Arc<dyn Progress>);
     let offline = app::compile_mapping(&settings, &loaded.mapping, None)?;
     let store = app::open_state(&settings, kind, Arc::clone(&context.clock)).await?;

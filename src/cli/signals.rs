@@ -47,7 +47,7 @@ impl Signals {
     pub async fn second(&self) {
         let mut count = self.count.clone();
         if count.wait_for(|count| *count >= 2).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

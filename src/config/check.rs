@@ -37,7 +37,10 @@ pub(super) fn rules(settings: &Settings, report: &mut Report) {
             }
         }
     }
-    if settings.identity.settle > settings.identity.doubt_horizon {
+    // A time that was written wrongly has been reported as what it is; its default says nothing.
+    let times_are_as_written =
+        ["settle", "doubt_horizon"].iter().all(|key| !report.has_problem_in(&format!("identity.{key}")));
+    if times_are_as_written && settings.identity.settle > settings.identity.doubt_horizon {
         report.add("identity.settle", "longer than identity.doubt_horizon", "write a shorter time");
     }
     if !settings.ops.listen.ip().is_loopback() && settings.ops.token.is_none() {

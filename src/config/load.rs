@@ -22,8 +22,39 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
+/// A configuration as far as it can be understood, and everything that is wrong with it: what `deskferry check` goes
+/// on with. A key that is wrong has its default.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The settings.
+    pub settings: Settings,
+    /// The mapping file, when it can be read and its syntax is right.
+    pub mapping: Option<MappingSource>,
+    /// What is wrong.
+    pub problems: Problems,
+    /// What is allowed but deserves a second look.
+    pub warnings: Vec<Problem>,
+}
+
+impl Examined {
+    /// Whether nothing is wrong with this key.
+    pub fn is_sound(&self, key: &str) -> bool {
+        !self.problems.0.iter().any(|problem| problem.concerns(key))
+    }
+}
+
 /// Reads the configuration file and the mapping file that it names.
 pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Loaded, Problems> {
+    match examine(path, env)? {
+        Examined { settings, mapping: Some(mapping), problems, warnings } if problems.0.is_empty() => {
+            Ok(Loaded { settings, mapping, warnings })
+        }
+        examined => Err(examined.problems),
+    }
+}
+
+/// The same, going on after each problem. Fails only when the configuration file cannot be read at all.
+pub fn examine(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Examined, Problems> {
     let text = read(path).map_err(|(message, remedy)| {
         let problem = Report::new(path).problem("", message, remedy);
         Problems::from(problem)
@@ -31,18 +62,19 @@ pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
     let (settings, mut report) = interpret(path, &text, env);
     let mut warnings = check::warnings(&settings, &report);
     warnings.extend(readable_by_others(path, &report));
-    match MappingSource::read(&settings.mapping) {
-        Ok(Ok(mapping)) => report.finish(Loaded { settings, mapping, warnings }),
+    let mapping = match MappingSource::read(&settings.mapping) {
+        Ok(Ok(mapping)) => Some(mapping),
         Ok(Err(problems)) => {
             report.problems.extend(problems.0);
-            Err(report.into_problems())
+            None
         }
         Err(error) => {
             let message = format!("cannot read {}: {error}", settings.mapping.display());
             report.add("mapping", message, "name a mapping file; `deskferry init` writes one");
-            Err(report.into_problems())
+            None
         }
-    }
+    };
+    Ok(Examined { settings, mapping, problems: report.into_problems(), warnings })
 }
 
 /// Reads settings from text, as if it stood in the file `path`; the mapping file is not touched.

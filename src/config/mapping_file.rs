@@ -35,6 +35,29 @@ struct Entry {
     value: Range<usize>,
 }
 
+/// What could be read of a file, and what is wrong with the rest.
+#[derive(Clone, Debug)]
+pub struct Partly<T> {
+    /// Everything but the places that are wrong; `None` when not even that can be read.
+    pub value: Option<T>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// What was taken out.
+    pub taken: Vec<String>,
+}
+
+impl<T> Partly<T> {
+    /// Where a place of `value` stands in the file: entries of a list that were taken out are counted again.
+    pub fn original(&self, place: &str) -> String {
+        let Some((list, rest)) = place.split_once('[') else { return place.to_owned() };
+        let Some((number, rest)) = rest.split_once(']') else { return place.to_owned() };
+        let Ok(number) = number.parse::<usize>() else { return place.to_owned() };
+        let kept = |at: &usize| !self.taken.contains(&format!("{list}[{at}]"));
+        let at = (0..).filter(kept).nth(number).unwrap_or(number);
+        format!("{list}[{at}]{rest}")
+    }
+}
+
 impl MappingSource {
     /// Reads a file. The outer error is about reading, the inner one about syntax.
     pub fn read(path: &Path) -> io::Result<Result<Self, Problems>> {
@@ -81,18 +104,29 @@ impl MappingSource {
         }
     }
 
-    /// Reads the whole file as a `T`. serde stops at the first complaint, so what it complains of is taken out
-    /// and the rest is read again, until there is nothing left to complain of.
+    /// Reads the whole file as a `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Problems> {
+        match self.parse_partly() {
+            Partly { value: Some(value), problems, .. } if problems.is_empty() => Ok(value),
+            partly => Err(Problems::sorted(partly.problems)),
+        }
+    }
+
+    /// Reads as much of the file as a `T` as can be. serde stops at the first complaint, so what it complains of is
+    /// taken out and the rest is read again, until there is nothing left to complain of.
+    pub fn parse_partly<T: DeserializeOwned>(&self) -> Partly<T> {
         let mut problems: Vec<Problem> = Vec::new();
         let mut taken: Vec<&Entry> = Vec::new();
+        let mut value = None;
         while problems.len() < MOST_PROBLEMS {
             let (document, _) = DeTable::parse_recoverable(&self.text);
             let span = document.span();
             let rest = Spanned::new(span, without("", document.into_inner(), &taken));
             let error = match T::deserialize(toml::Deserializer::from(rest)) {
-                Ok(value) if problems.is_empty() => return Ok(value),
-                Ok(_) => break,
+                Ok(read) => {
+                    value = Some(read);
+                    break;
+                }
                 Err(error) => error,
             };
             let culprit = error.span().and_then(|span| self.smallest_around(&span));
@@ -109,7 +143,7 @@ impl MappingSource {
                 _ => break,
             }
         }
-        Err(Problems::sorted(problems))
+        Partly { value, problems, taken: taken.into_iter().map(|entry| entry.place.clone()).collect() }
     }
 
     fn smallest_around(&self, span: &Range<usize>) -> Option<&Entry> {
@@ -282,6 +316,17 @@ value = "b"
                 "mapping.toml:11: contcat: unknown key; did you mean \"contact\"?",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_left_of_a_file_knows_where_it_stood() {
+        let text = "[[cz_cols]]\nid = 1\n\n[[cz_cols]]\nid = 2\nvalue = \"a\"\nvalu = \"b\"\n";
+        let partly = source(text).parse_partly::<Spec>();
+        assert_eq!(partly.problems.len(), 2);
+        let ids: Vec<i64> = partly.value.as_ref().unwrap().cz_cols.iter().map(|column| column.id).collect();
+        assert_eq!(ids, [2]);
+        assert_eq!(partly.original("cz_cols[0].value"), "cz_cols[1].value");
+        assert_eq!(partly.original("select.when"), "select.when");
     }
 
     #[test]

@@ -34,6 +34,17 @@ pub struct Problem {
     pub remedy: String,
 }
 
+impl Problem {
+    /// Whether it is about this key or something inside it, wherever that was written.
+    pub fn concerns(&self, key: &str) -> bool {
+        let variable = format!("{}{}", tree::PREFIX, key.to_uppercase().replace('.', "__"));
+        let inside = |name: &str, outer: &str, mark: &str| {
+            name.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(mark))
+        };
+        inside(&self.key, key, ".") || inside(&self.key, &variable, "__")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;

@@ -57,11 +57,7 @@ impl Report {
 
     /// Whether something has been found wrong with `key` or with what is inside it.
     pub(super) fn has_problem_in(&self, key: &str) -> bool {
-        let variable = format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"));
-        let inside = |name: &str, outer: &str, mark: &str| {
-            name.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(mark))
-        };
-        self.problems.iter().any(|problem| inside(&problem.key, key, ".") || inside(&problem.key, &variable, "__"))
+        self.problems.iter().any(|problem| problem.concerns(key))
     }
 
     /// Whether `key` was written in the file itself.

@@ -39,7 +39,8 @@ pub fn write(folder: &Path) -> Result<Vec<PathBuf>, TemplateError> {
     Ok(written)
 }
 
-fn create(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+/// Writes a file that must not be there yet, with these permissions.
+pub fn create(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

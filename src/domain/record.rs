@@ -125,10 +125,9 @@ impl FieldValue {
     /// One text per value: equal texts mean equal values.
     pub fn canonical(&self) -> String {
         match self {
-            Self::Text(text) => text.clone(),
             Self::Number(number) => canonical_number(number),
             Self::Boolean(yes) => String::from(if *yes { "1" } else { "0" }),
-            Self::Date(text) | Self::Time(text) | Self::DateTime(text) => text.clone(),
+            Self::Text(text) | Self::Date(text) | Self::Time(text) | Self::DateTime(text) => text.clone(),
             Self::Choice(value) => canonical_scalar(value),
             Self::Choices(values) => canonical_set(values.iter().map(canonical_scalar)),
         }

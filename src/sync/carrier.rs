@@ -18,12 +18,12 @@ use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::phone;
 use crate::domain::sweep::ScanPosition;
-use crate::store::{Conflict, DeadLetter, Intent, Link, WriteOp};
+use crate::store::{Conflict, DeadLetter, Decision, Intent, Link, WriteOp};
 use crate::sync::carry::{Carried, Job};
-use crate::sync::engine::{Engine, RunError, SharedKeys};
+use crate::sync::directory::LazyDirectory;
+use crate::sync::engine::{Engine, RunError};
 use crate::sync::ports::{ContactTarget, MalformedRow};
 use crate::sync::progress::ProgressEvent;
-use crate::sync::resolve::Directory;
 use crate::sync::settle::TWINS;
 use crate::sync::summary::Summary;
 
@@ -60,7 +60,7 @@ enum Finished {
 /// Carries contacts concurrently. Owned by one task.
 pub struct Carrier<T> {
     engine: Arc<Engine<T>>,
-    directory: Arc<Directory>,
+    directory: Arc<LazyDirectory>,
     waiting: Waiting,
     sweep: Option<i64>,
     /// What was done so far.
@@ -84,7 +84,7 @@ struct Known {
 
 impl<T: ContactTarget> Carrier<T> {
     /// A carrier for one sweep, or for single contacts (`sweep` is `None`).
-    pub fn new(engine: Arc<Engine<T>>, directory: Arc<Directory>, waiting: Waiting, sweep: Option<i64>) -> Self {
+    pub fn new(engine: Arc<Engine<T>>, directory: Arc<LazyDirectory>, waiting: Waiting, sweep: Option<i64>) -> Self {
         Self {
             engine,
             directory,
@@ -232,10 +232,16 @@ impl<T: ContactTarget> Carrier<T> {
         if conflict.as_ref().is_some_and(|found| found.decision.is_none() && (!again || found.kind == TWINS)) {
             return Prepared::Done { outcome: Outcome::Conflict, ops: Vec::new() };
         }
-        // A link that is younger than the conflict is what became of the decision.
-        let decision = conflict
-            .as_ref()
-            .and_then(|found| found.decision.filter(|_| link.as_ref().is_none_or(|link| link.linked_at <= found.at)));
+        // A link that is younger than the conflict is what became of the decision; and twins are never made triplets.
+        let decision = conflict.as_ref().and_then(|found| {
+            found.decision.filter(|decision| {
+                link.as_ref().is_none_or(|link| {
+                    link.linked_at <= found.at
+                        && *decision != Decision::Link(link.target)
+                        && (*decision != Decision::Create || found.kind != TWINS)
+                })
+            })
+        });
         if decision.is_none() && link.as_ref().is_some_and(|link| link.fingerprint == Some(fingerprint)) {
             return Prepared::Done { outcome: Outcome::Unchanged, ops: Vec::new() };
         }
@@ -253,10 +259,10 @@ impl<T: ContactTarget> Carrier<T> {
             link,
             decision,
             dead_letter,
-            in_conflict: conflict.is_some(),
+            in_conflict: conflict.is_some_and(|found| found.decision.is_none()),
             superseded,
             sweep: self.sweep,
-            directory: Arc::clone(&self.directory),
+            directory: None,
         }))
     }
 
@@ -278,7 +284,10 @@ impl<T: ContactTarget> Carrier<T> {
     }
 
     /// Sends a job on its way, behind every earlier job that shares one of its match keys.
-    async fn start(&mut self, page: u64, job: Job) -> Result<(), RunError> {
+    async fn start(&mut self, page: u64, mut job: Job) -> Result<(), RunError> {
+        if job.link.is_none() && job.decision.is_none() {
+            job.directory = Some(self.engine.directory(&self.directory).await?);
+        }
         while self.tasks.len() >= self.engine.settings.jobs.max(1) {
             if let Some(result) = self.tasks.join_next().await {
                 self.take(result);
@@ -310,9 +319,7 @@ impl<T: ContactTarget> Carrier<T> {
     /// Keys that another contact on its way could share; none where nothing is looked up by them.
     fn shared_keys(&self, job: &Job) -> Vec<Digest> {
         let engine = &self.engine;
-        let looked_up =
-            !matches!(*self.directory, Directory::Empty) || engine.settings.shared_keys == SharedKeys::Conflict;
-        if job.link.is_some() || engine.settings.match_keys.is_empty() || !looked_up {
+        if job.link.is_some() || engine.settings.match_keys.is_empty() || self.directory.is_empty() {
             return Vec::new();
         }
         let home = engine.settings.phone_country;

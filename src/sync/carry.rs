@@ -48,8 +48,8 @@ pub struct Job {
     pub superseded: Option<Intent>,
     /// The sweep that saw it.
     pub sweep: Option<i64>,
-    /// Where look-ups go.
-    pub directory: Arc<Directory>,
+    /// Where look-ups go; the carrier sets it for contacts without a link.
+    pub directory: Option<Arc<Directory>>,
 }
 
 /// What became of a job.
@@ -87,24 +87,24 @@ impl<T: ContactTarget> Engine<T> {
 
     async fn carry_one(&self, job: &Job) -> Result<Carried, RunError> {
         if let Some(link) = job.link.clone()
-            && (job.decision.is_none() || job.decision == Some(Decision::Link(link.target)))
+            && job.decision.is_none()
         {
             return self.update(job, link, Outcome::Updated).await;
         }
         let mut resolution = match job.decision {
             Some(Decision::Create) => Resolution::Create,
             Some(Decision::Skip) => {
-                self.store.write(self.sighting(job)).await?;
+                self.store.write(sighting(job)).await?;
                 return Ok(Carried::new(job.contact.id, Outcome::NotSelected));
             }
-            Some(Decision::Link(target)) => match self.full_contact(target).await? {
-                Some(record) => Resolution::Adopt(Box::new(record)),
-                None => {
+            Some(Decision::Link(target)) => {
+                let Some(record) = self.full_contact(target).await? else {
                     let gone = "the record that was decided on is not there any more";
                     return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
-                }
-            },
-            None => self.resolve(&job.contact, &job.record, &job.directory).await?,
+                };
+                Resolution::Adopt(Box::new(record))
+            }
+            None => self.look_up(job).await?,
         };
         loop {
             resolution = match resolution {
@@ -116,7 +116,7 @@ impl<T: ContactTarget> Engine<T> {
                 Resolution::Adopt(record) => match self.link_to(job, &record, Origin::Adopted).await? {
                     Some(link) => return self.update(job, link, Outcome::Adopted).await,
                     // Another contact was led here by another key and was first: it is no candidate any more.
-                    None => self.resolve(&job.contact, &job.record, &job.directory).await?,
+                    None => self.look_up(job).await?,
                 },
                 Resolution::Conflict { kind, candidates, keys } => {
                     return self.conflict(job, kind, candidates, keys).await;
@@ -125,6 +125,13 @@ impl<T: ContactTarget> Engine<T> {
                     return self.set_aside(job, reason(SetAsideKind::Unproven, None, None, why)).await;
                 }
             };
+        }
+    }
+
+    async fn look_up(&self, job: &Job) -> Result<Resolution, RunError> {
+        match &job.directory {
+            Some(directory) => self.resolve(&job.contact, &job.record, directory).await,
+            None => Ok(Resolution::Unproven("there is nowhere to look it up")),
         }
     }
 
@@ -156,13 +163,11 @@ impl<T: ContactTarget> Engine<T> {
             Err(PortError::Doubt { .. }) => {
                 // An answer that was lost is the common case: look once, now; this read also waits while the platform is down.
                 self.store.write(vec![WriteOp::ParkIntent { seq, at: self.clock.now() }]).await?;
-                match self.find_stamped(id).await?.into_values().next() {
-                    Some(record) => self.created(job, &record, base, seq).await,
-                    None => {
-                        self.store.write(self.sighting(job)).await?;
-                        Ok(Carried::new(id, Outcome::Parked))
-                    }
+                if let Some(record) = self.find_stamped(id).await?.into_values().next() {
+                    return self.created(job, &record, base, seq).await;
                 }
+                self.store.write(sighting(job)).await?;
+                Ok(Carried::new(id, Outcome::Parked))
             }
             Err(PortError::NotFound) => {
                 self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
@@ -358,7 +363,7 @@ impl<T: ContactTarget> Engine<T> {
             return Ok(Some(Outcome::SetAside(reason)));
         }
         if done.parked {
-            ops.extend(self.sighting(job));
+            ops.extend(sighting(job));
             self.store.write(ops).await?;
             return Ok(Some(Outcome::Parked));
         }
@@ -475,13 +480,8 @@ impl<T: ContactTarget> Engine<T> {
             ops.extend(job.record.emails.items().iter().map(|email| self.index_email(&email.address, target)));
             ops.extend(job.record.phones.items().iter().map(|phone| self.index_phone(&phone.number, target)));
         }
-        ops.extend(self.sighting(job));
+        ops.extend(sighting(job));
         ops
-    }
-
-    /// The row that says which sweep saw the contact.
-    pub(super) fn sighting(&self, job: &Job) -> Vec<WriteOp> {
-        job.sweep.map(|sweep| WriteOp::Sight { sweep, id: job.contact.id }).into_iter().collect()
     }
 
     fn dead_letter(&self, job: &Job, reason: &SetAside) -> Vec<WriteOp> {
@@ -499,7 +499,7 @@ impl<T: ContactTarget> Engine<T> {
             run: self.run,
         };
         let mut ops = vec![WriteOp::PutDeadLetter(letter)];
-        ops.extend(self.sighting(job));
+        ops.extend(sighting(job));
         ops
     }
 
@@ -527,7 +527,7 @@ impl<T: ContactTarget> Engine<T> {
         // A decision that led to another conflict is used up: this is a new question.
         let answered = job.decision.map(|_| WriteOp::ClearConflict(job.contact.id));
         let mut ops: Vec<WriteOp> = answered.into_iter().chain([WriteOp::PutConflict(conflict)]).collect();
-        ops.extend(self.sighting(job));
+        ops.extend(sighting(job));
         self.store.write(ops).await?;
         Ok(Carried::new(job.contact.id, Outcome::Conflict))
     }
@@ -594,6 +594,11 @@ fn written_back(kind: FieldKind, value: &Value) -> WriteValue {
         _ => None,
     });
     typed.map_or_else(|| WriteValue::AsRead(value.clone()), WriteValue::Typed)
+}
+
+/// The row that says which sweep saw the contact.
+fn sighting(job: &Job) -> Vec<WriteOp> {
+    job.sweep.map(|sweep| WriteOp::Sight { sweep, id: job.contact.id }).into_iter().collect()
 }
 
 pub(super) fn reason(kind: SetAsideKind, field: Option<&str>, status: Option<u16>, detail: &str) -> SetAside {

@@ -4,6 +4,8 @@
 //! back through the contact, never resent within the doubt horizon.
 
 use crate::domain::base::{self, Base};
+use std::collections::BTreeSet;
+
 use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, FirstLineId};
 use crate::domain::outcome::{SetAside, SetAsideKind};
@@ -164,7 +166,7 @@ impl<T: ContactTarget> Engine<T> {
                 }
                 (Err(PortError::NotFound), step) => {
                     done.ops.extend(closing(&step));
-                    let mut reason = refused(SetAsideKind::ChildRefused, &Default::default(), 404);
+                    let mut reason = refused(SetAsideKind::ChildRefused, &BTreeSet::new(), 404);
                     reason.field = Some(format!("{}[{}]", list_name(task.kind), task.place));
                     done.refused.get_or_insert(reason);
                 }
@@ -187,7 +189,7 @@ impl<T: ContactTarget> Engine<T> {
                 (Err(error), step) => {
                     let mut ops = std::mem::take(&mut done.ops);
                     ops.extend(closing(&step));
-                    ops.extend(tasks.flat_map(|task| closing(&task.step)));
+                    ops.extend(tasks.filter_map(|task| closing(&task.step)));
                     self.store.write(ops).await?;
                     return Err(error.into());
                 }

@@ -130,10 +130,9 @@ fn verdict(
     // The source has not changed it and the target has: an agent emptied it.
     let emptied = blank && before.is_some_and(|before| before.desired == desired && before.target != target);
     match owner {
-        Owner::Target => FieldVerdict::Leave,
         Owner::FillBlank if emptied => FieldVerdict::Keep,
         Owner::FillBlank if blank && !empty => FieldVerdict::Write { both: false },
-        Owner::FillBlank => FieldVerdict::Leave,
+        Owner::FillBlank | Owner::Target => FieldVerdict::Leave,
         Owner::Union if empty => FieldVerdict::Leave,
         Owner::Source | Owner::Union => match before {
             Some(before) if before.desired == desired => FieldVerdict::Keep,

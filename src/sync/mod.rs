@@ -1,7 +1,7 @@
 //! The engine: what a run does, from scanning the source to recording the result.
 //!
-//! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `resolve` and
-//! `finder` and `survey` (which record is it?), `decide` (pure), `carry` and `children` (apply and record), `settle`
+//! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `directory`,
+//! `resolve`, `finder` and `survey` (which record is it?), `decide` (pure), `carry` and `children` (apply and record), `settle`
 //! (doubt). `pipeline` is one run; `ports` are the doors to both platforms. Nothing here knows HTTP, SQL text or the
 //! terminal.
 
@@ -9,8 +9,10 @@ pub mod carrier;
 pub mod carry;
 pub mod children;
 pub mod decide;
+pub mod directory;
 pub mod engine;
 pub mod finder;
+pub mod lookup;
 pub mod pipeline;
 pub mod ports;
 pub mod progress;

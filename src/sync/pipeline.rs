@@ -11,29 +11,20 @@ use crate::clock::Timestamp;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{SetAside, SetAsideKind};
-use crate::domain::sweep::{Direction, DirectionStyle, Order, SortKey};
 use crate::store::{Intent, WriteOp};
 use crate::sync::carrier::{Carrier, Waiting};
-use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
-use crate::sync::finder::FilterForm;
-use crate::sync::ports::{ByIdAnswer, ChildFilter, ContactSource, ContactTarget, PageRequest, PortError};
+use crate::sync::directory::LazyDirectory;
+use crate::sync::engine::{Engine, RunError};
+use crate::sync::lookup::{Lookup, OLDEST_FIRST};
+use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PortError};
 use crate::sync::progress::{Phase, ProgressEvent};
-use crate::sync::resolve::Directory;
 use crate::sync::scan::{Goal, Resume, Sweep, SweepPlan, SweepStep};
 use crate::sync::summary::Summary;
-use crate::sync::survey::Survey;
 
 /// Rounds of "settle, wait, carry again" at the end of a run.
 const SETTLE_ROUNDS: u32 = 20;
 /// Links that are tried as witnesses of the account before it is refused.
 const WITNESSES: u32 = 3;
-/// The order of the page by which the source is recognised and counted.
-const OLDEST_FIRST: PageRequest = PageRequest {
-    order: Order { key: SortKey::CreatedAt, direction: Direction::Ascending },
-    style: DirectionStyle::Parameter,
-    page: 1,
-};
-
 /// Which contacts enter a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entrants {
@@ -135,7 +126,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let fresh = engine.store.is_empty().await?;
         engine.park_left_overs().await?;
         let left_over = engine.settle().await?;
-        let directory = Arc::new(self.directory(&entrants, fresh).await?);
+        let directory = Arc::new(LazyDirectory::new(fresh, self.look_ups(&entrants).await?));
+        if fresh {
+            // Nothing at the target may look like our stamp before the first write.
+            engine.directory(&directory).await?;
+        }
         engine.progress.event(ProgressEvent::Phase(Phase::Carry));
         match &entrants {
             Entrants::All | Entrants::First(_) => {
@@ -152,6 +147,18 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
         self.settle_all(&directory, summary).await?;
         self.audit(summary).await
+    }
+
+    /// How many contacts are expected to need a look-up.
+    async fn look_ups(&self, entrants: &Entrants) -> Result<u64, RunError> {
+        Ok(match entrants {
+            Entrants::Only(ids) => ids.len() as u64,
+            Entrants::First(limit) => *limit,
+            Entrants::All => {
+                let listed = self.source.page(OLDEST_FIRST).await?.count.unwrap_or(u64::MAX);
+                listed.saturating_sub(self.engine.store.link_count().await?)
+            }
+        })
     }
 
     /// Is this the LiveDesk account of the state? At least one of the contacts it shows first must be known.
@@ -175,7 +182,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Is this the FIRST LINE of the state? A linked record must be there and must not carry another contact's stamp.
     async fn recognise_target(&self) -> Result<(), RunError> {
         let engine = &self.engine;
-        let witnesses = engine.store.links_page(LiveDeskId(-1), WITNESSES).await?;
+        let mut witnesses = engine.store.links_page(LiveDeskId(-1), WITNESSES).await?;
+        witnesses.extend(engine.store.latest_created_link().await?);
         for link in &witnesses {
             if let Some(record) = engine.target.contact(link.target).await? {
                 use crate::sync::stamp::StampReading::{Foreign, Of};
@@ -196,92 +204,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         ))
     }
 
-    /// Decides where look-ups go, and refuses a target that this state must not write to.
-    async fn directory(&self, entrants: &Entrants, fresh: bool) -> Result<Directory, RunError> {
-        let engine = &self.engine;
-        let total = engine.target.contacts(None, 1).await?;
-        let empty = total.total == Some(0) && total.rows.is_empty();
-        if empty {
-            engine.store.index_clear().await?;
-            return Ok(match engine.settings.shared_keys {
-                SharedKeys::Create => Directory::Empty,
-                // What this run creates is looked up by the contacts that come after it.
-                SharedKeys::Conflict => Directory::Indexed(Survey {
-                    contacts_proven: true,
-                    emails_proven: true,
-                    phones_proven: true,
-                    ..Survey::default()
-                }),
-            });
-        }
-        if let Entrants::Only(ids) = entrants {
-            let pages = total.total.unwrap_or_default().div_ceil(total.rows.len().max(1) as u64);
-            let look_ups = ids.len() as u64 * (1 + engine.settings.match_keys.len() as u64);
-            if !fresh
-                && look_ups < pages
-                && let Some(trusted) = self.live_filters().await?
-            {
-                return Ok(Directory::Live(trusted));
-            }
-        }
-        let survey = engine.survey().await?;
-        if fresh {
-            refuse_stamped(&survey)?;
-        }
-        if !survey.contacts_proven {
-            engine.notice(
-                "FIRST LINE's list of customers could not be read completely; contacts whose absence is not proven will \
-                 be set aside, not created",
-            );
-        }
-        Ok(Directory::Indexed(survey))
-    }
-
-    /// The positive control of all filters that live look-ups would rely on: the forms of stamp filter that work, or
-    /// `None` where not enough does.
-    async fn live_filters(&self) -> Result<Option<Vec<FilterForm>>, RunError> {
-        let engine = &self.engine;
-        let Some(link) = engine.store.latest_created_link().await? else { return Ok(None) };
-        let trusted = engine.trusted_filters(link.livedesk_id, link.target).await?;
-        if trusted.is_empty() {
-            return Ok(None);
-        }
-        for key in &engine.settings.match_keys {
-            let works = match key {
-                MatchKey::Email => {
-                    let all = engine.target.emails(&ChildFilter::All, 1).await?;
-                    match all.rows.first() {
-                        None => all.total == Some(0),
-                        Some(known) => {
-                            let found = engine.target.emails(&ChildFilter::Value(known.address.clone()), 1).await?;
-                            found.rows.iter().any(|row| row.id == known.id && row.contact.is_some())
-                                && found.total < all.total
-                        }
-                    }
-                }
-                MatchKey::Phone => {
-                    let all = engine.target.phones(&ChildFilter::All, 1).await?;
-                    match all.rows.first() {
-                        None => all.total == Some(0),
-                        Some(known) => {
-                            let found = engine.target.phones(&ChildFilter::Value(known.number.clone()), 1).await?;
-                            found.rows.iter().any(|row| row.id == known.id && row.contact.is_some())
-                                && found.total < all.total
-                        }
-                    }
-                }
-            };
-            if !works {
-                return Ok(None);
-            }
-        }
-        Ok(Some(trusted))
-    }
-
     /// Walks a sweep, new or resumed, and carries what it brings.
     async fn sweep(
         &self,
-        directory: &Arc<Directory>,
+        directory: &Arc<LazyDirectory>,
         superseded: BTreeMap<LiveDeskId, Option<Intent>>,
         limit: Option<u64>,
         summary: &mut Summary,
@@ -365,7 +291,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Carries single contacts, read again from the source: by id where that exists, else with a pass.
     async fn carry_ids(
         &self,
-        directory: &Arc<Directory>,
+        directory: &Arc<LazyDirectory>,
         ids: BTreeMap<LiveDeskId, Option<Intent>>,
         waiting: Waiting,
         summary: &mut Summary,
@@ -404,45 +330,16 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             return Ok(());
         }
         self.engine.progress.event(ProgressEvent::Expect(missing.len() as u64));
-        let first = self.source.page(OLDEST_FIRST).await?;
-        let Some(known) = first.contacts.first().map(|contact| contact.id) else { return Ok(()) };
-        for id in missing.clone() {
-            match self.source.by_id(id, known).await? {
-                ByIdAnswer::Found(contact) => {
-                    missing.remove(&id);
-                    carrier.feed(vec![*contact], Vec::new(), None).await?;
-                }
-                ByIdAnswer::Missing => {}
-                ByIdAnswer::Unsupported => return self.find_by_sweep(carrier, missing).await,
-            }
-        }
-        Ok(())
-    }
-
-    async fn find_by_sweep(
-        &self,
-        carrier: &mut Carrier<T>,
-        missing: &mut BTreeSet<LiveDeskId>,
-    ) -> Result<(), RunError> {
-        let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(Goal::Proven) };
-        let mut sweep = Sweep::start(Arc::clone(&self.source), plan, None).await?;
-        while !missing.is_empty() {
-            match sweep.next().await? {
-                SweepStep::Page(page) => {
-                    let wanted: Vec<Contact> =
-                        page.fresh.into_iter().filter(|contact| missing.remove(&contact.id)).collect();
-                    if !wanted.is_empty() {
-                        carrier.feed(wanted, Vec::new(), None).await?;
-                    }
-                }
-                SweepStep::Finished(_) => break,
-            }
+        let mut lookup = Lookup::start(Arc::clone(&self.source), missing.clone(), self.sweep_rounds).await?;
+        while let Some(found) = lookup.next().await? {
+            missing.clone_from(lookup.missing());
+            carrier.feed(found, Vec::new(), None).await?;
         }
         Ok(())
     }
 
     /// Settles what is in doubt, waiting for it as long as that can help.
-    async fn settle_all(&self, directory: &Arc<Directory>, summary: &mut Summary) -> Result<(), RunError> {
+    async fn settle_all(&self, directory: &Arc<LazyDirectory>, summary: &mut Summary) -> Result<(), RunError> {
         let engine = &self.engine;
         engine.progress.event(ProgressEvent::Phase(Phase::Settle));
         for _ in 0..SETTLE_ROUNDS {
@@ -476,7 +373,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
 
     async fn carry_ids_again(
         &self,
-        directory: &Arc<Directory>,
+        directory: &Arc<LazyDirectory>,
         again: BTreeMap<LiveDeskId, Option<Intent>>,
         summary: &mut Summary,
     ) -> Result<(), RunError> {
@@ -515,26 +412,4 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
         Ok(())
     }
-}
-
-/// At the first run nothing at the target may look like our stamp (design, section 5).
-fn refuse_stamped(survey: &Survey) -> Result<(), RunError> {
-    if survey.stamped_unlinked > 0 {
-        return Err(RunError::Refused(format!(
-            "this state is empty, but {} customers in FIRST LINE carry our stamp already: creating now would duplicate \
-             them; run `deskferry state rebuild` to find their links again, or point state.path at the right file",
-            survey.stamped_unlinked
-        )));
-    }
-    if survey.foreign_stamps > 0 {
-        let ids: Vec<String> = survey.foreign_ids.iter().map(ToString::to_string).collect();
-        return Err(RunError::Refused(format!(
-            "{} customers in FIRST LINE hold something else where our stamp would stand (ids {}{}); choose another \
-             prefix or another custom field in identity.stamp",
-            survey.foreign_stamps,
-            ids.join(", "),
-            if survey.foreign_stamps > ids.len() as u64 { ", ..." } else { "" },
-        )));
-    }
-    Ok(())
 }

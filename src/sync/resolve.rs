@@ -9,7 +9,7 @@ use crate::domain::contact::Contact;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::phone::{self, Phone};
-use crate::domain::record::{DesiredRecord, canonical_email};
+use crate::domain::record::{DesiredEmail, DesiredRecord, canonical_email};
 use crate::domain::target::TargetContact;
 use crate::store::IndexKind;
 use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
@@ -131,7 +131,7 @@ impl<T: ContactTarget> Engine<T> {
         record: &DesiredRecord,
         directory: &Directory,
     ) -> Result<Option<BTreeSet<FirstLineId>>, RunError> {
-        let addresses: Vec<String> = record.emails.items().iter().map(|email| email.canonical()).collect();
+        let addresses: Vec<String> = record.emails.items().iter().map(DesiredEmail::canonical).collect();
         match directory {
             Directory::Empty => Ok(Some(BTreeSet::new())),
             Directory::Indexed(survey) => {

@@ -258,7 +258,7 @@ impl<T: ContactTarget> Engine<T> {
             let id = intent.livedesk_id;
             let mut records: Vec<FirstLineId> = self.find_stamped(id).await?.into_keys().collect();
             let by_query = intent.target.is_some_and(|target| records.contains(&target));
-            records.extend(walked.iter().flat_map(|stamps| stamps.get(&id)).flatten());
+            records.extend(walked.iter().filter_map(|stamps| stamps.get(&id)).flatten());
             records.extend(intent.target);
             records.sort_unstable();
             records.dedup();

@@ -75,10 +75,6 @@ impl StampScheme {
         self.membership_prefix.is_none()
     }
 
-    fn has_own_number(&self, record: &TargetContact) -> bool {
-        record.value(FieldKey::MembershipNo).is_some_and(|value| !is_blank(value))
-    }
-
     /// Reads the stamp of a record. With both places configured, the first that holds something of ours speaks;
     /// two different ids are foreign.
     pub fn read(&self, record: &TargetContact) -> StampReading {
@@ -92,18 +88,19 @@ impl StampScheme {
         });
         match (membership, custom) {
             (Some(reading), None) | (None, Some(reading)) => reading,
-            (None, None) => StampReading::None,
             (Some(StampReading::Of(one)), Some(StampReading::Of(other))) if one != other => StampReading::Foreign,
             (Some(StampReading::Of(id)), _) | (_, Some(StampReading::Of(id))) => StampReading::Of(id),
             (Some(StampReading::Foreign), _) | (_, Some(StampReading::Foreign)) => StampReading::Foreign,
             (Some(StampReading::NotSaid), _) => StampReading::NotSaid,
             // A record of ours has the prefix there, unless an adopted one kept its own number: then the field decides.
-            (Some(StampReading::None), Some(StampReading::NotSaid)) if self.has_own_number(record) => {
-                StampReading::NotSaid
-            }
-            (Some(StampReading::None), Some(_)) => StampReading::None,
+            (Some(StampReading::None), Some(StampReading::NotSaid)) if has_own_number(record) => StampReading::NotSaid,
+            (Some(StampReading::None), Some(_)) | (None, None) => StampReading::None,
         }
     }
+}
+
+fn has_own_number(record: &TargetContact) -> bool {
+    record.value(FieldKey::MembershipNo).is_some_and(|value| !is_blank(value))
 }
 
 /// `LD-12` is ours; `LD-GOLD` and `LD-012` look like ours and are not; anything else is a number of the tenant.

@@ -53,3 +53,14 @@ async fn a_limit_carries_no_more_than_that() {
     world.backfill().await;
     world.assert_right().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_without_new_contacts_does_not_read_the_targets_lists() {
+    let world = World::with(400).await;
+    world.backfill().await;
+    world.sandbox.firstline().reset_counts();
+    world.backfill().await;
+    let counts = world.sandbox.firstline().tally();
+    assert_eq!(counts.email_list + counts.phone_list, 0, "{counts:?}");
+    assert!(counts.contact_list <= 2, "{counts:?}");
+}

@@ -4,9 +4,14 @@
     clippy::unwrap_used,
     reason = "in a test a panic is the report; clippy only knows the test functions themselves"
 )]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "benchmarks print, and a test that is skipped says so")]
 
 mod architecture;
 mod backfill;
+mod bench;
+mod check;
+mod cli;
+mod cli_support;
 mod identity;
 mod mapping_example;
 mod privacy;

@@ -63,8 +63,8 @@ pub(super) const CITIES: &[&str] = &["台北市", "新北市", "桃園市", "台
 /// Company names.
 pub(super) const COMPANIES: &[&str] = &["範例科技", "樣品商行", "Sample Ltd", "測試貿易", "Placeholder Inc"];
 /// Values of the `vip_level` choice.
-pub(super) const VIP_LEVELS: &[&str] = &["regular", "silver", "gold", "platinum"];
+pub(super) const VIP_LEVELS: &[&str] = &["bronze", "silver", "gold", "platinum"];
 /// Members of the `interests` list.
-pub(super) const INTERESTS: &[&str] = &["skincare", "makeup", "camping", "coffee", "books"];
+pub(super) const INTERESTS: &[&str] = &["sports", "music", "travel", "food"];
 /// Labels, which the list filters by and never returns.
 pub(super) const LABELS: &[&str] = &["vip", "newsletter", "wholesale", "follow-up"];

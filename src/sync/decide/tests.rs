@@ -48,21 +48,23 @@ fn base(desired: &str, target: &str) -> Base {
     base
 }
 
+/// What, wished, owner, base, held, authorship; then what is written, and whether both changed or the field is kept.
+type Situation = (
+    &'static str,
+    Desired<FieldValue>,
+    Option<Owner>,
+    Option<Base>,
+    Value,
+    Authorship,
+    Option<&'static str>,
+    bool,
+    bool,
+);
+
 #[test]
 fn each_situation_is_decided_by_who_changed_and_who_owns() {
     use Authorship::{Ours, Theirs};
-    // (what, wished, owner, base, held, authorship) -> (written, both changed, kept)
-    let rows: Vec<(
-        &str,
-        Desired<FieldValue>,
-        Option<Owner>,
-        Option<Base>,
-        Value,
-        Authorship,
-        Option<&str>,
-        bool,
-        bool,
-    )> = vec![
+    let rows: Vec<Situation> = vec![
         ("equal", text("a"), None, Some(base("a", "a")), json!("a"), Ours, None, false, false),
         ("source changed", text("b"), None, Some(base("a", "a")), json!("a"), Ours, Some("b"), false, false),
         ("agent changed", text("a"), None, Some(base("a", "a")), json!("x"), Ours, None, false, true),

@@ -1,0 +1,76 @@
+//! The state file, if there is one: sound, of this version, of these accounts, free. It is only read.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::findings::Findings;
+use crate::app::{self, AppError};
+use crate::cli::{Context, Failure};
+use crate::config::settings::Settings;
+use crate::store::{Accounts, Side, Store, StoreError, holder};
+
+const STATE: &str = "state";
+
+/// Looks at the state.
+pub(super) async fn check(settings: &Settings, context: &Context, findings: &mut Findings) {
+    let path = &settings.state.path;
+    folder(path, findings);
+    if let Some(holder) = holder(path) {
+        findings.warning(STATE, format!("in use by {holder}"), "a backfill has to wait until it is done");
+    }
+    let store = match app::read_state(path, Arc::clone(&context.clock)).await {
+        Ok(store) => store,
+        Err(AppError::Store(StoreError::Missing { .. })) => {
+            return findings.good(STATE, format!("{} is not there yet; the first run makes it", path.display()));
+        }
+        Err(AppError::Store(error @ StoreError::Older { .. })) => {
+            return findings.warning(STATE, error.to_string(), "");
+        }
+        Err(error) => return findings.problem(STATE, Failure::chain(&error).to_string(), ""),
+    };
+    if let Err(error) = opened(&store, &app::accounts(settings), findings).await {
+        findings.problem(STATE, Failure::chain(&error).to_string(), "");
+    }
+    store.close().await;
+}
+
+async fn opened(store: &Store, ours: &Accounts, findings: &mut Findings) -> Result<(), StoreError> {
+    let report = store.check().await?;
+    let problems = report.problems();
+    for problem in &problems {
+        findings.problem(STATE, problem.as_str(), "`deskferry state check` shows more");
+    }
+    if let Some(bound) = store.bound_accounts().await? {
+        for (side, bound, given) in
+            [(Side::LiveDesk, bound.livedesk, &ours.livedesk), (Side::FirstLine, bound.firstline, &ours.firstline)]
+        {
+            if bound != *given {
+                let error = StoreError::OtherAccount { side, bound, given: given.clone() };
+                findings.problem(STATE, error.to_string(), "");
+            }
+        }
+    }
+    if problems.is_empty() {
+        let links = store.link_count().await?;
+        findings.good(STATE, format!("{} is sound; {links} contacts are linked", store.path().display()));
+    }
+    Ok(())
+}
+
+/// The folder must be there; it is not made, because a path with a mistake in it would be.
+fn folder(path: &Path, findings: &mut Findings) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match fs::metadata(folder) {
+        Ok(found) if !found.is_dir() => {
+            findings.problem(STATE, format!("{} is not a folder", folder.display()), "check [state] path");
+        }
+        Ok(found) if found.permissions().readonly() => {
+            findings.problem(STATE, format!("nothing can be written in {}", folder.display()), "check its permissions");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            findings.problem(STATE, format!("{}: {error}", folder.display()), "make the folder, or check [state] path");
+        }
+    }
+}

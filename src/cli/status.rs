@@ -1,0 +1,127 @@
+//! `deskferry status`: where the migration stands, as the state says. Sends nothing, and works while another process
+//! writes.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Context;
+use super::conflicts::waiting;
+use super::output::{DONE, Failure, say};
+use super::runs::{as_json, as_line, moment};
+use crate::app;
+use crate::store::{Accounts, FinishedSweep, OpenSweep, Run, Store, holder};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs that are shown.
+const LATEST: u32 = 5;
+
+/// What is told.
+struct Status {
+    path: String,
+    holder: Option<String>,
+    accounts: Option<Accounts>,
+    links: u64,
+    set_aside: usize,
+    parked: usize,
+    undecided: usize,
+    decided: usize,
+    open_sweep: Option<OpenSweep>,
+    last_sweep: Option<FinishedSweep>,
+    runs: Vec<Run>,
+}
+
+/// Runs the command.
+pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
+    let loaded = context.load()?;
+    let path = &loaded.settings.state.path;
+    let store = app::read_state(path, Arc::clone(&context.clock)).await?;
+    let status = Status::read(&store, holder(path)).await?;
+    store.close().await;
+    if context.json {
+        say(status.json());
+    } else {
+        status.lines().into_iter().for_each(say);
+    }
+    Ok(DONE)
+}
+
+impl Status {
+    async fn read(store: &Store, holder: Option<String>) -> Result<Self, Failure> {
+        let conflicts = store.conflicts().await?;
+        let decided = waiting(store, &conflicts).await?.len();
+        Ok(Self {
+            path: store.path().display().to_string(),
+            holder,
+            accounts: store.bound_accounts().await?,
+            links: store.link_count().await?,
+            set_aside: store.dead_letters().await?.len(),
+            parked: store.parked_contacts().await?.len(),
+            undecided: conflicts.iter().filter(|conflict| conflict.decision.is_none()).count(),
+            decided,
+            open_sweep: store.open_sweep().await?,
+            last_sweep: store.finished_sweeps(1).await?.pop(),
+            runs: store.runs(LATEST).await?,
+        })
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "state": self.path,
+            "holder": self.holder,
+            "accounts": self.accounts.as_ref().map(|accounts| json!({
+                "livedesk": accounts.livedesk,
+                "firstline": accounts.firstline,
+            })),
+            "links": self.links,
+            "left_over": {
+                "set_aside": self.set_aside,
+                "parked": self.parked,
+                "conflicts_undecided": self.undecided,
+                "conflicts_waiting": self.decided,
+            },
+            "open_sweep": self.open_sweep.as_ref().map(|sweep| json!({
+                "run": sweep.run.0,
+                "started_at": moment(sweep.started_at),
+                "pass": sweep.position.pass,
+                "page": sweep.position.page,
+            })),
+            "last_sweep": self.last_sweep.as_ref().map(|sweep| json!({
+                "run": sweep.run.0,
+                "ended_at": moment(sweep.ended_at),
+                "verdict": sweep.verdict,
+            })),
+            "runs": self.runs.iter().map(as_json).collect::<Vec<_>>(),
+        })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![match &self.holder {
+            Some(holder) => format!("state       {} (in use by {holder})", self.path),
+            None => format!("state       {} (not in use)", self.path),
+        }];
+        if let Some(accounts) = &self.accounts {
+            lines.push(format!("LiveDesk    {}", accounts.livedesk));
+            lines.push(format!("FIRST LINE  {}", accounts.firstline));
+        }
+        lines.push(format!("linked      {} contacts", self.links));
+        lines.push(format!(
+            "left over   {} set aside, {} parked, {} conflicts undecided, {} decided and not carried out",
+            self.set_aside, self.parked, self.undecided, self.decided
+        ));
+        if let Some(sweep) = &self.last_sweep {
+            lines.push(format!("last sweep  {} (run {}, {})", sweep.verdict, sweep.run, moment(sweep.ended_at)));
+        }
+        if let Some(sweep) = &self.open_sweep {
+            lines.push(format!(
+                "open sweep  pass {}, page {} (run {}); a backfill goes on there",
+                sweep.position.pass, sweep.position.page, sweep.run
+            ));
+        }
+        lines.extend(self.runs.iter().map(as_line));
+        lines
+    }
+}
