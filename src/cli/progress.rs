@@ -8,35 +8,48 @@ use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, P
 
 use crate::sync::progress::{Phase, Progress, ProgressEvent};
 
+/// Shorter waits are only logged, at debug.
+const WORTH_TELLING: Duration = Duration::from_secs(5);
 const BAR: &str = "{msg:40!} [{bar:28}] {pos}/{len} {rate:>7} {eta:>4} left";
 const SPINNER: &str = "{msg:40!} {spinner} {pos} pages {elapsed}";
 
 /// Draws on the terminal, or logs where there is none.
 pub struct Bar {
-    bar: ProgressBar,
+    line: ProgressBar,
     phase: Mutex<Phase>,
+    /// Time spent waiting since the last answer, as announced.
+    waited: Mutex<Duration>,
 }
 
 impl Bar {
     /// A watcher that draws on standard error when that is a terminal.
     pub fn on_stderr() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-        bar.set_style(spinner());
-        Self { bar, phase: Mutex::new(Phase::LeftOvers) }
+        let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+        line.set_style(spinner());
+        Self { line, phase: Mutex::new(Phase::LeftOvers), waited: Mutex::default() }
     }
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        self.bar.finish_and_clear();
+        self.line.finish_and_clear();
     }
 
     /// Prints above the bar.
     fn print(&self, text: &str) {
-        if self.bar.is_hidden() {
+        if self.line.is_hidden() {
             tracing::info!("{text}");
         } else {
-            self.bar.suspend(|| super::output::note(text));
+            self.line.suspend(|| super::output::note(text));
         }
+    }
+
+    /// A long wait, or the one that makes many short ones long.
+    fn is_worth_telling(&self, wait: Option<Duration>) -> bool {
+        let Some(wait) = wait else { return true };
+        let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *waited;
+        *waited += wait;
+        wait >= WORTH_TELLING || (before < WORTH_TELLING && *waited >= WORTH_TELLING)
     }
 
     fn phase(&self) -> Phase {
@@ -50,28 +63,28 @@ impl Progress for Bar {
             ProgressEvent::Phase(phase) => {
                 *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
                 tracing::debug!("{}", phase.as_str());
-                self.bar.set_message(phase.as_str());
+                self.line.set_message(phase.as_str());
                 if phase == Phase::Carry {
-                    self.bar.set_style(bar());
+                    self.line.set_style(bar());
                 } else {
-                    self.bar.set_style(spinner());
-                    self.bar.enable_steady_tick(Duration::from_millis(250));
+                    self.line.set_style(spinner());
+                    self.line.enable_steady_tick(Duration::from_millis(250));
                 }
-                self.bar.reset();
-                self.bar.tick();
+                self.line.reset();
+                self.line.tick();
             }
             ProgressEvent::Expect(total) => {
-                self.bar.set_length(total);
-                self.bar.reset_eta();
+                self.line.set_length(total);
+                self.line.reset_eta();
             }
             ProgressEvent::Advance(contacts) => {
                 if self.phase() == Phase::Carry {
-                    self.bar.inc(contacts);
+                    self.line.inc(contacts);
                 }
             }
             ProgressEvent::PageRead => {
                 if self.phase() != Phase::Carry {
-                    self.bar.inc(1);
+                    self.line.inc(1);
                 }
             }
             ProgressEvent::Waiting { why, wait } => {
@@ -79,12 +92,17 @@ impl Progress for Bar {
                     Some(wait) if wait >= Duration::from_secs(1) => format!("waiting {}: {why}", HumanDuration(wait)),
                     _ => format!("waiting: {why}"),
                 };
-                if wait.is_none_or(|wait| wait >= Duration::from_secs(5)) {
+                if self.is_worth_telling(wait) {
                     self.print(&text);
+                } else {
+                    tracing::debug!("{text}");
                 }
-                self.bar.set_message(text);
+                self.line.set_message(text);
             }
-            ProgressEvent::Resumed => self.bar.set_message(self.phase().as_str()),
+            ProgressEvent::Resumed => {
+                *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = Duration::ZERO;
+                self.line.set_message(self.phase().as_str());
+            }
             ProgressEvent::Notice(text) => self.print(&text),
         }
     }
@@ -106,8 +124,19 @@ fn spinner() -> ProgressStyle {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{Bar, bar, spinner};
     use crate::sync::progress::{Phase, Progress, ProgressEvent};
+
+    #[test]
+    fn short_waits_are_told_once_they_have_become_long() {
+        let bar = Bar::on_stderr();
+        let told = |seconds| bar.is_worth_telling(Some(Duration::from_secs(seconds)));
+        assert_eq!([told(2), told(2), told(2), told(2), told(8)], [false, false, true, false, true]);
+        bar.event(ProgressEvent::Resumed);
+        assert!(!told(2));
+    }
 
     #[test]
     fn the_templates_are_right() {

@@ -63,6 +63,8 @@ impl Api {
                     "{PLATFORM} has no {path} (status 404): firstline.base_url must be https://<tenant host>/api/v1"
                 )));
             }
+            // A filter that is refused is only no filter.
+            Err(failure) if filter.is_empty() => return Err(failure.of_list(path)),
             answer => answer?,
         };
         let answered = answer.meta.as_ref().and_then(Meta::current_page);
@@ -121,7 +123,7 @@ impl Api {
         for page in 1..=DEFINITION_PAGES_MAX {
             let answer: List<T> = match self.list_if_any(path, filter, page).await {
                 Err(failure) if failure.status() == Some(404) => return Ok(None),
-                answer => answer?,
+                answer => answer.map_err(|failure| failure.of_list(path))?,
             };
             let before = rows.len();
             for row in answer.data {

@@ -25,18 +25,34 @@ pub(super) enum Failure {
     /// The tenant does not answer as any documentation says.
     #[error("{0}")]
     Tenant(String),
+    /// A list that everything rests on cannot be read.
+    #[error("{PLATFORM}'s {path} cannot be read")]
+    List {
+        /// Which.
+        path: String,
+        /// The cause.
+        source: ApiError,
+    },
     /// The tenant hangs phones on profiles, and this contact shows none.
     #[error("the contact has no profile to hang a phone on")]
     NoProfile,
 }
 
 impl Failure {
+    /// The same, where no record but the whole run depends on the answer.
+    pub(super) fn of_list(self, path: &str) -> Self {
+        match self {
+            Self::Api(source) if source.decision() == Decision::GiveUp => Self::List { path: path.to_owned(), source },
+            other => other,
+        }
+    }
+
     /// HTTP status of the answer to the request itself; none when it was the login that failed, or a 404 of the
     /// login would read like a contact that does not exist.
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Api(error) => error.status(),
-            Self::Account { .. } | Self::Tenant(_) | Self::NoProfile => None,
+            Self::Account { .. } | Self::Tenant(_) | Self::List { .. } | Self::NoProfile => None,
         }
     }
 
@@ -44,7 +60,7 @@ impl Failure {
     pub(super) fn complains_of(&self, field: &str) -> bool {
         match self {
             Self::Api(error) => error.status() == Some(422) && error.fields().iter().any(|name| name == field),
-            Self::Account { .. } | Self::Tenant(_) | Self::NoProfile => false,
+            Self::Account { .. } | Self::Tenant(_) | Self::List { .. } | Self::NoProfile => false,
         }
     }
 }
@@ -55,6 +71,10 @@ impl From<Failure> for PortError {
             Failure::Api(error) => port_error(error),
             Failure::Account { message, source } => Self::Stop { message, source: Some(Box::new(source)) },
             Failure::Tenant(message) => Self::Stop { message, source: None },
+            Failure::List { path, source } => {
+                let message = format!("{PLATFORM}'s {path} cannot be read; check firstline.base_url");
+                Self::Stop { message, source: Some(Box::new(source)) }
+            }
             // What the tenant itself said, or would say, to the phone.
             Failure::NoProfile => Self::Refused { status: 422, fields: BTreeSet::from([String::from("profile_id")]) },
         }

@@ -183,7 +183,7 @@ impl Gate {
         if !paused {
             state.throttles = state.throttles.saturating_add(1);
         }
-        // A success may have come in between, from before the pause.
+        // A success that was under way may have reset the count while the pause goes on.
         let factor = 1 << state.throttles.saturating_sub(1).min(8);
         // A server that keeps saying "in no time" is not believed either: our own distance grows under its wish.
         let own = if asked.is_some() { self.policy.first() } else { default_wait } * factor;
@@ -329,6 +329,15 @@ mod tests {
         let patient = slow_gate();
         bring_down(&patient, long_ago);
         assert!(patient.pass().await.unwrap().is_probe());
+    }
+
+    #[test]
+    fn a_success_that_comes_in_during_a_pause_makes_the_next_429_a_first_one() {
+        let (gate, now) = (slow_gate(), Instant::now());
+        gate.throttle(None, SECOND * 10, now);
+        gate.succeeded(now);
+        gate.throttle(None, SECOND * 20, now);
+        assert_eq!(wait(&gate, now), Some(20));
     }
 
     #[test]

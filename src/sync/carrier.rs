@@ -18,12 +18,13 @@ use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::phone;
 use crate::domain::sweep::ScanPosition;
-use crate::store::{Conflict, DeadLetter, Intent, Link, WriteOp};
+use crate::store::{Conflict, DeadLetter, Decision, Intent, Link, WriteOp};
 use crate::sync::carry::{Carried, Job};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::ports::{ContactTarget, MalformedRow};
 use crate::sync::progress::ProgressEvent;
+use crate::sync::settle::TWINS;
 use crate::sync::summary::Summary;
 
 /// Pages between two checkpoints. What lies between is carried again after a crash, which costs no request: its
@@ -229,11 +230,22 @@ impl<T: ContactTarget> Carrier<T> {
             engine.settings.phone_country,
             engine.mapping.version(),
         );
-        let decision = conflict.as_ref().and_then(|conflict| conflict.decision);
-        if conflict.is_some() && decision.is_none() && self.waiting == Waiting::Respect {
+        // Twins are not gone because somebody looks again.
+        let again = self.waiting == Waiting::TryAgain;
+        if conflict.as_ref().is_some_and(|found| found.decision.is_none() && (!again || found.kind == TWINS)) {
             return Prepared::Done { outcome: Outcome::Conflict, ops: Vec::new() };
         }
-        if link.as_ref().is_some_and(|link| link.fingerprint == Some(fingerprint)) {
+        // A link that is younger than the conflict is what became of the decision; and twins are never made triplets.
+        let decision = conflict.as_ref().and_then(|found| {
+            found.decision.filter(|decision| {
+                link.as_ref().is_none_or(|link| {
+                    link.linked_at <= found.at
+                        && *decision != Decision::Link(link.target)
+                        && (*decision != Decision::Create || found.kind != TWINS)
+                })
+            })
+        });
+        if decision.is_none() && link.as_ref().is_some_and(|link| link.fingerprint == Some(fingerprint)) {
             return Prepared::Done { outcome: Outcome::Unchanged, ops: Vec::new() };
         }
         if let Some(letter) = &dead_letter
@@ -250,7 +262,7 @@ impl<T: ContactTarget> Carrier<T> {
             link,
             decision,
             dead_letter,
-            in_conflict: conflict.is_some(),
+            in_conflict: conflict.is_some_and(|found| found.decision.is_none()),
             superseded,
             sweep: self.sweep,
             directory: None,

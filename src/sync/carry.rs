@@ -21,8 +21,7 @@ use crate::store::{
 };
 use crate::sync::children::ChildPlan;
 use crate::sync::decide::{self, Authorship, FieldDecision};
-
-use crate::sync::engine::{Engine, RunError, SharedKeys, UpdateSemantics};
+use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::resolve::{Directory, Resolution};
 use crate::sync::stamp::StampReading;
@@ -76,40 +75,62 @@ impl Carried {
 impl<T: ContactTarget> Engine<T> {
     /// Carries one contact. An error is one that ends the run; whatever concerns this contact alone is an outcome.
     pub async fn carry(&self, job: Job) -> Result<Carried, RunError> {
-        if let Some(link) = job.link.clone() {
-            return match job.decision {
-                // A person chose among twins, or moved the contact to another record.
-                Some(Decision::Link(target)) if target != link.target => self.relink(&job, link, target).await,
-                _ => self.update(&job, link, Outcome::Updated).await,
-            };
+        match self.carry_one(&job).await {
+            // A record that FIRST LINE cannot even show concerns this contact alone.
+            Err(RunError::Port(PortError::Refused { status, fields })) => {
+                self.set_aside(&job, refused(SetAsideKind::Refused, &fields, status)).await
+            }
+            carried => carried,
         }
-        let resolution = match job.decision {
+    }
+
+    async fn carry_one(&self, job: &Job) -> Result<Carried, RunError> {
+        if let Some(link) = job.link.clone()
+            && job.decision.is_none()
+        {
+            return self.update(job, link, Outcome::Updated).await;
+        }
+        let mut resolution = match job.decision {
             Some(Decision::Create) => Resolution::Create,
             Some(Decision::Skip) => {
-                self.store.write(sighting(&job)).await?;
+                self.store.write(sighting(job)).await?;
                 return Ok(Carried::new(job.contact.id, Outcome::NotSelected));
             }
             Some(Decision::Link(target)) => {
                 let Some(record) = self.full_contact(target).await? else {
                     let gone = "the record that was decided on is not there any more";
-                    return self.set_aside(&job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
+                    return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
                 };
                 Resolution::Adopt(Box::new(record))
             }
-            None => match &job.directory {
-                Some(directory) => self.resolve(&job.contact, &job.record, directory).await?,
-                None => Resolution::Unproven("there is nowhere to look it up"),
-            },
+            None => self.look_up(job).await?,
         };
-        match resolution {
-            Resolution::Create => self.create(&job).await,
-            Resolution::Relink(record) => self.adopt(&job, &record, Origin::Rebuilt).await,
-            Resolution::Adopt(record) => {
-                let origin = if job.decision.is_some() { Origin::Decided } else { Origin::Adopted };
-                self.adopt(&job, &record, origin).await
-            }
-            Resolution::Conflict { kind, candidates, keys } => self.conflict(&job, kind, candidates, keys).await,
-            Resolution::Unproven(why) => self.set_aside(&job, reason(SetAsideKind::Unproven, None, None, why)).await,
+        loop {
+            resolution = match resolution {
+                Resolution::Create => return self.create(job).await,
+                Resolution::Relink(record) => return self.adopt(job, &record, Origin::Rebuilt, "stamp").await,
+                Resolution::Adopt(record) if job.decision.is_some() => {
+                    return self.adopt(job, &record, Origin::Decided, "decision").await;
+                }
+                Resolution::Adopt(record) => match self.link_to(job, &record, Origin::Adopted).await? {
+                    Some(link) => return self.update(job, link, Outcome::Adopted).await,
+                    // Another contact was led here by another key and was first: it is no candidate any more.
+                    None => self.look_up(job).await?,
+                },
+                Resolution::Conflict { kind, candidates, keys } => {
+                    return self.conflict(job, kind, candidates, keys).await;
+                }
+                Resolution::Unproven(why) => {
+                    return self.set_aside(job, reason(SetAsideKind::Unproven, None, None, why)).await;
+                }
+            };
+        }
+    }
+
+    async fn look_up(&self, job: &Job) -> Result<Resolution, RunError> {
+        match &job.directory {
+            Some(directory) => self.resolve(&job.contact, &job.record, directory).await,
+            None => Ok(Resolution::Unproven("there is nowhere to look it up")),
         }
     }
 
@@ -123,7 +144,9 @@ impl<T: ContactTarget> Engine<T> {
         let intent = self.contact_intent(job);
         let (seq, opened_at) = (intent.seq, intent.opened_at);
         let superseded = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });
-        self.store.write(superseded.into_iter().chain([WriteOp::OpenIntent(intent)]).collect()).await?;
+        // A person decided against the record that it was linked to.
+        let unlink = job.link.as_ref().map(|_| WriteOp::RemoveLink(id));
+        self.store.write(superseded.into_iter().chain(unlink).chain([WriteOp::OpenIntent(intent)]).collect()).await?;
         // A create that takes the place of a doubtful one is still owed its look for twins.
         let unsent =
             if job.superseded.is_some() { WriteOp::AbsentIntent { seq } } else { WriteOp::CloseIntent { seq } };
@@ -134,7 +157,7 @@ impl<T: ContactTarget> Engine<T> {
                     && let Some(record) = self.find_stamped(id).await?.into_values().next()
                 {
                     self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
-                    return self.adopt(job, &record, Origin::Rebuilt).await;
+                    return self.adopt(job, &record, Origin::Rebuilt, "stamp").await;
                 }
                 // The stamp is taken though the doubtful create before was not found: it has turned up, out of sight yet.
                 if self.names_the_stamp(&fields) && job.superseded.is_some() {
@@ -179,7 +202,7 @@ impl<T: ContactTarget> Engine<T> {
     ) -> Result<Carried, RunError> {
         self.saw(created.id);
         let id = job.contact.id;
-        let plan = self.plan_children(job, created.id, None, &[], Authorship::Ours);
+        let plan = self.plan_children(job, created.id, None, &[], Authorship::Ours, None);
         let recreated = job.superseded.is_some();
         let closing =
             if recreated { WriteOp::AuditIntent { seq, target: created.id } } else { WriteOp::CloseIntent { seq } };
@@ -211,12 +234,35 @@ impl<T: ContactTarget> Engine<T> {
         Ok(carried)
     }
 
-    /// Links an existing record and fills its blanks. Crash in between: the link is there without a fingerprint, and
-    /// the next run goes on from it.
-    async fn adopt(&self, job: &Job, record: &TargetContact, origin: Origin) -> Result<Carried, RunError> {
+    /// Links an existing record and fills its blanks; a conflict when it belongs to another contact. Crash in between:
+    /// the link is there without a fingerprint, and the next run goes on from it.
+    async fn adopt(
+        &self,
+        job: &Job,
+        record: &TargetContact,
+        origin: Origin,
+        keys: &'static str,
+    ) -> Result<Carried, RunError> {
+        match self.link_to(job, record, origin).await? {
+            Some(link) => self.update(job, link, Outcome::Adopted).await,
+            None => self.conflict(job, "shared", vec![record.id], keys).await,
+        }
+    }
+
+    /// Links an existing record; `None` when it is linked to, or stamped for, another contact. One at a time: two
+    /// contacts can be led to one record at the same moment, by different keys.
+    async fn link_to(&self, job: &Job, record: &TargetContact, origin: Origin) -> Result<Option<Link>, RunError> {
         self.saw(record.id);
+        let id = job.contact.id;
+        if matches!(self.scheme.read(record), StampReading::Of(other) if other != id) {
+            return Ok(None);
+        }
+        let _one_at_a_time = self.linking.lock().await;
+        if self.store.source_of(&[record.id]).await?.get(&record.id).is_some_and(|holder| *holder != id) {
+            return Ok(None);
+        }
         let link = Link {
-            livedesk_id: job.contact.id,
+            livedesk_id: id,
             target: record.id,
             origin,
             fingerprint: None,
@@ -227,20 +273,12 @@ impl<T: ContactTarget> Engine<T> {
             updated_at: self.clock.now(),
             run: self.run,
         };
-        let mut ops = vec![WriteOp::PutLink(link.clone())];
-        // Somebody's record, found where an earlier create of ours was not: it may still turn up.
-        ops.extend(job.superseded.as_ref().map(|old| WriteOp::AuditIntent { seq: old.seq, target: record.id }));
+        // Somebody's record, found where an earlier create of ours was not: that may still turn up.
+        let superseded = job.superseded.as_ref().map(|old| WriteOp::AuditIntent { seq: old.seq, target: record.id });
+        let unlink = job.link.as_ref().map(|_| WriteOp::RemoveLink(id));
+        let ops = superseded.into_iter().chain(unlink).chain([WriteOp::PutLink(link.clone())]).collect();
         self.store.write(ops).await?;
-        self.update(job, link, Outcome::Adopted).await
-    }
-
-    /// Points a link at another record, as a person decided.
-    async fn relink(&self, job: &Job, link: Link, target: FirstLineId) -> Result<Carried, RunError> {
-        let base = Base::default().encode();
-        let link = Link { target, origin: Origin::Decided, fingerprint: None, base, ..link };
-        // Its children belonged to the other record.
-        self.store.write(vec![WriteOp::RemoveLink(job.contact.id), WriteOp::PutLink(link.clone())]).await?;
-        self.update(job, link, Outcome::Updated).await
+        Ok(Some(link))
     }
 
     /// Brings a linked record in step: read, decide, write only what is owned, then the children.
@@ -275,10 +313,14 @@ impl<T: ContactTarget> Engine<T> {
                 write.insert(field, WriteValue::Typed(stamp));
             }
         }
+        let unsettled = link.fingerprint.is_none();
         let wrote_fields = !write.is_empty();
         if wrote_fields {
-            self.store.write(vec![WriteOp::Journal(self.before_image(job, &current, write.keys()))]).await?;
-            match self.send_update(job, &current, write, authorship).await {
+            // From here on the record is not what the fingerprint says, should this end in between.
+            link.fingerprint = None;
+            let journal = self.before_image(job, &current, write.keys());
+            self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(journal)]).await?;
+            match self.send_update(id, &current, write, authorship).await {
                 Ok(()) => {}
                 Err(RunError::Port(PortError::Refused { status, fields })) => {
                     return self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await;
@@ -291,12 +333,12 @@ impl<T: ContactTarget> Engine<T> {
             }
         }
         let ours = self.store.children_of(id).await?;
-        let plan = self.plan_children(job, current.id, Some(&current), &ours, authorship);
+        let plan = self.plan_children(job, current.id, Some(&current), &ours, authorship, before.as_ref());
         let wrote = wrote_fields || !plan.is_empty();
         // A create of this run whose answer was lost and found is a create.
         let unchanged = match (&changed, link.origin) {
             (Outcome::Adopted, _) => Outcome::Adopted,
-            (_, Origin::Created) if link.fingerprint.is_none() && link.run == self.run => Outcome::Created,
+            (_, Origin::Created) if unsettled && link.run == self.run => Outcome::Created,
             _ => Outcome::Unchanged,
         };
         let mut carried = Carried {
@@ -310,6 +352,7 @@ impl<T: ContactTarget> Engine<T> {
             return Ok(carried);
         }
         link.base = decision.base.encode();
+        link.fingerprint = None;
         let mut ops = vec![WriteOp::PutLink(link.clone())];
         ops.extend(plan.intents());
         self.store.write(ops).await?;
@@ -346,71 +389,6 @@ impl<T: ContactTarget> Engine<T> {
         Ok(None)
     }
 
-    /// Sends an update in the way that keeps what it does not name (notes FIRST LINE 3.7, design section 4, Apply).
-    async fn send_update(
-        &self,
-        job: &Job,
-        current: &TargetContact,
-        write: std::collections::BTreeMap<FieldKey, WriteValue>,
-        authorship: Authorship,
-    ) -> Result<(), RunError> {
-        let partial = ContactWrite { fields: write, ..ContactWrite::default() };
-        match (self.update_semantics(), authorship) {
-            (UpdateSemantics::Partial, _) => {
-                self.target.update(current.id, &partial).await?;
-            }
-            (UpdateSemantics::Unknown, Authorship::Ours) => self.try_partial_update(job, current, partial).await?,
-            // Never first on a customer's record: the whole of it is right under both readings.
-            (UpdateSemantics::Unknown | UpdateSemantics::Replace, _) => {
-                self.target.update(current.id, &merged(current, partial)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The first partial update of a tenant, on a record that we created: read back what became of the fields that
-    /// were not sent, and put them right if they are gone.
-    async fn try_partial_update(
-        &self,
-        job: &Job,
-        current: &TargetContact,
-        partial: ContactWrite,
-    ) -> Result<(), RunError> {
-        let _one_at_a_time = self.experiment.lock().await;
-        if self.update_semantics() != UpdateSemantics::Unknown {
-            let write = match self.update_semantics() {
-                UpdateSemantics::Partial => partial,
-                UpdateSemantics::Unknown | UpdateSemantics::Replace => merged(current, partial),
-            };
-            self.target.update(current.id, &write).await?;
-            return Ok(());
-        }
-        let whole = merged(current, partial.clone());
-        let witnesses: Vec<FieldKey> =
-            whole.fields.keys().filter(|key| !partial.fields.contains_key(key)).copied().collect();
-        if witnesses.is_empty() {
-            self.target.update(current.id, &whole).await?;
-            return Ok(());
-        }
-        self.begin_trial(job.contact.id, current).await?;
-        // Refused without the required fields: this tenant wants the whole record.
-        let kept = match self.target.update(current.id, &partial).await {
-            Ok(_) => self.target.contact(current.id).await?.is_some_and(|after| {
-                witnesses.iter().all(|key| after.value(*key).is_some_and(|value| !is_blank(value)))
-            }),
-            Err(PortError::Refused { .. }) => false,
-            Err(error) => return Err(error.into()),
-        };
-        if kept {
-            self.learn_update_semantics(UpdateSemantics::Partial).await?;
-        } else {
-            self.learn_update_semantics(UpdateSemantics::Replace).await?;
-            self.notice("FIRST LINE resets fields that an update leaves out; from now on whole records are sent");
-            self.target.update(current.id, &whole).await?;
-        }
-        Ok(self.end_trial().await?)
-    }
-
     fn contact_intent(&self, job: &Job) -> Intent {
         Intent {
             seq: self.store.next_intent_seq(),
@@ -440,7 +418,7 @@ impl<T: ContactTarget> Engine<T> {
         if job.dead_letter.is_some() {
             ops.push(WriteOp::ClearDeadLetter(job.contact.id));
         }
-        if job.in_conflict && job.decision.is_none() {
+        if job.in_conflict {
             ops.push(WriteOp::ClearConflict(job.contact.id));
         }
         if self.settings.shared_keys == SharedKeys::Conflict {
@@ -491,7 +469,9 @@ impl<T: ContactTarget> Engine<T> {
             at: self.clock.now(),
             decision: None,
         };
-        let mut ops = vec![WriteOp::PutConflict(conflict)];
+        // A decision that led to another conflict is used up: this is a new question.
+        let answered = job.decision.map(|_| WriteOp::ClearConflict(job.contact.id));
+        let mut ops: Vec<WriteOp> = answered.into_iter().chain([WriteOp::PutConflict(conflict)]).collect();
         ops.extend(sighting(job));
         self.store.write(ops).await?;
         Ok(Carried::new(job.contact.id, Outcome::Conflict))
@@ -526,19 +506,6 @@ impl<T: ContactTarget> Engine<T> {
 /// The row that says which sweep saw the contact.
 fn sighting(job: &Job) -> Vec<WriteOp> {
     job.sweep.map(|sweep| WriteOp::Sight { sweep, id: job.contact.id }).into_iter().collect()
-}
-
-/// The whole record as it should be after the write: what was read, with the written fields in their places.
-pub(super) fn merged(current: &TargetContact, partial: ContactWrite) -> ContactWrite {
-    let custom = current.custom.iter().flatten().map(|(id, value)| (FieldKey::Custom(*id), value));
-    let standard = current.standard.iter().map(|(key, value)| (*key, value));
-    let mut fields: std::collections::BTreeMap<FieldKey, WriteValue> = standard
-        .chain(custom)
-        .filter(|(_, value)| !is_blank(value))
-        .map(|(key, value)| (key, WriteValue::AsRead(value.clone())))
-        .collect();
-    fields.extend(partial.fields);
-    ContactWrite { fields, tag_ids: current.tag_ids.clone(), company_ids: current.company_ids.clone() }
 }
 
 pub(super) fn reason(kind: SetAsideKind, field: Option<&str>, status: Option<u16>, detail: &str) -> SetAside {

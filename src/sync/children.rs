@@ -3,13 +3,14 @@
 //! A child create obeys the same rule as a contact create: its intent is committed first, and a doubtful one is read
 //! back through the contact, never resent within the doubt horizon.
 
+use crate::domain::base::{self, Base};
 use std::collections::BTreeSet;
 
 use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, FirstLineId};
 use crate::domain::outcome::{SetAside, SetAsideKind};
 use crate::domain::phone;
-use crate::domain::record::{Desired, Owner, canonical_email};
+use crate::domain::record::{Owner, canonical_email};
 use crate::domain::target::TargetContact;
 use crate::store::{ChildKind, Intent, IntentKind, IntentState, LinkChild, WriteOp};
 use crate::sync::carry::{Job, refused};
@@ -76,14 +77,23 @@ impl<T: ContactTarget> Engine<T> {
         current: Option<&TargetContact>,
         ours: &[LinkChild],
         authorship: Authorship,
+        before: Option<&Base>,
     ) -> ChildPlan {
         let mut plan = ChildPlan::default();
+        let key = self.store.hash_key();
         for kind in [ChildKind::Email, ChildKind::Phone] {
-            let (looked, owner) = match kind {
-                ChildKind::Email => (job.record.emails.value != Desired::Unknown, job.record.emails.owner),
-                ChildKind::Phone => (job.record.phones.value != Desired::Unknown, job.record.phones.owner),
+            let (wished, settled, owner) = match kind {
+                ChildKind::Email => {
+                    let wished = base::emails_digest(key, &job.record);
+                    (wished, before.and_then(|before| before.emails), job.record.emails.owner)
+                }
+                ChildKind::Phone => {
+                    let wished = base::phones_digest(key, &job.record, self.settings.phone_country);
+                    (wished, before.and_then(|before| before.phones), job.record.phones.owner)
+                }
             };
-            if !looked {
+            // Not looked at in this run, or not changed at the source since it was settled: what agents made of it stays.
+            if wished.is_none() || wished == settled {
                 continue;
             }
             // Adding a child overwrites nothing: on a record that is not ours the list is united with ours.

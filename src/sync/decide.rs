@@ -127,7 +127,10 @@ fn verdict(
         (None, Authorship::Ours, Some(_)) => Owner::Source,
         (None, _, _) => Owner::FillBlank,
     };
+    // The source has not changed it and the target has: an agent emptied it.
+    let emptied = blank && before.is_some_and(|before| before.desired == desired && before.target != target);
     match owner {
+        Owner::FillBlank if emptied => FieldVerdict::Keep,
         Owner::FillBlank if blank && !empty => FieldVerdict::Write { both: false },
         Owner::FillBlank | Owner::Target => FieldVerdict::Leave,
         Owner::Union if empty => FieldVerdict::Leave,
@@ -196,7 +199,8 @@ pub struct CurrentChild {
 ///
 /// `ours` are the children that this program made on this contact (value digest and id); one of them that is
 /// still there with its value unchanged, and no longer wished, is changed to a wished one that is missing.
-/// Nothing is ever removed here, and a child that somebody else made or edited is left alone.
+/// Nothing is ever removed here, and a child that somebody else made or edited is left alone. One of ours that is
+/// not there any more was removed or edited by somebody: it is not made again.
 pub fn children(
     wished: &[Digest],
     current: &[CurrentChild],
@@ -221,6 +225,7 @@ pub fn children(
     for (place, key) in wished.iter().enumerate() {
         match current.iter().find(|child| child.key == *key) {
             Some(child) => decision.present.push((child.id, place)),
+            None if ours.iter().any(|(made, _)| made == key) => {}
             None => match free.pop() {
                 Some(child) => decision.change.push((child, place)),
                 None => decision.add.push(place),

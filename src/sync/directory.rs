@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
+use crate::sync::finder::FilterForm;
 use crate::sync::ports::{ChildFilter, ContactTarget};
 use crate::sync::resolve::Directory;
 use crate::sync::survey::Survey;
@@ -60,8 +61,11 @@ impl<T: ContactTarget> Engine<T> {
         let lists = 1 + self.settings.match_keys.len() as u64;
         let pages = total.total.unwrap_or_default().div_ceil(total.rows.len().max(1) as u64);
         let live = lazy.look_ups.saturating_mul(lists) < pages.saturating_mul(lists);
-        if !lazy.fresh && live && self.live_filters_work().await? {
-            return Ok(Directory::Live);
+        if !lazy.fresh
+            && live
+            && let Some(trusted) = self.live_filters().await?
+        {
+            return Ok(Directory::Live(trusted));
         }
         let survey = self.survey().await?;
         if lazy.fresh {
@@ -76,11 +80,13 @@ impl<T: ContactTarget> Engine<T> {
         Ok(Directory::Indexed(survey))
     }
 
-    /// The positive control of all filters that live look-ups would rely on.
-    async fn live_filters_work(&self) -> Result<bool, RunError> {
-        let Some(link) = self.store.latest_created_link().await? else { return Ok(false) };
-        if self.trusted_filters(link.livedesk_id, link.target).await?.is_empty() {
-            return Ok(false);
+    /// The positive control of all filters that live look-ups would rely on: the forms of stamp filter that work, or
+    /// `None` where not enough does.
+    async fn live_filters(&self) -> Result<Option<Vec<FilterForm>>, RunError> {
+        let Some(link) = self.store.latest_created_link().await? else { return Ok(None) };
+        let trusted = self.trusted_filters(link.livedesk_id, link.target).await?;
+        if trusted.is_empty() {
+            return Ok(None);
         }
         for key in &self.settings.match_keys {
             let works = match key {
@@ -90,7 +96,8 @@ impl<T: ContactTarget> Engine<T> {
                         None => all.total == Some(0),
                         Some(known) => {
                             let found = self.target.emails(&ChildFilter::Value(known.address.clone()), 1).await?;
-                            found.rows.iter().any(|row| row.id == known.id) && found.total < all.total
+                            found.rows.iter().any(|row| row.id == known.id && row.contact.is_some())
+                                && found.total < all.total
                         }
                     }
                 }
@@ -107,10 +114,10 @@ impl<T: ContactTarget> Engine<T> {
                 }
             };
             if !works {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(trusted))
     }
 }
 

@@ -12,8 +12,10 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use crate::domain::phone::Country;
+use crate::domain::record::FieldKey;
 use crate::mapping::Mapping;
 use crate::store::{Store, StoreError};
+use crate::sync::decide::Kinds;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
@@ -123,6 +125,10 @@ pub struct Engine<T> {
     semantics: AtomicU8,
     /// Held while the update semantics are being tried, so that one record is enough.
     pub(super) experiment: Mutex<()>,
+    /// Held while an existing record is linked, so that it is linked to one contact only.
+    pub(super) linking: Mutex<()>,
+    /// The kinds of all fields that are known, mapped or not.
+    pub(super) kinds: Kinds,
 }
 
 impl<T: ContactTarget> Engine<T> {
@@ -145,6 +151,9 @@ impl<T: ContactTarget> Engine<T> {
             Some("replace") => UpdateSemantics::Replace,
             _ => UpdateSemantics::Unknown,
         };
+        let definitions = store.definitions().await?;
+        let mut kinds: Kinds = definitions.into_iter().map(|field| (FieldKey::Custom(field.id), field.kind)).collect();
+        kinds.extend(mapping.kinds());
         Ok(Self {
             target,
             store,
@@ -158,6 +167,8 @@ impl<T: ContactTarget> Engine<T> {
             highest: AtomicI64::new(highest),
             semantics: AtomicU8::new(semantics as u8),
             experiment: Mutex::new(()),
+            linking: Mutex::new(()),
+            kinds,
         })
     }
 

@@ -13,7 +13,7 @@ use crate::domain::record::{DesiredEmail, DesiredRecord, canonical_email};
 use crate::domain::target::TargetContact;
 use crate::store::IndexKind;
 use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
-use crate::sync::finder::QueryAnswer;
+use crate::sync::finder::{FilterForm, QueryAnswer};
 use crate::sync::ports::{ChildFilter, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 use crate::sync::survey::Survey;
@@ -26,7 +26,7 @@ pub enum Directory {
     /// The target's lists were read into the state; how far they are proven.
     Indexed(Survey),
     /// Few look-ups are needed: ask the platform, with the filters that a positive control vouched for.
-    Live,
+    Live(Vec<FilterForm>),
 }
 
 /// What is to become of a contact without a link.
@@ -91,11 +91,12 @@ impl<T: ContactTarget> Engine<T> {
                 let hits = self.store.index_lookup(&[key]).await?.remove(&key).unwrap_or_default();
                 (hits, survey.contacts_proven)
             }
-            Directory::Live => {
+            Directory::Live(trusted) => {
                 let mut hits = Vec::new();
                 let mut proven = false;
-                for filter in self.scheme.filters(id) {
-                    match self.query_stamp(id, &filter).await? {
+                let filters = self.scheme.filters(id);
+                for form in trusted {
+                    match self.query_stamp(id, &filters[form.0]).await? {
                         QueryAnswer::Found(records) => hits.extend(records.into_iter().map(|record| record.id)),
                         QueryAnswer::NotFound => proven = true,
                         QueryAnswer::Unusable => {}
@@ -137,7 +138,7 @@ impl<T: ContactTarget> Engine<T> {
                 let keys = addresses.iter().map(|address| (IndexKind::Email, self.email_digest(address))).collect();
                 self.indexed(keys, survey.emails_proven).await
             }
-            Directory::Live => {
+            Directory::Live(_) => {
                 let mut candidates = BTreeSet::new();
                 for address in &addresses {
                     let filter = ChildFilter::Value(address.clone());
@@ -171,7 +172,7 @@ impl<T: ContactTarget> Engine<T> {
                 let keys = numbers.iter().map(|number| (IndexKind::Phone, digest(number))).collect();
                 self.indexed(keys, survey.phones_proven).await
             }
-            Directory::Live => {
+            Directory::Live(_) => {
                 let mut candidates = BTreeSet::new();
                 for number in numbers {
                     let canonical = phone::canonical(number, home);

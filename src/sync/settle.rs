@@ -19,6 +19,9 @@ use crate::sync::finder::{FilterForm, QueryAnswer, WalkedIds};
 use crate::sync::ports::ContactTarget;
 use crate::sync::stamp::StampReading;
 
+/// Kind of the conflict of a contact that was found on more than one record.
+pub(super) const TWINS: &str = "twins";
+
 /// What a look at all open doubts brought.
 #[derive(Debug, Default)]
 pub struct Settlement {
@@ -234,7 +237,7 @@ impl<T: ContactTarget> Engine<T> {
     pub(super) fn twin_conflict(&self, id: LiveDeskId, candidates: Vec<FirstLineId>) -> WriteOp {
         WriteOp::PutConflict(Conflict {
             livedesk_id: id,
-            kind: String::from("twins"),
+            kind: TWINS.to_owned(),
             candidates,
             keys: String::from("stamp"),
             run: self.run,

@@ -90,6 +90,19 @@ impl FirstLine {
         self.write().add_phone(contact, phone, self.verb_write())
     }
 
+    /// Deletes an e-mail row. Answers whether there was one.
+    pub fn remove_email(&self, id: u64) -> bool {
+        self.write().remove_email(id, self.verb_write()).is_some()
+    }
+
+    /// An agent's correction of a contact's phone row. Answers whether there is such a row.
+    pub fn edit_phone(&self, contact: u64, id: u64, number: &str) -> bool {
+        let change = |contact: &mut Contact| {
+            contact.phones.iter_mut().find(|phone| phone.id == id).map(|phone| number.clone_into(&mut phone.number))
+        };
+        self.write().edit(contact, self.verb_write(), change).flatten().is_some()
+    }
+
     /// Deletes a contact with its rows. Answers whether there was one.
     pub fn delete(&self, id: u64) -> bool {
         self.write().remove(id, self.verb_write()).is_some()

@@ -183,6 +183,7 @@ impl World {
         let learned = app::learned(&store).await.unwrap();
         let mapping = self.compiled().await;
         let platforms = app::connect(&settings, mapping.needs_inboxes(), &learned, &around).unwrap();
+        store.save_definitions(&platforms.firstline.definitions().await.unwrap()).await.unwrap();
         let run = store.begin_run("backfill", &json!({})).await.unwrap();
         let pipeline = app::pipeline(&settings, &platforms, store.clone(), mapping, &around, run).await.unwrap();
         let end = match pipeline.preflight(&entrants).await {

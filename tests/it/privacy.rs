@@ -1,0 +1,209 @@
+//! Privacy: whatever goes wrong, nothing that the program leaves behind says who the contacts are.
+//!
+//! The real program runs at its most talkative through faults, refusals and conflicts. Its output, its CSV and the raw
+//! bytes of its state are searched for every value of a person and every secret of the scenario, in every spelling.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+
+use deskferry::sandbox::SandboxConfig;
+use deskferry::sandbox::faults::FaultSettings;
+use deskferry::sandbox::firstline::FirstLineSwitches;
+use serde_json::{Value, json};
+
+use crate::unhappy::{program, text};
+use crate::world::World;
+
+const TOKEN: &str = "tok-5f2c-first-line-7d";
+const KEY: &str = "key-91ab-live-desk";
+const SECRET: &str = "sec-77c0-live-desk";
+
+/// Every text in a document that could say who somebody is.
+fn texts(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => drop(found.insert(text.clone())),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Value::Object(fields) => {
+            for key in ["name", "email", "phone_number", "identifier", "first_name", "last_name", "address", "number"] {
+                fields.get(key).into_iter().for_each(|field| texts(field, found));
+            }
+            for key in ["emails", "phones", "additional_attributes"] {
+                fields.get(key).into_iter().for_each(|field| texts(field, found));
+            }
+            for key in ["city", "company_name", "description", "created_at_ip", "custom_attributes", "birthday", "note"]
+            {
+                fields.get(key).into_iter().for_each(|field| texts(field, found));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The spellings of a value that could stand in a log, an address or a body.
+fn spellings(value: &str) -> Vec<String> {
+    let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+    let digits: String = value.chars().filter(char::is_ascii_digit).collect();
+    let national = digits.strip_prefix("886").map(|rest| format!("0{rest}"));
+    let is_phone = value.starts_with(['+', '0']) && digits.len() >= 9;
+    let escaped = serde_json::to_string(value).unwrap().trim_matches('"').to_owned();
+    let unicode: Vec<String> = value.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+    let encoded_space = encoded.replace('+', "%20");
+    let mut all = vec![value.to_owned(), value.to_lowercase(), encoded, encoded_space, escaped, unicode.concat()];
+    all.extend([digits].into_iter().chain(national).filter(|_| is_phone));
+    all
+}
+
+/// Values that cannot stand in a text for another reason: long enough, and no plain English word.
+fn is_telling(value: &str) -> bool {
+    let telling = |c: char| !c.is_ascii_alphabetic() && c != '-' && c != '_';
+    value.len() >= 5 && value.chars().any(telling) && value.trim() == value
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_is_left_behind_says_who_anybody_is() {
+    for shape in ["human", "json"] {
+        let world = troubled().await;
+        let mut needles: BTreeSet<String> = BTreeSet::new();
+        texts(&world.sandbox.livedesk().dump()["contacts"], &mut needles);
+        texts(&world.sandbox.firstline().dump(), &mut needles);
+        needles.retain(|value| is_telling(value));
+        assert!(needles.len() > 300, "{}", needles.len());
+        needles.extend([TOKEN, KEY, SECRET].map(str::to_owned));
+        let basic = format!("{KEY}:{SECRET}");
+        let mut forms: Vec<String> = needles.iter().flat_map(|value| spellings(value)).collect();
+        forms.push(base64(basic.as_bytes()));
+        forms.sort_unstable();
+        forms.dedup();
+
+        let mut left = Vec::new();
+        for args in [["--no-wait", "backfill"].as_slice(), &["--json", "backfill"], &["retry"], &["state", "check"]] {
+            let mut command = program(&world, args);
+            command.env("DESKFERRY_LOG", "trace").env("DESKFERRY__LOG__FORMAT", shape);
+            let output = command.output().await.unwrap();
+            assert!(matches!(output.status.code(), Some(0..=2)), "{args:?}: {}", text(&output.stderr));
+            assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+            left.push((format!("stdout of {args:?}"), output.stdout));
+            left.push((format!("stderr of {args:?}"), output.stderr));
+        }
+        let own = ["deskferry.toml", "mapping.toml"];
+        let mut states = 0;
+        for entry in std::fs::read_dir(world.folder()).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if own.contains(&name.as_str()) {
+                continue;
+            }
+            if name.starts_with("deskferry.db") {
+                states += 1;
+                let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+                assert_eq!(mode, 0o600, "{name}");
+            }
+            left.push((name, std::fs::read(entry.path()).unwrap()));
+        }
+        assert!(states >= 1 && left.iter().any(|(name, _)| name.contains("set-aside")), "state and CSV were written");
+        for (place, bytes) in &left {
+            let index = Index::of(bytes);
+            for form in &forms {
+                assert!(
+                    !index.holds(form.as_bytes()),
+                    "{place} ({shape}) holds a value of {} bytes: {form}",
+                    form.len()
+                );
+            }
+        }
+    }
+}
+
+/// Both platforms with everything that can be complained about.
+async fn troubled() -> World {
+    let config = SandboxConfig {
+        contacts: 200,
+        firstline: FirstLineSwitches {
+            tokens: vec![TOKEN.to_owned()],
+            name_max: 12,
+            email_unique: true,
+            ..FirstLineSwitches::default()
+        },
+        firstline_faults: FaultSettings {
+            error_rate: 0.02,
+            lost_ack_rate: 0.02,
+            reset_after_rate: 0.02,
+            html_rate: 0.01,
+            truncated_rate: 0.01,
+            throttle_rate: 0.01,
+            ..FaultSettings::default()
+        },
+        livedesk_faults: FaultSettings {
+            error_rate: 0.05,
+            html_rate: 0.02,
+            truncated_rate: 0.02,
+            ..FaultSettings::default()
+        },
+        ..SandboxConfig::default()
+    };
+    let mut world = World::start(config).await;
+    let livedesk = world.sandbox.livedesk();
+    let mut switches = livedesk.switches();
+    KEY.clone_into(&mut switches.api_key);
+    SECRET.clone_into(&mut switches.api_secret);
+    livedesk.set_switches(switches);
+    world.choices.instead = vec![
+        ("\"sandbox-key\"", format!("\"{KEY}\"")),
+        ("\"sandbox-secret\"", format!("\"{SECRET}\"")),
+        ("\"sandbox-token\"", format!("\"{TOKEN}\"")),
+    ];
+    world.choices.shared_keys = "conflict";
+    let both = "several.candidates@example.com";
+    let firstline = world.sandbox.firstline();
+    for name in ["Earlier Customer-1", "Earlier Customer-2"] {
+        firstline.add_contact(&json!({ "first_name": name }), &[both], &["0912999888"], &[]);
+    }
+    firstline.seed_customers(40, 5, &[], &[]);
+    livedesk.add_contact(json!({ "name": "Amalia Conflict 7", "email": both, "phone_number": "+886912999888" }));
+    livedesk.add_contact(json!({ "name": "Bartholomew-Maximilian O'Refused", "email": "refused.one@example.com" }));
+    livedesk
+        .add_contact(json!({ "name": "Carla Bad 9", "email": "not an address 9@", "phone_number": "+886912777666" }));
+    world
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..=chunk.len() {
+            text.push(char::from(DIGITS[(word >> (18 - 6 * place) & 63) as usize]));
+        }
+    }
+    text
+}
+
+/// Where each pair of bytes stands: thousands of forms are searched for in every file.
+struct Index<'a> {
+    bytes: &'a [u8],
+    pairs: std::collections::HashMap<[u8; 4], Vec<usize>>,
+}
+
+impl<'a> Index<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        let mut pairs: std::collections::HashMap<[u8; 4], Vec<usize>> = std::collections::HashMap::new();
+        for (at, window) in bytes.windows(4).enumerate() {
+            pairs.entry([window[0], window[1], window[2], window[3]]).or_default().push(at);
+        }
+        Self { bytes, pairs }
+    }
+
+    fn holds(&self, form: &[u8]) -> bool {
+        let Some(first) = form.first_chunk::<4>() else { return false };
+        self.pairs.get(first).into_iter().flatten().any(|at| self.bytes[*at..].starts_with(form))
+    }
+}
+
+#[test]
+fn the_search_finds_what_is_there() {
+    let index = Index::of(b"a log line with amy%40example.com in it");
+    assert!(spellings("amy@example.com").iter().any(|form| index.holds(form.as_bytes())));
+    assert!(!index.holds(b"ben@example.com"));
+    assert!(spellings("+886912345678").contains(&String::from("0912345678")));
+    assert_eq!(base64(b"key:secret"), "a2V5OnNlY3JldA==".trim_end_matches('='));
+}
