@@ -79,10 +79,8 @@ impl Process {
     pub(crate) async fn end(mut self) -> Ended {
         let waited = timeout(HANGS, self.child.wait()).await;
         let (out, err) = (fs::read_to_string(&self.out).unwrap(), fs::read_to_string(&self.err).unwrap());
-        match waited {
-            Ok(status) => Ended { status: status.unwrap(), out, err },
-            Err(_elapsed) => panic!("it hangs; stdout: {out}\nstderr: {err}"),
-        }
+        let Ok(status) = waited else { panic!("it hangs; stdout: {out}\nstderr: {err}") };
+        Ended { status: status.unwrap(), out, err }
     }
 
     /// Lets it run until `reached`; false when it ended before.
