@@ -188,12 +188,13 @@ impl ApiError {
             Self::Connect { .. }
             | Self::Certificate { .. }
             | Self::RateLimited { .. }
-            | Self::Redirect { .. }
             | Self::Unavailable { .. }
             | Self::Interrupted => true,
-            // 408, 409, 425 and 499 speak of another request or of a broken exchange, not of a refusal.
-            Self::Status { status, .. } => (400..500).contains(status) && !matches!(status, 408 | 409 | 425 | 499),
-            Self::Transport { .. }
+            // The design's list, and the refusals of a request's form (400, 406, 413, 415), which no server applies first.
+            Self::Status { status, .. } => matches!(status, 400 | 401 | 403..=406 | 413 | 415 | 419 | 422),
+            // A framework may redirect after it has created.
+            Self::Redirect { .. }
+            | Self::Transport { .. }
             | Self::Timeout { .. }
             | Self::BadBody { .. }
             | Self::TooLarge { .. }
