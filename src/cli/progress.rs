@@ -144,6 +144,6 @@ mod tests {
         bar.event(ProgressEvent::Expect(10));
         bar.event(ProgressEvent::PageRead);
         bar.event(ProgressEvent::Advance(3));
-        assert_eq!((bar.bar.position(), bar.bar.length()), (3, Some(10)));
+        assert_eq!((bar.line.position(), bar.line.length()), (3, Some(10)));
     }
 }

@@ -273,7 +273,7 @@ async fn a_list_that_ignores_the_page_is_an_error_and_not_an_endless_walk() {
 async fn a_list_with_a_row_that_has_no_id_is_not_believed() {
     let server = TestServer::scripted(vec![json_answer(200, &json!({"data": [{"id": 1}, {"first_name": "x"}]}))]).await;
     let error = connect(&server, token()).contacts(None, 1).await.unwrap_err();
-    assert!(matches!(error, PortError::Refused { status: 200, .. }), "{error:?}");
+    assert!(matches!(error, PortError::Stop { .. }), "{error:?}");
 }
 
 #[tokio::test]
