@@ -19,6 +19,7 @@ pub mod ports;
 pub mod progress;
 pub mod rebuild;
 pub mod resolve;
+mod rewrite;
 pub mod scan;
 pub mod settle;
 pub mod stamp;

@@ -214,7 +214,13 @@ async fn outages_in_the_middle_of_a_run_set_nothing_aside_and_double_nothing() {
 async fn storms_of_429_slow_the_run_down_and_set_nothing_aside() {
     for retry_after in [RetryAfter::None, RetryAfter::Seconds, RetryAfter::Date] {
         let world = World::with(150).await;
-        let limits = FaultSettings { window_limit: 30, window_ms: 100, retry_after, ..FaultSettings::default() };
+        let limits = FaultSettings {
+            window_limit: 30,
+            window_ms: 40,
+            retry_after,
+            retry_after_seconds: 1,
+            ..FaultSettings::default()
+        };
         world.sandbox.livedesk_faults().set(FaultSettings { throttle_rate: 0.2, ..limits.clone() });
         world.sandbox.firstline_faults().set(FaultSettings { throttle_rate: 0.05, ..limits });
         let end = world.backfill().await;
@@ -222,7 +228,7 @@ async fn storms_of_429_slow_the_run_down_and_set_nothing_aside() {
         let faults = world.sandbox.firstline_faults();
         let throttled = faults.injected(Fault::OverLimit) + faults.injected(Fault::Throttled);
         assert!(throttled > 0);
-        // Without a slower rate nearly every request above the limit would be refused.
+        // A pause is about as long as the window, so between two windows nobody but those under way is refused.
         assert!(throttled * 2 < faults.requests(), "{throttled} of {} were refused", faults.requests());
         world.assert_right().await;
     }
