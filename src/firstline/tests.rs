@@ -126,7 +126,8 @@ async fn every_status_has_its_meaning_for_the_engine() {
         (406, "refused"),
         (419, "stop"),
         (422, "refused"),
-        (302, "stop"),
+        (302, "doubt"),
+        (409, "doubt"),
     ] {
         let server = TestServer::scripted(vec![json_answer(status, &json!({"errors": {"gender": ["x"]}}))]).await;
         let error = connect(&server, token()).create(&write()).await.unwrap_err();
@@ -139,6 +140,7 @@ async fn every_status_has_its_meaning_for_the_engine() {
                 assert!(message.contains("FIRST LINE"), "{message}");
                 "stop"
             }
+            PortError::Doubt { .. } => "doubt",
             other => panic!("{status}: {other:?}"),
         };
         assert_eq!((kind, server.seen().len()), (expected, 1), "status {status}");

@@ -188,12 +188,15 @@ async fn a_request_that_alone_gets_500_is_given_up_and_stops_nobody() {
 #[tokio::test]
 async fn redirects_are_not_followed_and_only_the_host_is_told() {
     let elsewhere = [("location", "https://evil.example/x?token=secret")];
-    for request in [get(), create()] {
-        let (result, asked) = ask(vec![answer(302, &elsewhere, ""), good()], &request).await;
-        let error = result.unwrap_err();
-        assert_eq!((error.decision(), asked), (Decision::Stop, 1));
-        assert_eq!(error.to_string(), "redirected (status 302) to evil.example");
-    }
+    let (result, asked) = ask(vec![answer(302, &elsewhere, ""), good()], &get()).await;
+    let error = result.unwrap_err();
+    assert_eq!((error.decision(), asked), (Decision::Stop, 1));
+    assert_eq!(error.to_string(), "redirected (status 302) to evil.example");
+    // A framework may redirect after it has created.
+    let (result, asked) = ask(vec![answer(302, &elsewhere, ""), good()], &create()).await;
+    let error = result.unwrap_err();
+    assert_eq!((error.decision(), asked), (Decision::Doubt, 1));
+    assert!(!format!("{error:?}").contains("secret"), "{error:?}");
     let (result, _) = ask(vec![answer(301, &[("location", "/login")], "")], &get()).await;
     assert_eq!(result.unwrap_err().to_string(), "redirected (status 301) to 127.0.0.1");
 }

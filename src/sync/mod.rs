@@ -19,7 +19,6 @@ pub mod ports;
 pub mod progress;
 pub mod rebuild;
 pub mod resolve;
-mod rewrite;
 pub mod scan;
 pub mod settle;
 pub mod stamp;

@@ -244,8 +244,7 @@ async fn a_backfill_that_is_killed_at_random_points_and_restarted_loses_doubles_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trial_of_a_partial_update_that_is_killed_costs_nobody_a_field() {
     for kill in [true, false] {
-        let firstline =
-            FirstLineSwitches { update_replaces: true, ..FirstLineSwitches::default() };
+        let firstline = FirstLineSwitches { update_replaces: true, ..FirstLineSwitches::default() };
         let world =
             World::start(SandboxConfig { contacts: 12, edge_cases: false, firstline, ..SandboxConfig::default() })
                 .await;
