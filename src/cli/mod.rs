@@ -94,6 +94,17 @@ enum Command {
     Completions(completions::Args),
 }
 
+impl Command {
+    /// A client that waits for two platforms and a disk is faster on one thread: nothing has to be handed from core to
+    /// core. What simulates platforms takes all there are.
+    fn runtime(&self) -> tokio::runtime::Builder {
+        match self {
+            Self::Sandbox(_) | Self::Demo(_) => tokio::runtime::Builder::new_multi_thread(),
+            _ => tokio::runtime::Builder::new_current_thread(),
+        }
+    }
+}
+
 /// What every command may need.
 pub struct Context {
     /// The configuration file.
@@ -144,7 +155,7 @@ fn start_log(shape: telemetry::Shape, level: LevelFilter) -> Result<(), Failure>
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match cli.command.runtime().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output::report(&Failure::new(format!("the runtime could not be started: {error}"))),
     };

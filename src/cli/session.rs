@@ -91,6 +91,9 @@ impl Session {
         } else {
             output::say(report.text(csv.as_deref()));
         }
+        if let Some(failure) = &report.failure {
+            output::note(format_args!("error: {failure}"));
+        }
         self.close(exit, report.verdict(), report.counts()).await?;
         Ok(exit)
     }

@@ -111,9 +111,6 @@ impl Report<'_> {
                 self.livedesk_requests, self.firstline_requests
             ),
         );
-        if let Some(failure) = &self.failure {
-            line(&mut text, format_args!("error: {failure}"));
-        }
         text.trim_end().to_owned()
     }
 

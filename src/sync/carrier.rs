@@ -117,13 +117,17 @@ impl<T: ContactTarget> Carrier<T> {
         self.next_page += 1;
         // The page itself is one outstanding part, so that it cannot finish while it is being fed.
         self.pages.push_back(PageOnItsWay { number: page, next, outstanding: 1 });
+        let mut rows = Vec::new();
         for row in malformed {
             let reason = SetAside { kind: SetAsideKind::Unreadable, field: None, status: None, detail: row.problem };
+            if let Some(id) = row.id {
+                rows.push(self.unmapped_letter(id, &reason));
+                rows.extend(self.sweep.map(|sweep| WriteOp::Sight { sweep, id }));
+            }
             self.summary.set_aside(row.id, reason);
         }
         let ids: Vec<LiveDeskId> = contacts.iter().map(|contact| contact.id).collect();
         let mut known = self.known(&ids).await?;
-        let mut rows = Vec::new();
         let mut at_once = 0;
         for contact in contacts {
             let id = contact.id;
@@ -197,7 +201,8 @@ impl<T: ContactTarget> Carrier<T> {
                 self.summary.left_as_is += u64::from(link.is_some());
                 // Not there, and not wanted any more.
                 let superseded = self.superseded.remove(&id);
-                let ops = superseded.map(|old| WriteOp::CloseIntent { seq: old.seq }).into_iter().collect();
+                let settled = superseded.map(|old| WriteOp::CloseIntent { seq: old.seq });
+                let ops = settled.into_iter().chain(dead_letter.map(|_| WriteOp::ClearDeadLetter(id))).collect();
                 return Prepared::Done { outcome: Outcome::NotSelected, ops };
             }
             Err(problem) => {
@@ -246,7 +251,9 @@ impl<T: ContactTarget> Carrier<T> {
             })
         });
         if decision.is_none() && link.as_ref().is_some_and(|link| link.fingerprint == Some(fingerprint)) {
-            return Prepared::Done { outcome: Outcome::Unchanged, ops: Vec::new() };
+            // What was in the way once is not any more.
+            let ops = dead_letter.map(|_| WriteOp::ClearDeadLetter(id)).into_iter().collect();
+            return Prepared::Done { outcome: Outcome::Unchanged, ops };
         }
         if let Some(letter) = &dead_letter
             && letter.fingerprint == Some(fingerprint)
@@ -270,6 +277,12 @@ impl<T: ContactTarget> Carrier<T> {
     }
 
     fn unmapped(&self, id: LiveDeskId, reason: SetAside) -> Prepared {
+        let ops = vec![self.unmapped_letter(id, &reason)];
+        Prepared::Done { outcome: Outcome::SetAside(reason), ops }
+    }
+
+    /// The dead letter of a contact that did not even become a record.
+    fn unmapped_letter(&self, id: LiveDeskId, reason: &SetAside) -> WriteOp {
         let now = self.engine.clock.now();
         let letter = DeadLetter {
             livedesk_id: id,
@@ -283,7 +296,7 @@ impl<T: ContactTarget> Carrier<T> {
             last_at: now,
             run: self.engine.run,
         };
-        Prepared::Done { outcome: Outcome::SetAside(reason), ops: vec![WriteOp::PutDeadLetter(letter)] }
+        WriteOp::PutDeadLetter(letter)
     }
 
     /// Sends a job on its way, behind every earlier job that shares one of its match keys.

@@ -1,6 +1,7 @@
 //! The main job on both simulated platforms: economy, adoption, selection, what is set aside.
 
 use deskferry::domain::sweep::Verdict;
+use deskferry::sandbox::SandboxConfig;
 use deskferry::sync::pipeline::Entrants;
 
 use crate::world::World;
@@ -63,4 +64,24 @@ async fn a_run_without_new_contacts_does_not_read_the_targets_lists() {
     let counts = world.sandbox.firstline().tally();
     assert_eq!(counts.email_list + counts.phone_list, 0, "{counts:?}");
     assert!(counts.contact_list <= 2, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_cannot_be_read_is_set_aside_and_forgotten_once_it_can() {
+    let world = World::start(SandboxConfig { contacts: 40, edge_cases: false, ..SandboxConfig::default() }).await;
+    let id = world.sandbox.livedesk().add_contact(serde_json::json!({ "name": "Row Odd", "email": "odd@example.com" }));
+    world.sandbox.livedesk().edit(id, |row| drop(row.insert("name".into(), serde_json::json!({ "not": "a text" }))));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.set_aside, end.summary.exit_code()), (1, 1), "{:?}", end.summary.reasons);
+    let letters = async || {
+        let store = world.store().await;
+        let letters = store.dead_letters().await.unwrap();
+        store.close().await;
+        letters.len()
+    };
+    assert_eq!(letters().await, 1);
+    world.sandbox.livedesk().edit(id, |row| drop(row.insert("name".into(), serde_json::json!("Row Even"))));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.set_aside, end.summary.created, letters().await), (0, 1, 0), "{:?}", end.summary);
+    world.assert_right().await;
 }

@@ -473,7 +473,7 @@ async fn where_nothing_can_vouch_for_an_absence_it_stays_parked_and_named_until_
         }
         // The filter is repaired, and a new contact is the control.
         firstline.set_switches(FirstLineSwitches { filter_cz_cols: ColumnFilter::Both, ..firstline.switches() });
-        world.sandbox.livedesk().add_contact(serde_json::json!({ "name": "王小明" }));
+        world.sandbox.livedesk().add_contact(serde_json::json!({ "name": "王小明", "email": "control@example.com" }));
         assert!(until_settled(&world, "repaired").await <= 2);
     }
 }
