@@ -19,7 +19,7 @@ pub struct Args {
     /// Carry only this contact (LiveDesk id); may be given several times
     #[arg(long, value_name = "ID")]
     only: Vec<i64>,
-    /// Refuse to begin unless FIRST LINE shows exactly N customers
+    /// Refuse to begin unless FIRST LINE shows exactly N customers, those made by an earlier run not counted
     #[arg(long, value_name = "N")]
     expect_total: Option<u64>,
     /// Do not ask before the first write
@@ -52,11 +52,13 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     note(outlook(&preflight, rates));
     if let Some(expected) = args.expect_total
         && expected != preflight.target_total
+        && !preflight.earlier_customers.contains(&expected)
     {
         let message = format!(
-            "FIRST LINE shows {} customers, --expect-total says {expected}; nothing was written. A role that sees only \
-             its own customers shows fewer than there are",
-            preflight.target_total
+            "FIRST LINE shows {} customers ({} without those made here), --expect-total says {expected}; nothing was \
+             written. A role that sees only its own customers shows fewer than there are",
+            preflight.target_total,
+            preflight.earlier_customers.end()
         );
         return Err(session.refuse(Failure::new(message)).await);
     }

@@ -155,9 +155,10 @@ fn start_log(shape: telemetry::Shape, level: LevelFilter) -> Result<(), Failure>
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let json = cli.json;
     let runtime = match cli.command.runtime().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return output::report(&Failure::new(format!("the runtime could not be started: {error}"))),
+        Err(error) => return output::report(&Failure::new(format!("the runtime could not be started: {error}")), json),
     };
     let result = runtime.block_on(async {
         let signals = signals::Signals::listen()?;
@@ -177,7 +178,7 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match result {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => output::report(&failure),
+        Err(failure) => output::report(&failure, json),
     }
 }
 

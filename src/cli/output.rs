@@ -90,8 +90,12 @@ impl From<PortError> for Failure {
     }
 }
 
-/// Prints a failure and gives the exit code for it.
-pub fn report(failure: &Failure) -> ExitCode {
+/// Prints a failure and gives the exit code for it. With `--json` standard output holds a document in every ending.
+pub fn report(failure: &Failure, json: bool) -> ExitCode {
+    if json {
+        let error = failure.to_string();
+        say(serde_json::json!({ "error": error, "exit_code": failure.code(), "interrupted": failure.interrupted }));
+    }
     if failure.interrupted {
         note("interrupted; run the same command again to go on");
     } else {

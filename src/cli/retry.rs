@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::conflicts::waiting;
-use super::output::{DONE, Failure, note};
+use super::output::{Failure, note};
 use super::{Context, session};
 use crate::domain::ids::LiveDeskId;
-use crate::sync::pipeline::Entrants;
+use crate::sync::pipeline::{Entrants, RunEnd};
+use crate::sync::summary::Summary;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -31,8 +32,8 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     };
     if ids.is_empty() {
         note("nothing is set aside, parked or decided");
-        session.close(DONE, None, json!({})).await?;
-        return Ok(DONE);
+        let nothing = RunEnd { summary: Summary::default(), failure: None };
+        return session.end(nothing, context.json).await;
     }
     let pipeline = session.pipeline(mapping).await?;
     let entrants = Entrants::Only(ids);

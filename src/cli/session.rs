@@ -85,7 +85,11 @@ impl Session {
             duration_ms: self.around.clock.now().0 - self.started.0,
             failure: end.failure.as_ref().map(|failure| Failure::chain(failure).to_string()),
         };
-        let csv = report.write_set_aside(&self.settings.state.path)?;
+        // A list that cannot be written must not cost the report of the run.
+        let csv = report.write_set_aside(&self.settings.state.path).unwrap_or_else(|failure| {
+            output::note(format_args!("error: {failure}"));
+            None
+        });
         if json {
             output::say(report.json(csv.as_deref()));
         } else {

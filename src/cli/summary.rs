@@ -56,6 +56,8 @@ impl Report<'_> {
         document["exit_code"] = json!(self.exit);
         document["error"] = json!(self.failure);
         document["set_aside_file"] = json!(csv);
+        let ids = self.summary.set_aside_rows.iter().filter_map(|row| row.id).map(|id| id.0);
+        document["set_aside_ids"] = json!(ids.collect::<Vec<_>>());
         document["sweep"] = self.summary.sweep.as_ref().map_or(Value::Null, sweep_json);
         document
     }

@@ -265,6 +265,15 @@ impl Store {
         Ok(ids.into_iter().map(LiveDeskId).collect())
     }
 
+    /// How many linked records we made ourselves.
+    pub async fn made_count(&self) -> Result<u64, StoreError> {
+        let count = sqlx::query_scalar!("SELECT count(*) FROM link WHERE origin IN ('created', 'rebuilt')")
+            .fetch_one(&mut *self.reader().await?)
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(count.unsigned_abs())
+    }
+
     /// The highest linked id at the target.
     pub async fn max_target_id(&self) -> Result<Option<FirstLineId>, StoreError> {
         let max = sqlx::query_scalar!(r#"SELECT max(target) AS "max: i64" FROM link"#)

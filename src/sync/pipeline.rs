@@ -10,7 +10,7 @@ use roaring::RoaringTreemap;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{SetAside, SetAsideKind};
-use crate::store::{Intent, WriteOp};
+use crate::store::{Intent, IntentKind, WriteOp};
 use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError};
@@ -46,6 +46,8 @@ pub struct Preflight {
     pub source_count: Option<u64>,
     /// Customers that FIRST LINE shows to this key.
     pub target_total: u64,
+    /// Customers that were there before this program made any: one number, or a range while creates are in doubt.
+    pub earlier_customers: std::ops::RangeInclusive<u64>,
     /// Contacts that are linked already.
     pub linked: u64,
     /// Contacts that this run is expected to carry.
@@ -88,6 +90,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         self.recognise_source(&first.contacts).await?;
         self.recognise_target().await?;
         let linked = self.engine.store.link_count().await?;
+        let made = self.engine.store.made_count().await?;
+        let doubtful = self.engine.store.open_intents().await?;
+        let doubtful = doubtful.iter().filter(|intent| intent.kind == IntentKind::Contact).count() as u64;
         let listed = first.count.unwrap_or_default();
         let expected = match entrants {
             Entrants::All => listed.saturating_sub(linked),
@@ -101,6 +106,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         Ok(Preflight {
             source_count: first.count,
             target_total,
+            earlier_customers: target_total.saturating_sub(made + doubtful)..=target_total.saturating_sub(made),
             linked,
             expected,
             target_requests: survey + expected * (1 + children),

@@ -294,6 +294,12 @@ async fn another_total_than_the_expected_one_writes_nothing() {
     assert_eq!(writes(&world), 0);
     let output = program(&world, &["backfill", "--expect-total", "30"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    // The same command again goes on: what an earlier run made is not counted.
+    let output = program(&world, &["backfill", "--expect-total", "30"]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let output = program(&world, &["--json", "backfill", "--expect-total", "29"]).output().await.unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((document["exit_code"].as_i64(), document["interrupted"].as_bool()), (Some(2), Some(false)), "{document}");
 }
 
 /// A server that gives one answer to whatever it is asked, until the test ends.
