@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
@@ -19,6 +20,9 @@ use super::error::StoreError;
 use super::lock::StateLock;
 use super::op::{WriteOp, arrange};
 use super::{checkpoints, conflicts, dead_letters, index, intents, journal, links, runs};
+
+/// How long a crowded writer waits for company. A fraction of a request's time, and several times fewer commits.
+const LINGER: Duration = Duration::from_millis(3);
 
 /// Writes in one transaction at most. It bounds memory and the time that a waiting task may have to wait.
 const OPS_AT_ONCE: usize = 4096;
@@ -58,6 +62,7 @@ impl Writer {
     /// Serves until the inbox closes.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut put_back = None;
+        let mut crowded = false;
         loop {
             let message = match put_back.take() {
                 Some(message) => Some(message),
@@ -66,7 +71,8 @@ impl Writer {
             match message {
                 Some(Message::Write(first)) => {
                     let mut group = vec![first];
-                    put_back = gather(&mut inbox, &mut group).await;
+                    put_back = gather(&mut inbox, &mut group, crowded).await;
+                    crowded = group.len() > 1;
                     self.commit(group).await;
                 }
                 Some(Message::Task(task, _lock)) => task(&mut self.conn).await,
@@ -108,9 +114,13 @@ impl Writer {
 }
 
 /// Adds the calls that wait already; gives back the first message that is no such call.
-async fn gather(inbox: &mut mpsc::Receiver<Message>, group: &mut Vec<Request>) -> Option<Message> {
-    // Workers that the last commit woke may be about to write: let them, they share this fsync then.
-    tokio::task::yield_now().await;
+async fn gather(inbox: &mut mpsc::Receiver<Message>, group: &mut Vec<Request>, crowded: bool) -> Option<Message> {
+    if crowded {
+        // Where many write at once more are about to: they share this fsync then.
+        tokio::time::sleep(LINGER).await;
+    } else {
+        tokio::task::yield_now().await;
+    }
     let mut ops = group.iter().map(|request| request.ops.len()).sum::<usize>();
     while ops < OPS_AT_ONCE {
         match inbox.try_recv() {

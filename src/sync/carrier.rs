@@ -75,6 +75,7 @@ pub struct Carrier<T> {
 }
 
 /// What the state knows of the contacts of one page.
+#[derive(Default)]
 struct Known {
     links: HashMap<LiveDeskId, Link>,
     dead_letters: HashMap<LiveDeskId, DeadLetter>,
@@ -178,6 +179,10 @@ impl<T: ContactTarget> Carrier<T> {
     }
 
     async fn known(&self, ids: &[LiveDeskId]) -> Result<Known, RunError> {
+        // Later passes bring mostly pages without anybody new.
+        if ids.is_empty() {
+            return Ok(Known::default());
+        }
         let store = &self.engine.store;
         let (links, dead_letters, conflicts, in_doubt) = futures::try_join!(
             store.links_for(ids),

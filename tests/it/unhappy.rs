@@ -299,7 +299,11 @@ async fn another_total_than_the_expected_one_writes_nothing() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let output = program(&world, &["--json", "backfill", "--expect-total", "29"]).output().await.unwrap();
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((document["exit_code"].as_i64(), document["interrupted"].as_bool()), (Some(2), Some(false)), "{document}");
+    assert_eq!(
+        (document["exit_code"].as_i64(), document["interrupted"].as_bool()),
+        (Some(2), Some(false)),
+        "{document}"
+    );
 }
 
 /// A server that gives one answer to whatever it is asked, until the test ends.
