@@ -2,7 +2,6 @@
 //!
 //! A decision is only stored here; the next `backfill` or `retry` carries it out.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -13,7 +12,7 @@ use super::output::{DONE, Failure, note, say};
 use super::runs::moment;
 use crate::app;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
-use crate::store::{Conflict, Decision, Store, StoreError, WriteOp};
+use crate::store::{Conflict, Decision, Store, WriteOp};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -71,7 +70,7 @@ async fn list(context: &Context) -> Result<u8, Failure> {
     let loaded = context.load()?;
     let store = app::read_state(&loaded.settings.state.path, Arc::clone(&context.clock)).await?;
     let conflicts = store.conflicts().await?;
-    let waiting = waiting(&store, &conflicts).await?;
+    let waiting = store.decided().await?;
     store.close().await;
     if conflicts.is_empty() && !context.json {
         say("no conflicts");
@@ -124,23 +123,6 @@ async fn decide(resolve: &Resolve, context: &Context) -> Result<u8, Failure> {
         say(format_args!("contact {}: {}; {next}", resolve.id, decision_text(decision)));
     }
     Ok(DONE)
-}
-
-/// Contacts whose conflict was decided, and whose decision has not been carried out. (A decision is kept when it has
-/// been: it says why the contact is where it is.)
-pub(super) async fn waiting(store: &Store, conflicts: &[Conflict]) -> Result<BTreeSet<LiveDeskId>, StoreError> {
-    let ids: Vec<LiveDeskId> = conflicts.iter().map(|conflict| conflict.livedesk_id).collect();
-    let links = store.links_for(&ids).await?;
-    let waits = |conflict: &&Conflict| {
-        let target = links.get(&conflict.livedesk_id).map(|link| link.target);
-        match conflict.decision {
-            Some(Decision::Link(decided)) => target != Some(decided),
-            Some(Decision::Create) => target.is_none(),
-            // Leaving it out is done by doing nothing.
-            Some(Decision::Skip) | None => false,
-        }
-    };
-    Ok(conflicts.iter().filter(waits).map(|conflict| conflict.livedesk_id).collect())
 }
 
 /// One customer cannot be two contacts: better said now than refused by the next run.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::conflicts::waiting;
 use super::output::{Failure, note};
 use super::{Context, session};
 use crate::domain::ids::LiveDeskId;
@@ -25,12 +24,13 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let (session, mapping) = session::begin(context, loaded, "retry", &json!({ "ids": args.ids })).await?;
     let ids: BTreeSet<LiveDeskId> = if args.ids.is_empty() {
         let letters = session.store.dead_letters().await?.into_iter().map(|letter| letter.livedesk_id);
-        let decided = waiting(&session.store, &session.store.conflicts().await?).await?;
+        let decided = session.store.decided().await?;
         letters.chain(session.store.parked_contacts().await?).chain(decided).collect()
     } else {
         args.ids.into_iter().map(LiveDeskId).collect()
     };
-    if ids.is_empty() {
+    // What was created again is still owed its look for twins.
+    if ids.is_empty() && session.store.open_intents().await?.is_empty() {
         note("nothing is set aside, parked or decided");
         let nothing = RunEnd { summary: Summary::default(), failure: None };
         return session.end(nothing, context.json).await;

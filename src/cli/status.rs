@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::conflicts::waiting;
 use super::output::{DONE, Failure, say};
 use super::runs::{as_json, as_line, moment};
 use crate::app;
@@ -52,7 +51,7 @@ pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
 impl Status {
     async fn read(store: &Store, holder: Option<String>) -> Result<Self, Failure> {
         let conflicts = store.conflicts().await?;
-        let decided = waiting(store, &conflicts).await?.len();
+        let decided = store.decided().await?.len();
         Ok(Self {
             path: store.path().display().to_string(),
             holder,

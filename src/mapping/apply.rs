@@ -123,6 +123,11 @@ impl Mapping {
         &self.version
     }
 
+    /// The expression that selects contacts; empty when all are carried.
+    pub fn selection(&self) -> &str {
+        self.parts.select.as_ref().map_or("", Compiled::text)
+    }
+
     /// The kinds of the typed fields that it writes: how they are compared with what the target holds.
     pub fn kinds(&self) -> &BTreeMap<FieldKey, FieldKind> {
         &self.kinds

@@ -3,7 +3,7 @@
 //! The engine may find the same conflict again before it has used a decision. The decision then stays as long as
 //! the candidates are the same; with other candidates it is a new question.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::SqliteConnection;
 
@@ -43,6 +43,25 @@ pub struct Conflict {
     pub at: Timestamp,
     /// What a person decided.
     pub decision: Option<Decision>,
+}
+
+/// The kind of a conflict about several records with one stamp.
+pub const TWINS: &str = "twins";
+
+impl Conflict {
+    /// The decision that is still to be carried out for a contact that is linked to `linked` now. One that was carried
+    /// out is kept, because it says why the contact is where it is; and twins are never made triplets.
+    pub fn standing(&self, linked: Option<FirstLineId>) -> Option<Decision> {
+        let decision = self.decision?;
+        let Some(linked) = linked else { return Some(decision) };
+        let about_this_record = self.candidates.contains(&linked);
+        let stands = match decision {
+            Decision::Link(target) => target != linked,
+            Decision::Create => about_this_record && self.kind != TWINS,
+            Decision::Skip => about_this_record,
+        };
+        stands.then_some(decision)
+    }
 }
 
 struct ConflictRow {
@@ -134,6 +153,19 @@ impl Store {
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter().map(ConflictRow::conflict).collect()
+    }
+
+    /// Contacts with a decision to link or to create that is still to be carried out. Leaving one out is done by
+    /// doing nothing.
+    pub async fn decided(&self) -> Result<BTreeSet<LiveDeskId>, StoreError> {
+        let conflicts = self.conflicts().await?;
+        let ids: Vec<LiveDeskId> = conflicts.iter().map(|conflict| conflict.livedesk_id).collect();
+        let links = self.links_for(&ids).await?;
+        let stands = |conflict: &&Conflict| {
+            let linked = links.get(&conflict.livedesk_id).map(|link| link.target);
+            conflict.standing(linked).is_some_and(|decision| decision != Decision::Skip)
+        };
+        Ok(conflicts.iter().filter(stands).map(|conflict| conflict.livedesk_id).collect())
     }
 
     /// The conflicts of these contacts.

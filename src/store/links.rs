@@ -255,7 +255,7 @@ impl Store {
              WHERE l.fingerprint IS NULL
                  AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.livedesk_id = l.livedesk_id AND i.state <> 'audit')
                  AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.livedesk_id = l.livedesk_id)
-                 AND NOT EXISTS (SELECT 1 FROM conflict c WHERE c.livedesk_id = l.livedesk_id)
+                 AND NOT EXISTS (SELECT 1 FROM conflict c WHERE c.livedesk_id = l.livedesk_id AND c.decision IS NULL)
              ORDER BY l.livedesk_id",
             sweep
         )

@@ -39,7 +39,7 @@ use crate::domain::hash::HashKey;
 pub use account::Accounts;
 pub use check::{CheckReport, Sizes};
 pub use checkpoints::{FinishedSweep, OpenSweep};
-pub use conflicts::{Conflict, Decision};
+pub use conflicts::{Conflict, Decision, TWINS};
 pub use dead_letters::DeadLetter;
 pub use error::{Side, StoreError};
 pub use index::{IndexKind, IndexState};

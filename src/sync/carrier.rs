@@ -18,13 +18,12 @@ use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::phone;
 use crate::domain::sweep::ScanPosition;
-use crate::store::{Conflict, DeadLetter, Decision, Intent, Link, WriteOp};
+use crate::store::{Conflict, DeadLetter, Intent, Link, TWINS, WriteOp};
 use crate::sync::carry::{Carried, Job};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::ports::{ContactTarget, MalformedRow};
 use crate::sync::progress::ProgressEvent;
-use crate::sync::settle::TWINS;
 use crate::sync::summary::Summary;
 
 /// Pages between two checkpoints. What lies between is carried again after a crash, which costs no request: its
@@ -245,22 +244,14 @@ impl<T: ContactTarget> Carrier<T> {
         if conflict.as_ref().is_some_and(|found| found.decision.is_none() && (!again || found.kind == TWINS)) {
             return Prepared::Done { outcome: Outcome::Conflict, ops: Vec::new() };
         }
-        // A link that is younger than the conflict is what became of the decision; and twins are never made triplets.
-        let decision = conflict.as_ref().and_then(|found| {
-            found.decision.filter(|decision| {
-                link.as_ref().is_none_or(|link| {
-                    link.linked_at <= found.at
-                        && *decision != Decision::Link(link.target)
-                        && (*decision != Decision::Create || found.kind != TWINS)
-                })
-            })
-        });
+        let decision = conflict.as_ref().and_then(|found| found.standing(link.as_ref().map(|link| link.target)));
         if decision.is_none() && link.as_ref().is_some_and(|link| link.fingerprint == Some(fingerprint)) {
             // What was in the way once is not any more.
             let ops = dead_letter.map(|_| WriteOp::ClearDeadLetter(id)).into_iter().collect();
             return Prepared::Done { outcome: Outcome::Unchanged, ops };
         }
         if let Some(letter) = &dead_letter
+            && superseded.is_none()
             && letter.fingerprint == Some(fingerprint)
             && letter.kind != SetAsideKind::Unproven
             && self.waiting == Waiting::Respect
@@ -321,7 +312,8 @@ impl<T: ContactTarget> Carrier<T> {
             before.extend(self.lanes.insert(key, lane.clone()));
         }
         if self.lanes.len() > LANES {
-            self.lanes.retain(|_, lane| lane.peek().is_none());
+            // A lane is only polled by who comes after it; one that nobody came after has to be asked.
+            self.lanes.retain(|_, lane| lane.clone().now_or_never().is_none());
         }
         self.begin(page);
         let engine = Arc::clone(&self.engine);

@@ -3,7 +3,7 @@
 //! What a crash leaves behind at each step is written beside it. A create is preceded by a committed intent and
 //! followed by one transaction that stores the link and removes the intent; nothing in between is ever resent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -93,7 +93,9 @@ impl<T: ContactTarget> Engine<T> {
         let mut resolution = match job.decision {
             Some(Decision::Create) => Resolution::Create,
             Some(Decision::Skip) => {
-                self.store.write(sighting(job)).await?;
+                // Nothing is left to wait for an earlier create that is not there.
+                let settled = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });
+                self.store.write(settled.into_iter().chain(sighting(job)).collect()).await?;
                 return Ok(Carried::new(job.contact.id, Outcome::NotSelected));
             }
             Some(Decision::Link(target)) => {
@@ -156,8 +158,9 @@ impl<T: ContactTarget> Engine<T> {
                 if self.names_the_stamp(&fields)
                     && let Some(record) = self.find_stamped(id).await?.into_values().next()
                 {
+                    let carried = self.adopt(job, &record, Origin::Rebuilt, "stamp").await?;
                     self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
-                    return self.adopt(job, &record, Origin::Rebuilt, "stamp").await;
+                    return Ok(carried);
                 }
                 // The stamp is taken though the doubtful create before was not found: it has turned up, out of sight yet.
                 if self.names_the_stamp(&fields) && job.superseded.is_some() {
@@ -165,13 +168,21 @@ impl<T: ContactTarget> Engine<T> {
                     self.store.write(ops.collect()).await?;
                     return Ok(Carried::new(id, Outcome::Parked));
                 }
-                self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
-                self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await
+                // Together: a contact that the sweep has passed must not lose both its intent and its reason.
+                let reason = refused(SetAsideKind::Refused, &fields, status);
+                let ops = [WriteOp::CloseIntent { seq }].into_iter().chain(self.dead_letter(job, &reason));
+                self.store.write(ops.collect()).await?;
+                Ok(Carried::new(id, Outcome::SetAside(reason)))
             }
             Err(PortError::Doubt { .. }) => {
                 // An answer that was lost is the common case: look once, now; this read also waits while the platform is down.
                 self.store.write(vec![WriteOp::ParkIntent { seq, at: self.clock.now() }]).await?;
-                let mut found = self.find_stamped(id).await?.into_values();
+                let found = match self.find_stamped(id).await {
+                    // What cannot be read now is for the look at all doubts.
+                    Err(PortError::Refused { .. }) => BTreeMap::new(),
+                    found => found?,
+                };
+                let mut found = found.into_values();
                 if let (Some(record), None) = (found.next(), found.next()) {
                     return self.created(job, &record, base, (seq, opened_at)).await;
                 }

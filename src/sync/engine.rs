@@ -207,6 +207,11 @@ impl<T: ContactTarget> Engine<T> {
         self.clock.now().0
     }
 
+    /// The doubt horizon in milliseconds.
+    pub fn horizon_ms(&self) -> i64 {
+        i64::try_from(self.settings.doubt_horizon.as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// Tells the watcher something for people.
     pub fn notice(&self, text: impl Into<String>) {
         self.progress.event(ProgressEvent::Notice(text.into()));

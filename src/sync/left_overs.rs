@@ -16,20 +16,30 @@ use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::ports::ContactTarget;
 use crate::sync::summary::Summary;
 
+/// What a look at the left-overs brought.
+#[derive(Debug, Default)]
+pub(super) struct LeftOvers {
+    /// Contacts to be carried again, with the create that is to be repeated.
+    pub(super) again: BTreeMap<LiveDeskId, Option<Intent>>,
+    /// Contacts found on more than one record.
+    pub(super) twins: Vec<LiveDeskId>,
+}
+
 impl<T: ContactTarget> Engine<T> {
     /// Looks at what is in doubt before anything else is done, and says which contacts are to be carried again.
     ///
     /// One look is enough, unless a shared key is a conflict: then whoever comes first in the scan has the key, so it
     /// must be known whether its record is there before the others are looked at.
-    pub(super) async fn settle_left_overs(&self) -> Result<BTreeMap<LiveDeskId, Option<Intent>>, RunError> {
-        let mut again = BTreeMap::new();
+    pub(super) async fn settle_left_overs(&self) -> Result<LeftOvers, RunError> {
+        let mut left = LeftOvers::default();
         loop {
             let settlement = self.settle().await?;
-            again.extend(settlement.again);
+            left.again.extend(settlement.again);
+            left.twins.extend(settlement.twins);
             let can_wait = self.settings.wait && self.settings.shared_keys == SharedKeys::Conflict;
             match settlement.next_horizon {
                 Some(horizon) if can_wait => self.wait_for_doubt(Some(horizon), settlement.parked.len()).await?,
-                _ => return Ok(again),
+                _ => return Ok(left),
             }
         }
     }

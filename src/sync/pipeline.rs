@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roaring::RoaringTreemap;
+use serde_json::json;
 
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
-use crate::domain::outcome::{SetAside, SetAsideKind};
-use crate::store::{Intent, IntentKind, WriteOp};
+use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
+use crate::store::{Intent, IntentKind, IntentState, WriteOp};
 use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::left_overs::LeftOvers;
 use crate::sync::lookup::{Lookup, OLDEST_FIRST};
 use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PageRequest, PortError};
 use crate::sync::progress::{Phase, ProgressEvent};
@@ -21,8 +23,14 @@ use crate::sync::scan::{Goal, Resume, Sweep, SweepPlan, SweepStep};
 use crate::sync::summary::Summary;
 use crate::sync::witness::Testimony;
 
-/// Rounds of "settle, wait, carry again" at the end of a run.
+/// Rounds of "settle, wait, carry again" at the end of a run that may bring nothing.
 const SETTLE_ROUNDS: u32 = 20;
+/// Doubt horizons that a run waits at its end, at most: what was created again can be doubtful again.
+const SETTLE_HORIZONS: i64 = 6;
+/// An interrupted sweep that is older than this is not gone on with: what it has passed may have changed since.
+const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1000;
+/// Profile key under which the state keeps the mapping of the open sweep.
+const SWEEP_MAPPING: &str = "sweep_mapping";
 /// Pages on which a contact of the state is looked for before the source is refused. An import stamps a thousand contacts
 /// with one time, and which of them come first may be another matter tomorrow.
 const RECOGNISED_BY: u32 = 100;
@@ -135,7 +143,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let fresh = engine.store.is_empty().await?;
         engine.park_left_overs().await?;
         engine.finish_trial().await?;
-        let left_over = engine.settle_left_overs().await?;
+        let LeftOvers { again: left_over, twins } = engine.settle_left_overs().await?;
+        if entrants != Entrants::All {
+            // A whole sweep comes by and counts them.
+            twins.into_iter().for_each(|id| summary.count(id, Outcome::Conflict));
+        }
         let directory = Arc::new(LazyDirectory::new(fresh, self.look_ups(&entrants).await?));
         if fresh {
             // Nothing at the target may look like our stamp before the first write.
@@ -243,25 +255,21 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         summary: &mut Summary,
     ) -> Result<(), RunError> {
         let engine = &self.engine;
-        let (number, resume) = match (limit, engine.store.open_sweep().await?) {
-            (None, Some(open)) => {
-                let mut seen = RoaringTreemap::new();
-                engine
-                    .store
-                    .sighted(open.sweep, |id| {
-                        seen.insert(id.0.unsigned_abs());
-                    })
-                    .await?;
-                (open.sweep, Some(Resume { position: open.position, seen }))
-            }
-            _ => (engine.store.begin_sweep(engine.run).await?, None),
+        // A limited run is no sweep: it leaves an interrupted one as it is.
+        let (number, resume) = match limit {
+            Some(_) => (None, None),
+            None => self.open_sweep().await?,
         };
         let mut passed = resume.as_ref().map(|resume| resume.seen.clone()).unwrap_or_default();
         let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(Goal::Proven) };
         let mut sweep = Sweep::start(Arc::clone(&self.source), plan, resume).await?;
         // What the sweep has passed it does not bring again.
-        let mut again: BTreeMap<LiveDeskId, Option<Intent>> =
-            engine.store.unsettled(number).await?.into_iter().map(|id| (id, None)).collect();
+        let mut again: BTreeMap<LiveDeskId, Option<Intent>> = match number {
+            Some(number) => engine.store.unsettled(number).await?.into_iter().map(|id| (id, None)).collect(),
+            None => BTreeMap::new(),
+        };
+        let decided = engine.store.decided().await?;
+        again.extend(decided.into_iter().filter(|id| passed.contains(id.0.unsigned_abs())).map(|id| (id, None)));
         let mut in_order = Vec::new();
         for (id, intent) in left_over {
             // Nor does a limited one reach them.
@@ -277,7 +285,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
             self.carry_ids(directory, again, Waiting::Respect, summary).await?;
         }
-        let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), Waiting::Respect, Some(number));
+        let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), Waiting::Respect, number);
         carrier.summary = std::mem::take(summary);
         for (id, intent) in in_order {
             carrier.supersede(id, intent);
@@ -289,12 +297,34 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             (Ok(report), Ok(())) => report,
             (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
         };
-        if let Some(report) = report {
+        if let (Some(report), Some(number)) = (report, number) {
             engine.tell_passed(&passed, summary).await?;
             engine.store.finish_sweep(number, &report.verdict.to_string()).await?;
             summary.sweep = Some(report);
         }
         Ok(())
+    }
+
+    /// The sweep to go on with, or a new one. A sweep belongs to the mapping that it was begun with: what it has passed
+    /// was carried with that.
+    async fn open_sweep(&self) -> Result<(Option<i64>, Option<Resume>), RunError> {
+        let store = &self.engine.store;
+        let mapping = |sweep: i64| json!([sweep, self.engine.mapping.version(), self.engine.mapping.selection()]);
+        let begun_with = store.profile_get(SWEEP_MAPPING).await?;
+        if let Some(open) = store.open_sweep().await?
+            && begun_with == Some(mapping(open.sweep))
+            && self.engine.now_ms() - open.started_at.0 < RESUMABLE_MS
+        {
+            let mut seen = RoaringTreemap::new();
+            let mut see = |id: LiveDeskId| {
+                seen.insert(id.0.unsigned_abs());
+            };
+            store.sighted(open.sweep, &mut see).await?;
+            return Ok((Some(open.sweep), Some(Resume { position: open.position, seen })));
+        }
+        let sweep = store.begin_sweep(self.engine.run).await?;
+        store.profile_put(SWEEP_MAPPING, &mapping(sweep)).await?;
+        Ok((Some(sweep), None))
     }
 
     async fn walk(
@@ -355,7 +385,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         *summary = std::mem::take(&mut carrier.summary);
         let proven = match (result, drained) {
             (Ok(proven), Ok(())) => proven,
-            (Err(error), _) | (_, Err(error)) => return Err(error),
+            (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
         };
         let (kind, detail) = if proven {
             (SetAsideKind::Gone, "LiveDesk does not show this contact any more")
@@ -384,11 +414,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             if self.engine.stop.is_cancelled() {
                 return Err(PortError::Interrupted.into());
             }
-            missing.clone_from(lookup.missing());
             if !found.contacts.is_empty() || !found.malformed.is_empty() {
                 carrier.feed(found.contacts, found.malformed, None).await?;
             }
         }
+        missing.clone_from(lookup.missing());
         Ok(missing.is_empty() || lookup.absence_is_proven())
     }
 
@@ -397,17 +427,21 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let engine = &self.engine;
         engine.progress.event(ProgressEvent::Phase(Phase::Settle));
         let (mut unfound, mut tried) = (BTreeSet::new(), BTreeSet::new());
-        for _ in 0..SETTLE_ROUNDS {
+        let give_up = engine.now_ms().saturating_add(engine.horizon_ms().saturating_mul(SETTLE_HORIZONS));
+        let mut fruitless = 0;
+        while fruitless < SETTLE_ROUNDS && engine.now_ms() <= give_up {
             let mut settlement = engine.settle().await?;
             // What could not be created again, because something else stands in its way, is not tried without end.
             settlement.again.retain(|_, old| old.as_ref().is_none_or(|old| tried.insert(old.seq)));
             for id in &settlement.twins {
                 summary.unpark(*id);
-                summary.count(*id, crate::domain::outcome::Outcome::Conflict);
+                summary.count(*id, Outcome::Conflict);
             }
             // What LiveDesk did not show once waits for another run.
             settlement.again.retain(|id, _| !unfound.contains(id));
             let settled_some = !settlement.again.is_empty();
+            // Waiting for a horizon is no failure; looking again without one is.
+            fruitless = if settled_some || settlement.next_horizon.is_some() { 0 } else { fruitless + 1 };
             if settled_some {
                 unfound.extend(self.carry_ids(directory, settlement.again, Waiting::Respect, summary).await?);
             }
@@ -435,7 +469,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Doubts past their horizon that could not be judged are looked at for one more horizon, then left to a later run.
     async fn worth_waiting(&self) -> Result<bool, RunError> {
         let parked = self.engine.store.open_intents().await?;
-        Ok(parked.iter().filter_map(|intent| intent.parked_at).any(|since| !self.engine.is_hopeless(since)))
+        let parked = parked.iter().filter(|intent| intent.state == IntentState::Parked);
+        Ok(parked.filter_map(|intent| intent.parked_at).any(|since| !self.engine.is_hopeless(since)))
     }
 
     async fn audit(&self, summary: &mut Summary) -> Result<(), RunError> {
@@ -449,10 +484,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
         let (twins, unjudged) = self.engine.audit().await?;
         for id in twins {
-            summary.count(id, crate::domain::outcome::Outcome::Conflict);
+            summary.count(id, Outcome::Conflict);
         }
         for id in unjudged {
-            summary.count(id, crate::domain::outcome::Outcome::Parked);
+            summary.count(id, Outcome::Parked);
         }
         Ok(())
     }

@@ -12,15 +12,12 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use crate::clock::Timestamp;
 use crate::domain::base::Base;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
-use crate::store::{ChildKind, Conflict, Intent, IntentKind, IntentState, Link, LinkChild, Origin, WriteOp};
+use crate::store::{ChildKind, Conflict, Intent, IntentKind, IntentState, Link, LinkChild, Origin, TWINS, WriteOp};
 use crate::sync::carry::elapsed_ms;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::finder::{FilterForm, QueryAnswer, WalkedIds};
 use crate::sync::ports::ContactTarget;
 use crate::sync::stamp::StampReading;
-
-/// Kind of the conflict of a contact that was found on more than one record.
-pub(super) const TWINS: &str = "twins";
 
 /// What a look at all open doubts brought.
 #[derive(Debug, Default)]
