@@ -20,6 +20,7 @@ mod mapping_example;
 mod privacy;
 mod rebuild;
 mod repository;
+mod resume;
 mod signals;
 mod source_text;
 mod tie;

@@ -1,0 +1,61 @@
+//! What a run that goes on with an interrupted sweep must not forget.
+
+use deskferry::domain::ids::LiveDeskId;
+use deskferry::sandbox::SandboxConfig;
+use deskferry::store::{Decision, WriteOp};
+use deskferry::sync::pipeline::{Entrants, RunEnd};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::World;
+
+/// A run that is interrupted once FIRST LINE has taken so many contacts.
+async fn interrupted_after(world: &mut World, creates: u64) -> RunEnd {
+    world.stop = CancellationToken::new();
+    let stop = world.stop.clone();
+    let firstline = world.sandbox.firstline().clone();
+    let end = tokio::join!(world.run(Entrants::All), async move {
+        while firstline.tally().contact_create < creates {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    })
+    .0
+    .unwrap()
+    .1;
+    world.stop = CancellationToken::new();
+    assert_eq!(end.summary.exit_code(), 130);
+    end
+}
+
+async fn world() -> World {
+    World::start(SandboxConfig { contacts: 300, edge_cases: false, ..SandboxConfig::default() }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_on_a_contact_that_was_passed_already_is_carried_out() {
+    let mut world = world().await;
+    let row = world.sandbox.livedesk().contacts().find(|row| row["email"].is_string()).unwrap();
+    let (id, email) = (row["id"].as_i64().unwrap(), row["email"].as_str().unwrap().to_owned());
+    for name in ["One", "Two"] {
+        world.sandbox.firstline().add_contact(&json!({ "first_name": name }), &[&email], &[], &[]);
+    }
+    interrupted_after(&mut world, 150).await;
+    let store = world.store().await;
+    let mut conflict = store.conflict_for(&[LiveDeskId(id)]).await.unwrap().remove(&LiveDeskId(id)).unwrap();
+    conflict.decision = Some(Decision::Create);
+    store.write(vec![WriteOp::PutConflict(conflict)]).await.unwrap();
+    store.close().await;
+    let end = world.backfill().await;
+    assert_eq!(end.summary.conflicts, 0, "{:?}", end.summary);
+    world.assert_right().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mended_mapping_reaches_the_contacts_that_were_passed_already() {
+    let mut world = world().await;
+    interrupted_after(&mut world, 150).await;
+    world.mapping = world.mapping.replace("value = \"identifier\"", "value = \"'ID ' ~ (identifier or 'none')\"");
+    world.backfill().await;
+    world.assert_right().await;
+}
