@@ -32,7 +32,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("reqwest", &["http"]),
     ("rustls", &["http"]),
-    ("governor", &["http"]),
     ("backoff", &["http/retry.rs"]),
     ("clap", &["cli", "main.rs"]),
     ("clap_complete", &["cli"]),
