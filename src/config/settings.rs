@@ -295,9 +295,9 @@ words!(
     }
 );
 words!(
-    /// Whether `include_contact_inboxes` is sent.
+    /// What is sent as `include_contact_inboxes`.
     Include {
-        /// Not sent: the platform's default.
+        /// True where the mapping reads `contact_inboxes`, else false.
         Auto = "auto",
         /// Sent as true.
         Yes = "true",

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::auth::{Auth, BadToken, still_refused};
+use super::auth::{Auth, BadToken, is_refusal, still_refused};
 use super::error::{Failure, PLATFORM};
 use super::fields::{Forms, UpdateBody, body};
+use super::lenient::Row;
 use super::profile::{Learned, UpdateChoice, UpdateMethod};
 use super::settings::FirstLineSettings;
 use super::wire::{List, MaybeOne, Meta, One};
@@ -86,10 +87,13 @@ impl Api {
         let with_per_page = !self.per_page_refused.load(Ordering::Relaxed);
         match self.list_once(path, filter, page, with_per_page).await {
             // Not every version of the documentation has the parameter, and its maximum is unknown (notes 2.1).
-            Err(failure) if with_per_page && failure.complains_of("per_page") => {
-                tracing::warn!("FIRST LINE refuses this per_page: its own page size is used");
-                self.per_page_refused.store(true, Ordering::Relaxed);
-                self.list_once(path, filter, page, false).await
+            Err(failure) if with_per_page && failure.may_be_about("per_page") => {
+                let answer = self.list_once(path, filter, page, false).await?;
+                // Only now is it known that this was what was refused, and not a filter.
+                if !self.per_page_refused.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("FIRST LINE refuses this per_page: its own page size is used");
+                }
+                Ok(answer)
             }
             answer => answer,
         }
@@ -112,21 +116,21 @@ impl Api {
         self.json(request).await
     }
 
-    /// Every row of a short list, to its last page; `None` where the tenant has no such list.
+    /// Every readable row of a short list, to its last page; `None` where the tenant has no such list.
     pub(super) async fn whole_list<T: DeserializeOwned + Send>(
         &self,
-        path: &str,
+        path: &'static str,
         filter: &[(&str, String)],
         id: impl Fn(&T) -> i64,
     ) -> Result<Option<Vec<T>>, Failure> {
         let mut rows: Vec<T> = Vec::new();
         for page in 1..=DEFINITION_PAGES_MAX {
-            let answer: List<T> = match self.list_if_any(path, filter, page).await {
+            let answer: List<Row<T>> = match self.list_if_any(path, filter, page).await {
                 Err(failure) if failure.status() == Some(404) => return Ok(None),
                 answer => answer.map_err(|failure| failure.of_list(path))?,
             };
             let before = rows.len();
-            for row in answer.data {
+            for row in answer.data.into_iter().filter_map(|row| row.or_warn(path)) {
                 if !rows.iter().any(|known| id(known) == id(&row)) {
                     rows.push(row);
                 }
@@ -157,6 +161,7 @@ impl Api {
         content: &(impl Serialize + Sync),
     ) -> Result<Option<T>, Failure> {
         let choice = self.learned.get().update;
+        let mut not_found = None;
         for method in choice.candidates() {
             let content = body(&UpdateBody { method, inner: content });
             let request = match method {
@@ -166,12 +171,19 @@ impl Api {
             };
             match self.json_if_any::<MaybeOne<T>>(request.json(content)).await {
                 Err(failure) if failure.status() == Some(405) => {}
+                // Routers also say so of a method that a path does not have. What has worked before is believed.
+                Err(failure) if failure.status() == Some(404) && choice == UpdateChoice::Open => {
+                    not_found.get_or_insert(failure);
+                }
                 Err(failure) => return Err(failure),
                 Ok(answer) => {
                     self.learned.update_works(method);
                     return Ok(answer.and_then(|answer| answer.data));
                 }
             }
+        }
+        if let Some(failure) = not_found {
+            return Err(failure);
         }
         Err(Failure::Tenant(match choice {
             UpdateChoice::Fixed(method) => format!(
@@ -187,33 +199,35 @@ impl Api {
     async fn json<T: DeserializeOwned + Send>(&self, request: Request) -> Result<T, Failure> {
         let header = self.auth.header(&self.http).await?;
         let request = request.auth(header.clone());
-        match self.http.json(&request).await {
-            Err(error) if error.status() == Some(401) => {
+        let (reply, header) = match self.http.json(&request).await {
+            Err(error) if is_refusal(&error) => {
                 let header = self.auth.after_refusal(&self.http, &header, error).await?;
-                let answer = self.http.json(&request.auth(header)).await;
-                Ok(answer.map_err(after_renewal)?.value)
+                let answer = self.http.json(&request.auth(header.clone())).await;
+                (answer.map_err(after_renewal)?, header)
             }
-            answer => Ok(answer?.value),
-        }
+            answer => (answer?, header),
+        };
+        self.auth.worked(&header);
+        Ok(reply.value)
     }
 
     /// The same for a write that may be answered with nothing.
     async fn json_if_any<T: DeserializeOwned + Send>(&self, request: Request) -> Result<Option<T>, Failure> {
         let header = self.auth.header(&self.http).await?;
         let request = request.auth(header.clone());
-        match self.http.json_if_any(&request).await {
-            Err(error) if error.status() == Some(401) => {
+        let (answer, header) = match self.http.json_if_any(&request).await {
+            Err(error) if is_refusal(&error) => {
                 let header = self.auth.after_refusal(&self.http, &header, error).await?;
-                self.http.json_if_any(&request.auth(header)).await.map_err(after_renewal)
+                let answer = self.http.json_if_any(&request.auth(header.clone())).await;
+                (answer.map_err(after_renewal)?, header)
             }
-            answer => Ok(answer?),
-        }
+            answer => (answer?, header),
+        };
+        self.auth.worked(&header);
+        Ok(answer)
     }
 }
 
 fn after_renewal(error: ApiError) -> Failure {
-    match error.status() {
-        Some(401) => still_refused(error),
-        _ => Failure::Api(error),
-    }
+    if is_refusal(&error) { still_refused(error) } else { Failure::Api(error) }
 }

@@ -2,7 +2,7 @@
 //!
 //! A new login kills the previous token at once (notes FIRST LINE 1.2), so there is one login at a time, and a token
 //! that was refused is renewed once; when that happens again soon, another program is using the account, and
-//! fighting it in a loop would help nobody.
+//! fighting it in a loop would help nobody. A renewed token that has served for a while is no fight.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,11 @@ use crate::http::{ApiError, Decision, HttpClient, Repeat, Reply, Request};
 
 /// A token is renewed this long before it expires, or a tenth of its life, whichever is less.
 const MARGIN_MAX: Duration = Duration::from_mins(5);
-/// A token refused with 401 is renewed at most once in this time.
+/// A refused token is renewed at most once in this time, ..
 const RENEWAL_DISTANCE: Duration = Duration::from_mins(10);
+/// .. or in this, once the renewed one has been taken: then tokens simply expire early, while two programs that
+/// fight over the account undo each other's logins at once.
+const SERVED_DISTANCE: Duration = Duration::from_secs(30);
 
 /// The token is no text that a header can carry.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +41,21 @@ pub(super) struct Auth {
 #[derive(Default)]
 struct State {
     token: Option<Token>,
-    /// When a refused token was last renewed.
-    renewed: Option<Timestamp>,
+    /// The last time that a refused token was renewed.
+    renewal: Option<Renewal>,
+}
+
+struct Renewal {
+    at: Timestamp,
+    /// The renewed token has been taken.
+    has_served: bool,
+}
+
+impl Renewal {
+    fn is_too_recent(&self, now: Timestamp) -> bool {
+        let distance = if self.has_served { SERVED_DISTANCE } else { RENEWAL_DISTANCE };
+        now.0 - self.at.0 < i64::try_from(distance.as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 struct Token {
@@ -56,7 +72,7 @@ impl Auth {
             }
             Credentials::Login { .. } => None,
         };
-        Ok(Self { credentials, clock, state: Mutex::new(State { token, renewed: None }) })
+        Ok(Self { credentials, clock, state: Mutex::new(State { token, renewal: None }) })
     }
 
     /// The header for the next request; logs in when there is no token or it is about to expire.
@@ -68,7 +84,18 @@ impl Auth {
         }
     }
 
-    /// After a 401: another header to try once, or the error that stops the run.
+    /// A request with this header was answered.
+    pub(super) fn worked(&self, header: &AuthHeader) {
+        // Nobody waits for this: during a login there is no token to speak for, and the next success comes soon.
+        let Ok(mut state) = self.state.try_lock() else { return };
+        if state.token.as_ref().is_some_and(|token| token.header == *header)
+            && let Some(renewal) = &mut state.renewal
+        {
+            renewal.has_served = true;
+        }
+    }
+
+    /// After a 401 or 419: another header to try once, or the error that stops the run.
     pub(super) async fn after_refusal(
         &self,
         http: &HttpClient,
@@ -83,17 +110,17 @@ impl Auth {
         }
         if matches!(self.credentials, Credentials::Token(_)) {
             let message = format!(
-                "{PLATFORM} refuses the token (status 401): make a new one under System > Employee (a newer one kills the \
-                 older), or configure name and password"
+                "{PLATFORM} refuses the token (status {}): make a new one under System > Employee (a newer one kills \
+                 the older), or configure name and password",
+                cause.status().unwrap_or(401)
             );
             return Err(Failure::Account { message, source: cause });
         }
         let now = self.clock.now();
-        let distance_ms = i64::try_from(RENEWAL_DISTANCE.as_millis()).unwrap_or(i64::MAX);
-        if state.renewed.is_some_and(|at| now.0 - at.0 < distance_ms) {
+        if state.renewal.as_ref().is_some_and(|renewal| renewal.is_too_recent(now)) {
             return Err(still_refused(cause));
         }
-        state.renewed = Some(now);
+        state.renewal = Some(Renewal { at: now, has_served: false });
         self.log_in(http, &mut state).await
     }
 
@@ -120,11 +147,17 @@ impl Auth {
     }
 }
 
+/// Whether the token is refused. Laravel says 419 of a session that has expired.
+pub(super) fn is_refusal(error: &ApiError) -> bool {
+    matches!(error.status(), Some(401 | 419))
+}
+
 /// A fresh token is refused as well.
 pub(super) fn still_refused(source: ApiError) -> Failure {
     let message = format!(
-        "{PLATFORM} refuses a token that it has just given (status 401): another program may be using the same \
-         account; give deskferry an account of its own"
+        "{PLATFORM} refuses a token that it has just given (status {}): another program may be using the same \
+         account; give deskferry an account of its own",
+        source.status().unwrap_or(401)
     );
     Failure::Account { message, source }
 }

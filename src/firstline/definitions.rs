@@ -1,9 +1,11 @@
 //! Definitions of custom fields, from either of the two endpoints that give them (notes FIRST LINE 4.2).
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::lenient::{Flag, Int, Text, soft};
+use super::lenient::{Flag, Int, Row, Text, soft};
 use crate::domain::field::{ChoiceOption, FieldDefinition, FieldKind};
 
 /// A category of custom fields with its columns.
@@ -15,7 +17,7 @@ pub(super) struct CategoryRow {
     #[serde(default, rename = "type", deserialize_with = "soft")]
     kind: Option<Int>,
     #[serde(default, deserialize_with = "soft")]
-    cols: Option<Vec<ColumnRow>>,
+    cols: Option<Vec<Row<ColumnRow>>>,
 }
 
 /// A custom field's definition.
@@ -31,7 +33,7 @@ pub(super) struct ColumnRow {
     #[serde(default)]
     default: Value,
     #[serde(default, deserialize_with = "soft")]
-    options: Option<Vec<OptionRow>>,
+    options: Option<Vec<Row<OptionRow>>>,
     #[serde(default, deserialize_with = "soft")]
     category_id: Option<Int>,
     #[serde(default, deserialize_with = "soft")]
@@ -58,6 +60,11 @@ impl CategoryRow {
         self.kind == Some(Int(CUSTOMER_FORM))
     }
 
+    /// Whether it is a customer form that does not say what its fields are.
+    pub(super) fn lacks_columns(&self) -> bool {
+        self.is_customer_form() && self.cols.is_none()
+    }
+
     /// The fields of a customer form; none of any other category.
     pub(super) fn into_definitions(self) -> Vec<FieldDefinition> {
         if !self.is_customer_form() {
@@ -65,8 +72,32 @@ impl CategoryRow {
         }
         let (id, name) = (self.id.0, self.name.0);
         let columns = self.cols.unwrap_or_default().into_iter();
-        columns.filter_map(|column| column.into_definition(id, name.clone())).collect()
+        columns.filter_map(|column| column.or_warn("cz_col")?.into_definition(id, name.clone())).collect()
     }
+}
+
+/// The fields by both lists: what one side does not have is taken from the other.
+pub(super) fn merged(categories: Vec<CategoryRow>, columns: Vec<ColumnRow>) -> Vec<FieldDefinition> {
+    // The name of every customer form; `None` for any other category.
+    let forms: BTreeMap<i64, Option<String>> = categories
+        .iter()
+        .map(|category| (category.id(), category.is_customer_form().then(|| category.name.0.clone())))
+        .collect();
+    let mut fields: Vec<FieldDefinition> = categories.into_iter().flat_map(CategoryRow::into_definitions).collect();
+    for mut column in columns.into_iter().filter_map(ColumnRow::into_own_definition) {
+        match forms.get(&column.category_id) {
+            // The list was asked for customer forms only, but filters may be ignored.
+            Some(None) => continue,
+            Some(Some(name)) if column.category.is_empty() => column.category.clone_from(name),
+            _ => {}
+        }
+        match fields.iter_mut().find(|field| field.id == column.id) {
+            Some(field) if field.options.is_empty() => field.options = column.options,
+            Some(_) => {}
+            None => fields.push(column),
+        }
+    }
+    fields
 }
 
 impl ColumnRow {
@@ -99,7 +130,10 @@ impl ColumnRow {
             name: self.name.0,
             kind,
             required: self.is_allowed_null == Some(Flag(false)),
-            options: options.map(|option| ChoiceOption { text: option.text.0, value: option.value }).collect(),
+            options: options
+                .filter_map(|option| option.or_warn("option"))
+                .map(|option| ChoiceOption { text: option.text.0, value: option.value })
+                .collect(),
             default: Some(self.default).filter(|default| !default.is_null()),
         })
     }

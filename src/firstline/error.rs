@@ -56,6 +56,22 @@ impl Failure {
         }
     }
 
+    /// Whether the named parameter may be what was refused: with its name, or with no name at all.
+    pub(super) fn may_be_about(&self, parameter: &str) -> bool {
+        match self {
+            Self::Api(error) if matches!(error.status(), Some(400 | 422)) => {
+                let fields = error.fields();
+                fields.is_empty() || fields.contains(parameter)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether this is a 422 that names nothing.
+    pub(super) fn is_mute(&self) -> bool {
+        matches!(self, Self::Api(error) if error.status() == Some(422) && error.fields().is_empty())
+    }
+
     /// Whether this is a 422 that complains of the named field.
     pub(super) fn complains_of(&self, field: &str) -> bool {
         match self {

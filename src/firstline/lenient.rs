@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde_json::Value;
 
 /// A whole number, also as text.
@@ -69,14 +69,31 @@ impl<'de> Deserialize<'de> for Flag {
     }
 }
 
+/// A row that may be unreadable: one odd row must not take the others with it.
+pub(super) struct Row<T>(pub(super) Option<T>);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Row<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        soft(deserializer).map(Self)
+    }
+}
+
+impl<T> Row<T> {
+    /// The row; one that is unreadable is left out, with a warning that holds nothing of it. `what` names its kind.
+    pub(super) fn or_warn(self, what: &'static str) -> Option<T> {
+        if self.0.is_none() {
+            tracing::warn!(what, "an unreadable row of FIRST LINE's definitions is left out");
+        }
+        self.0
+    }
+}
+
 /// A key that is there, `null` included.
 pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
 /// A part that may be missing, `null` or of another shape: all of them mean that it was not said.
-pub(super) fn soft<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
+pub(super) fn soft<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }

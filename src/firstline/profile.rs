@@ -4,7 +4,7 @@
 //! hangs on (notes 6). What only an experiment can settle belongs to `probe`, not here.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How an update is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,32 +89,50 @@ pub struct Profile {
 
 /// A profile that grows while many requests read it.
 #[derive(Debug)]
-pub(super) struct Learned(Mutex<Profile>);
+pub(super) struct Learned(Mutex<Known>);
+
+#[derive(Debug)]
+struct Known {
+    profile: Profile,
+    /// A phone has been accepted by `profile.phone_owner`, in this run or, when it is not the default, in an earlier one.
+    phone_owner_proven: bool,
+}
 
 impl Learned {
     pub(super) fn new(profile: Profile) -> Self {
-        Self(Mutex::new(profile))
+        let phone_owner_proven = profile.phone_owner != PhoneOwner::default();
+        Self(Mutex::new(Known { profile, phone_owner_proven }))
     }
 
     pub(super) fn get(&self) -> Profile {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known().profile
+    }
+
+    /// Whether any phone has been accepted by the key that phones are known to hang on.
+    pub(super) fn phone_owner_is_proven(&self) -> bool {
+        self.known().phone_owner_proven
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An update succeeded this way.
     pub(super) fn update_works(&self, method: UpdateMethod) {
-        let mut profile = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = profile.update;
-        if !matches!(known, UpdateChoice::Fixed(_)) && known != UpdateChoice::Found(method) {
-            profile.update = UpdateChoice::Found(method);
+        let mut known = self.known();
+        let choice = known.profile.update;
+        if !matches!(choice, UpdateChoice::Fixed(_)) && choice != UpdateChoice::Found(method) {
+            known.profile.update = UpdateChoice::Found(method);
             tracing::info!(method = %method, "found out how FIRST LINE takes updates");
         }
     }
 
     /// A phone was accepted this way.
     pub(super) fn phone_works(&self, owner: PhoneOwner) {
-        let mut profile = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if profile.phone_owner != owner {
-            profile.phone_owner = owner;
+        let mut known = self.known();
+        known.phone_owner_proven = true;
+        if known.profile.phone_owner != owner {
+            known.profile.phone_owner = owner;
             tracing::info!(?owner, "found out what a phone hangs on at FIRST LINE");
         }
     }

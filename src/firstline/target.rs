@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::api::Api;
 use super::auth::BadToken;
-use super::definitions::{CategoryRow, ColumnRow};
+use super::definitions::{CategoryRow, ColumnRow, merged};
 use super::error::Failure;
 use super::fields::{ContactBody, EmailBody, PhoneBody, json_filter};
 use super::profile::{PhoneOwner, Profile};
@@ -53,14 +53,27 @@ impl FirstLine {
             PhoneOwner::Contact => (PhoneOwner::Profile, "profile_id"),
             PhoneOwner::Profile => (PhoneOwner::Contact, "contact_id"),
         };
-        match self.write_phone_on(known, phone).await {
-            // A 422 applied nothing, so the other key may be tried even where this creates.
-            Err(failure) if failure.complains_of(complaint) => {}
-            answer => return answer,
+        let refusal = match self.write_phone_on(known, phone).await {
+            Ok(id) => {
+                self.api.learned.phone_works(known);
+                return Ok(id);
+            }
+            Err(failure) => failure,
+        };
+        let names_the_other = refusal.complains_of(complaint);
+        if !names_the_other && (!refusal.is_mute() || self.api.learned.phone_owner_is_proven()) {
+            return Err(refusal);
         }
-        let id = self.write_phone_on(other, phone).await?;
-        self.api.learned.phone_works(other);
-        Ok(id)
+        // A 422 applied nothing, so the other key may be tried even where this creates.
+        match self.write_phone_on(other, phone).await {
+            Ok(id) => {
+                self.api.learned.phone_works(other);
+                Ok(id)
+            }
+            // Neither key helps: it was the phone itself that was refused, and not for want of a profile.
+            Err(Failure::NoProfile) if !names_the_other => Err(refusal),
+            Err(failure) => Err(failure),
+        }
     }
 
     async fn write_phone_on(&self, owner: PhoneOwner, phone: &PhoneWrite<'_>) -> Result<ChildId, Failure> {
@@ -123,12 +136,24 @@ impl ContactTarget for FirstLine {
 
     async fn definitions(&self) -> Result<Vec<FieldDefinition>, PortError> {
         let by_category = self.api.whole_list("/cz-col-category", &[], CategoryRow::id).await?;
-        if let Some(categories) = by_category {
-            return Ok(categories.into_iter().flat_map(CategoryRow::into_definitions).collect());
-        }
         let filter = [("types", String::from("0"))];
-        let columns = self.api.whole_list("/cz-col", &filter, ColumnRow::id).await?;
-        let columns = columns.ok_or_else(|| {
+        let columns = self.api.whole_list("/cz-col", &filter, ColumnRow::id);
+        if let Some(categories) = by_category {
+            if !categories.iter().any(CategoryRow::lacks_columns) {
+                return Ok(categories.into_iter().flat_map(CategoryRow::into_definitions).collect());
+            }
+            let columns = match columns.await {
+                Ok(columns) => columns.unwrap_or_default(),
+                // A category may just be empty, so a list that this account cannot read is no reason to stop.
+                Err(failure) if failure.status() == Some(403) || matches!(failure, Failure::List { .. }) => {
+                    tracing::warn!("a category of custom fields shows none, and /cz-col cannot be read");
+                    Vec::new()
+                }
+                Err(failure) => return Err(failure.into()),
+            };
+            return Ok(merged(categories, columns));
+        }
+        let columns = columns.await?.ok_or_else(|| {
             Failure::Tenant(String::from(
                 "FIRST LINE has neither /cz-col-category nor /cz-col (status 404): check firstline.base_url",
             ))

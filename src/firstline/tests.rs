@@ -186,6 +186,40 @@ async fn an_update_finds_its_method_once_and_remembers_it() {
 }
 
 #[tokio::test]
+async fn a_wrong_method_may_be_answered_with_not_found() {
+    let server = TestServer::with(|seen| match seen.method.as_str() {
+        "PUT" => contact(5),
+        _ => json_answer(404, &json!({})),
+    })
+    .await;
+    let target = connect(&server, token());
+    target.update(FirstLineId(5), &write()).await.unwrap();
+    assert_eq!(target.profile().update, UpdateChoice::Found(UpdateMethod::Put));
+    // What has worked, or was fixed, is believed when it says so.
+    for update in [UpdateChoice::Found(UpdateMethod::PostBody), UpdateChoice::Fixed(UpdateMethod::PostBody)] {
+        let asked = server.seen().len();
+        let target =
+            connect(&server, FirstLineSettings { profile: Profile { update, ..Profile::default() }, ..token() });
+        assert!(matches!(target.update(FirstLineId(5), &write()).await, Err(PortError::NotFound)));
+        assert_eq!(server.seen().len(), asked + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_contact_that_no_method_finds_is_not_found() {
+    for put in [404, 405] {
+        let server = TestServer::with(move |seen| match seen.method.as_str() {
+            "PUT" => json_answer(put, &json!({})),
+            _ => json_answer(404, &json!({})),
+        })
+        .await;
+        let target = connect(&server, token());
+        assert!(matches!(target.update(FirstLineId(5), &write()).await, Err(PortError::NotFound)), "{put}");
+        assert_eq!((server.seen().len(), target.profile().update), (3, UpdateChoice::Open));
+    }
+}
+
+#[tokio::test]
 async fn a_method_that_the_operator_fixed_is_the_only_one_tried() {
     let server = TestServer::scripted(vec![json_answer(405, &json!({}))]).await;
     let profile = Profile { update: UpdateChoice::Fixed(UpdateMethod::Put), ..Profile::default() };
@@ -263,6 +297,37 @@ async fn a_tenant_that_refuses_per_page_is_asked_without_it() {
 }
 
 #[tokio::test]
+async fn per_page_may_be_refused_without_its_name() {
+    for refusal in [json_answer(400, &json!({})), answer(422, &[], "no"), refused_field("per_page")] {
+        let server = TestServer::with(move |seen| match seen.param("per_page") {
+            Some(_) => refusal.clone(),
+            None => json_answer(200, &json!({"data": []})),
+        })
+        .await;
+        let target = connect(&server, token());
+        for page in [1, 2, 3] {
+            target.contacts(None, page).await.unwrap();
+        }
+        assert_eq!(server.seen().len(), 4, "remembered");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_is_refused_does_not_cost_per_page() {
+    let server = TestServer::with(|seen| match seen.param("membership_no") {
+        Some(_) => json_answer(400, &json!({})),
+        None => json_answer(200, &json!({"data": []})),
+    })
+    .await;
+    let target = connect(&server, token());
+    let filter = ContactFilter::MembershipNo("LD-1".into());
+    assert!(matches!(target.contacts(Some(&filter), 1).await, Err(PortError::Refused { status: 400, .. })));
+    target.contacts(None, 1).await.unwrap();
+    let sent: Vec<bool> = server.seen().iter().map(|seen| seen.param("per_page").is_some()).collect();
+    assert_eq!(sent, [true, false, true]);
+}
+
+#[tokio::test]
 async fn a_list_that_ignores_the_page_is_an_error_and_not_an_endless_walk() {
     let first = json!({"data": [{"id": 1}], "meta": {"current_page": 1, "last_page": 9}});
     let server = TestServer::scripted(vec![json_answer(200, &first)]).await;
@@ -309,6 +374,32 @@ async fn a_phone_that_is_refused_for_its_number_is_refused_once() {
 }
 
 #[tokio::test]
+async fn a_phone_that_is_refused_without_a_name_tries_the_other_key_once() {
+    let mute = || answer(422, &[], "no");
+    let server = TestServer::with(move |seen| match seen.json()["profile_id"].as_i64() {
+        Some(_) => json_answer(201, &json!({"data": {"id": 44}})),
+        None => mute(),
+    })
+    .await;
+    let target = connect(&server, token());
+    target.create_phone(FirstLineId(5), Some(70), "0912", 2).await.unwrap();
+    assert_eq!((server.seen().len(), target.profile().phone_owner), (2, PhoneOwner::Profile));
+    // Where neither helps, the phone is refused.
+    let server = TestServer::scripted(vec![mute()]).await;
+    let target = connect(&server, token());
+    let error = target.create_phone(FirstLineId(5), Some(70), "x", 2).await.unwrap_err();
+    assert!(matches!(&error, PortError::Refused { status: 422, .. }), "{error:?}");
+    assert_eq!((server.seen().len(), target.profile().phone_owner), (2, PhoneOwner::Contact));
+    // And where a key has worked, it is not the key.
+    let works = json_answer(201, &json!({"data": {"id": 44}}));
+    let server = TestServer::scripted(vec![works, mute()]).await;
+    let target = connect(&server, token());
+    target.create_phone(FirstLineId(5), Some(70), "0912", 2).await.unwrap();
+    assert!(target.create_phone(FirstLineId(5), Some(70), "x", 2).await.is_err());
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
 async fn emails_are_created_with_their_contact_and_always_sent_with_the_address() {
     let server = TestServer::scripted(vec![json_answer(200, &json!({"data": {"id": 8}})), answer(204, &[], "")]).await;
     let target = connect(&server, token());
@@ -347,6 +438,57 @@ async fn without_categories_the_flat_list_of_fields_is_read() {
     let fields = connect(&server, token()).definitions().await.unwrap();
     assert_eq!((fields.len(), fields[0].id, fields[0].category_id), (1, 1, 6));
     assert_eq!(server.lines(), ["GET /cz-col-category", "GET /cz-col", "GET /cz-col"], "until nothing is added");
+}
+
+#[tokio::test]
+async fn an_odd_row_of_the_definitions_takes_no_other_with_it() {
+    let cols = json!([{"id": 31, "type": 1}, {"id": {}, "type": 1}, "odd", {"id": 32, "type": 6, "options": [
+        {"text": {}, "value": 1}, {"text": "Gold", "value": 2},
+    ]}]);
+    let list = json!({"data": ["odd", {"id": 2, "type": 0, "cols": cols}], "meta": {"last_page": 1}});
+    let server = TestServer::scripted(vec![json_answer(200, &list)]).await;
+    let fields = connect(&server, token()).definitions().await.unwrap();
+    assert_eq!(fields.iter().map(|field| (field.id, field.options.len())).collect::<Vec<_>>(), [(31, 0), (32, 1)]);
+    assert_eq!(server.lines(), ["GET /cz-col-category"]);
+}
+
+#[tokio::test]
+async fn a_category_without_its_fields_is_completed_by_the_flat_list() {
+    let categories = json!({"data": [
+        {"id": 2, "name": "VIP", "type": 0},
+        {"id": 3, "name": "Old", "type": 0, "cols": [{"id": 33, "type": 6, "name": "Level"}]},
+        {"id": 4, "name": "Table", "type": 1},
+    ], "meta": {"last_page": 1}});
+    let options = json!([{"text": "Gold", "value": 1}]);
+    let server = TestServer::with(move |seen| {
+        if seen.path == "/cz-col-category" {
+            return json_answer(200, &categories);
+        }
+        assert_eq!(seen.param("types"), Some("0"));
+        let rows = match seen.param("page") {
+            Some("1") => json!([{"id": 31, "type": 1, "category_id": 2}, "odd"]),
+            _ => json!([{"id": 33, "type": 6, "name": "x", "category_id": 3, "options": options},
+                        {"id": 34, "type": 1, "category_id": 4}]),
+        };
+        json_answer(200, &json!({"data": rows, "meta": {"last_page": 2}}))
+    })
+    .await;
+    let fields = connect(&server, token()).definitions().await.unwrap();
+    let read = |index: usize| (fields[index].id, fields[index].category.as_str(), fields[index].name.as_str());
+    assert_eq!((fields.len(), read(0), read(1)), (2, (33, "Old", "Level"), (31, "VIP", "")));
+    assert_eq!(fields[0].options.len(), 1);
+}
+
+#[tokio::test]
+async fn an_empty_category_is_no_reason_to_stop_where_there_is_no_flat_list() {
+    for status in [403, 404, 422] {
+        let server = TestServer::with(move |seen| match seen.path.as_str() {
+            "/cz-col-category" => json_answer(200, &json!({"data": [{"id": 2, "type": 0}], "meta": {"last_page": 1}})),
+            _ => json_answer(status, &json!({})),
+        })
+        .await;
+        assert!(connect(&server, token()).definitions().await.unwrap().is_empty(), "{status}");
+    }
 }
 
 #[tokio::test]
@@ -401,6 +543,58 @@ async fn a_refused_token_is_renewed_once_and_a_second_refusal_stops() {
     assert!(matches!(target.contact(FirstLineId(1)).await, Err(PortError::Stop { .. })));
     let expected = ["/auth", "/contact/1 Bearer t1", "/auth", "/contact/1 Bearer t2"];
     assert_eq!(auth_headers(&server.seen()), expected);
+}
+
+/// A server whose tokens die, with this status, after so many answers.
+async fn server_with_short_sessions(status: u16, answers: u32) -> TestServer {
+    let (logins, used) = (AtomicU32::new(0), AtomicU32::new(0));
+    TestServer::with(move |seen| {
+        if seen.path == "/auth" {
+            used.store(0, Ordering::SeqCst);
+            let number = logins.fetch_add(1, Ordering::SeqCst) + 1;
+            return json_answer(200, &json!({"access_token": format!("t{number}"), "expires_in": 3600}));
+        }
+        let newest = format!("Bearer t{}", logins.load(Ordering::SeqCst));
+        if seen.header("authorization") == newest && used.fetch_add(1, Ordering::SeqCst) < answers {
+            contact(1)
+        } else {
+            json_answer(status, &json!({"message": "expired"}))
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_session_that_expires_early_is_renewed_whatever_its_status() {
+    for status in [401, 419] {
+        let server = server_with_short_sessions(status, 3).await;
+        let clock = TestClock::default();
+        let target = connect_at(&server, login(), &clock);
+        // Every token serves for 40 s or more and then dies: no fight, however often.
+        for _ in 0..12 {
+            target.contact(FirstLineId(1)).await.unwrap();
+            target.update(FirstLineId(1), &write()).await.unwrap();
+            clock.advance_ms(40_000);
+        }
+        assert!(server.lines().iter().filter(|line| *line == "POST /auth").count() >= 6);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_expires_at_once_stops() {
+    for status in [401, 419] {
+        let server = server_with_short_sessions(status, 3).await;
+        let target = connect(&server, login());
+        let mut reads = 0;
+        let error = loop {
+            match target.contact(FirstLineId(1)).await {
+                Ok(_) => reads += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&error, PortError::Stop { message, .. } if message.contains("same account")), "{error:?}");
+        assert_eq!(reads, 6, "one renewal");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -19,6 +20,8 @@ use crate::clock::Clock;
 
 /// An envelope that reports a failure under a success is short; a page of contacts need not be searched for it.
 const ENVELOPE_MAX_BYTES: usize = 4096;
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Field names kept from one answer.
 const FIELDS_MAX: usize = 20;
 /// Longest thing that is believed to be the name of a field.
@@ -29,11 +32,12 @@ pub(super) fn server_date(headers: &HeaderMap) -> Option<i64> {
     epoch(headers.get(DATE)?.to_str().ok()?)
 }
 
-/// `Retry-After` in both its forms.
+/// `Retry-After` in both its forms; seconds also with a fraction, which the standard does not know.
 pub(super) fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    let fraction = || text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    if let Some(wait) = text.parse().ok().map(Duration::from_secs).or_else(fraction) {
+        return Some(wait);
     }
     let until_ms = epoch(text)?.saturating_mul(1000);
     Some(Duration::from_millis(u64::try_from(until_ms.saturating_sub(clock.now().0)).unwrap_or(0)))
@@ -59,6 +63,11 @@ pub(super) fn refusal(status: u16, headers: &HeaderMap, body: &[u8], clock: &dyn
     }
     let complaint: Complaint = serde_json::from_slice(body).unwrap_or_default();
     ApiError::Status { status, fields: complaint.fields(), code: complaint.code(), retry_after }
+}
+
+/// A body without the byte order mark that some servers put before their JSON, and that no reader of JSON takes.
+pub(super) fn without_mark(body: Bytes) -> Bytes {
+    if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body }
 }
 
 /// The declared type without parameters, when it is one.

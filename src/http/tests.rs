@@ -251,6 +251,19 @@ async fn another_shape_of_json_is_not_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_before_the_json_is_no_defect() {
+    let (result, asked) = ask(vec![answer(200, &[], "\u{feff}{\"data\": 1}")], &get()).await;
+    assert_eq!((result.unwrap(), asked), (json!({"data": 1}), 1));
+    let (result, _) = ask(vec![answer(422, &[], "\u{feff}{\"errors\": {\"gender\": []}}")], &get()).await;
+    assert_eq!(result.unwrap_err().fields(), BTreeSet::from([String::from("gender")]));
+    let (result, asked) = ask(vec![answer(200, &[], "\u{feff}\u{feff}1"), good()], &get()).await;
+    assert_eq!((result.is_ok(), asked), (true, 2), "one mark, not two");
+    let server = TestServer::scripted(vec![answer(200, &[], "\u{feff}[]")]).await;
+    let body = build(&settings(&server.base_url)).body(&get()).await.ok().unwrap();
+    assert_eq!(&body.bytes[..], b"[]");
+}
+
+#[tokio::test]
 async fn an_empty_success_is_fine_only_where_it_is_expected() {
     let server = TestServer::scripted(vec![answer(204, &[], "")]).await;
     let client = build(&settings(&server.base_url));
@@ -329,17 +342,21 @@ fn retry_after_is_read_in_both_forms() {
     let clock = TestClock::default();
     clock.advance_ms(784_111_777_000);
     let rows = [
-        (Some("17"), Some(17)),
-        (Some("Sun, 06 Nov 1994 08:50:07 GMT"), Some(30)),
+        (Some("17"), Some(17_000)),
+        (Some("0.5"), Some(500)),
+        (Some("1.25"), Some(1250)),
+        (Some("Sun, 06 Nov 1994 08:50:07 GMT"), Some(30_000)),
         (Some("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0)),
         (Some("soon"), None),
         (Some("-5"), None),
+        (Some("inf"), None),
+        (Some("NaN"), None),
         (None, None),
     ];
     for (text, expected) in rows {
         let headers = text.map(|text| (reqwest::header::RETRY_AFTER, text.parse().unwrap())).into_iter().collect();
         let read = classify::retry_after(&headers, &clock);
-        assert_eq!(read, expected.map(Duration::from_secs), "{text:?}");
+        assert_eq!(read, expected.map(Duration::from_millis), "{text:?}");
     }
 }
 

@@ -121,13 +121,17 @@ impl Transport {
             return Err(classify::redirect(status, answer.headers(), &self.base_url));
         }
         if !(200..300).contains(&status) {
-            let body = read(&mut answer, ERROR_BODY_MAX).await.ok().flatten().unwrap_or_default();
+            let body =
+                read(&mut answer, ERROR_BODY_MAX).await.ok().flatten().map(classify::without_mark).unwrap_or_default();
             return Err(classify::refusal(status, answer.headers(), &body, clock));
         }
         let content_type = classify::content_type(answer.headers());
         let server_date = classify::server_date(answer.headers());
         match read(&mut answer, self.max_bytes).await {
-            Ok(Some(bytes)) => Ok(Received { response: Response { status, bytes, server_date }, content_type }),
+            Ok(Some(bytes)) => {
+                let bytes = classify::without_mark(bytes);
+                Ok(Received { response: Response { status, bytes, server_date }, content_type })
+            }
             Ok(None) => Err(ApiError::TooLarge { status, limit: self.max_bytes }),
             Err(_) => Err(ApiError::BadBody { status, why: BadBody::Truncated, size: 0, content_type }),
         }

@@ -12,7 +12,7 @@ use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::{Direction, DirectionStyle};
 use crate::http::secret::AuthHeader;
 use crate::http::{ApiError, Decision, HttpClient, Request, Secret};
-use crate::sync::ports::{MalformedRow, PageRequest, PortError};
+use crate::sync::ports::{MalformedRow, PageRequest, PortError, SourcePage};
 
 /// What the adapter is built from, besides its client.
 #[derive(Clone, Debug)]
@@ -106,6 +106,22 @@ impl Api {
     pub(super) async fn contact(&self, id: LiveDeskId) -> Result<Result<Contact, MalformedRow>, AnswerError> {
         let request = Request::get(&format!("/contacts/{id}")).auth(self.auth.clone());
         wire::single(&self.client.body(&request).await?.bytes)
+    }
+}
+
+/// What a failed read of a page means. That the spelling with a minus is refused says nothing about the list itself,
+/// and is told as `Refused`; page 1 surely exists, and a later one that does not has no rows.
+pub(super) fn page_or_error(error: AnswerError, request: PageRequest) -> Result<SourcePage, PortError> {
+    let has_minus = request.style == DirectionStyle::Minus && request.order.direction == Direction::Descending;
+    match &error {
+        AnswerError::Api(ApiError::Status { status: 404, .. }) if request.page > 1 => Ok(SourcePage::default()),
+        AnswerError::Api(api @ ApiError::Status { status: status @ (400 | 422), .. }) if has_minus => {
+            Err(PortError::Refused { status: *status, fields: api.fields() })
+        }
+        _ => {
+            let what = format!("page {} of the contact list, sorted by {}", request.page, request.order);
+            Err(port_error(error, &what))
+        }
     }
 }
 

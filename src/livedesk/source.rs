@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use super::api::{AnswerError, Api, CredentialsError, LiveDeskSettings, port_error};
+use super::api::{AnswerError, Api, CredentialsError, LiveDeskSettings, page_or_error, port_error};
 use super::wire::ListAnswer;
 use crate::domain::ids::LiveDeskId;
 use crate::http::{ApiError, Decision, HttpClient};
@@ -91,7 +91,6 @@ fn is_no_endpoint(error: &ApiError) -> bool {
 
 impl ContactSource for LiveDesk {
     async fn page(&self, request: PageRequest) -> Result<SourcePage, PortError> {
-        let what = || format!("page {} of the contact list, sorted by {}", request.page, request.order);
         let is_another = |answer: &ListAnswer| {
             answer.current_page.is_some_and(|page| page != u64::from(request.page))
                 && !self.page_echo_is_wrong.load(Ordering::Relaxed)
@@ -100,11 +99,14 @@ impl ContactSource for LiveDesk {
             Ok(answer) if !is_another(&answer) => return Ok(answer.page),
             // No list, or another page than the one asked for: a proxy's doing, perhaps.
             Ok(_) | Err(AnswerError::Shape(_)) => {}
-            Err(error) => return Err(port_error(error, &what())),
+            Err(error) => return page_or_error(error, request),
         }
         // Asked again, the rows are taken as they are: a server may just echo a wrong number, and one that ignores
         // `page` gives the same rows for every page, which a pass detects by their ids.
-        let again = self.api.list(request).await.map_err(|error| port_error(error, &what()))?;
+        let again = match self.api.list(request).await {
+            Ok(again) => again,
+            Err(error) => return page_or_error(error, request),
+        };
         if is_another(&again) {
             self.page_echo_is_wrong.store(true, Ordering::Relaxed);
             tracing::warn!(

@@ -111,7 +111,7 @@ async fn every_failure_of_the_list_says_what_to_do_and_tells_no_secret() {
     ];
     for (row, (act, expected)) in rows.into_iter().enumerate() {
         let server = TestServer::scripted(vec![act]).await;
-        let error = adapter(&server).page(request(0, DirectionStyle::Parameter, 7)).await.unwrap_err();
+        let error = adapter(&server).page(request(0, DirectionStyle::Parameter, 1)).await.unwrap_err();
         assert!(error.to_string().contains(expected), "row {row}: {error}");
         assert!(matches!(error, PortError::Stop { .. } | PortError::Unavailable { .. }), "row {row}: {error:?}");
         let mut chain = format!("{error:?}");
@@ -121,6 +121,36 @@ async fn every_failure_of_the_list_says_what_to_do_and_tells_no_secret() {
             cause = error.source();
         }
         assert!(!chain.contains(SECRET) && !chain.contains("a2V5"), "row {row}: {chain}");
+    }
+}
+
+#[tokio::test]
+async fn a_later_page_that_is_not_found_has_no_rows() {
+    let server = TestServer::scripted(vec![json_answer(404, &json!({ "error": "x" }))]).await;
+    let page = adapter(&server).page(request(0, DirectionStyle::Parameter, 2)).await.unwrap();
+    assert!(page.is_empty() && page.count.is_none());
+    let first = adapter(&server).page(request(0, DirectionStyle::Parameter, 1)).await;
+    assert!(matches!(first, Err(PortError::Stop { .. })), "page 1 always exists");
+}
+
+#[tokio::test]
+async fn only_a_minus_is_refused_rather_than_a_reason_to_stop() {
+    let refused = |act: Act, order: usize, style| async move {
+        let server = TestServer::scripted(vec![act]).await;
+        match adapter(&server).page(request(order, style, 1)).await {
+            Err(PortError::Refused { status, .. }) => Some(status),
+            Err(PortError::Stop { .. }) => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    let no = |status| json_answer(status, &json!({ "error": "x" }));
+    for status in [400, 422] {
+        assert_eq!(refused(no(status), 2, DirectionStyle::Minus).await, Some(status));
+        assert_eq!(refused(no(status), 2, DirectionStyle::Parameter).await, None);
+        assert_eq!(refused(no(status), 1, DirectionStyle::Minus).await, None, "ascending has no minus");
+    }
+    for status in [401, 403] {
+        assert_eq!(refused(no(status), 2, DirectionStyle::Minus).await, None);
     }
 }
 

@@ -124,7 +124,8 @@ pub enum ByIdAnswer {
 
 /// LiveDesk.
 pub trait ContactSource: Send + Sync + 'static {
-    /// One page of the list.
+    /// One page of the list. `Refused` says that the spelling of descending order with a minus is not taken (400,
+    /// 422); every other failure of a page stops the run.
     fn page(&self, request: PageRequest) -> impl Future<Output = Result<SourcePage, PortError>> + Send;
 
     /// One contact. `known` is the id of a contact that surely exists; the adapter uses it, once, to find out

@@ -46,9 +46,13 @@ impl Head {
                 return Ok(Self::of(&documented, DirectionStyle::Parameter));
             }
         }
-        let minus = read_first(source, NEWEST_FIRST, DirectionStyle::Minus).await?;
-        if self::slope(&minus) != Slope::Rising && newest(&minus) > first_time(&documented) {
-            return Ok(Self::of(&minus, DirectionStyle::Minus));
+        match read_first(source, NEWEST_FIRST, DirectionStyle::Minus).await {
+            Ok(minus) if self::slope(&minus) != Slope::Rising && newest(&minus) > first_time(&documented) => {
+                return Ok(Self::of(&minus, DirectionStyle::Minus));
+            }
+            // A spelling that is refused is only no spelling.
+            Ok(_) | Err(PortError::Refused { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
         match slope {
             // Every contact seen is of one instant, so the direction cannot be told and does not matter here.

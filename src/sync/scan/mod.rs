@@ -178,7 +178,8 @@ impl<S: ContactSource> Sweep<S> {
                 return Ok(SweepStep::Finished(report.clone()));
             }
             let request = PageRequest { order: self.pass.order(), style: self.style, page: self.pass.next_page() };
-            let answer = self.reader.read(request, self.pass.prefetch_until()).await?;
+            let answer = self.reader.read(request, self.pass.prefetch_until()).await;
+            let answer = answer.map_err(|error| no_page_may_be_refused(error, request))?;
             if let Some(page) = self.accept(answer)? {
                 return Ok(SweepStep::Page(page));
             }
@@ -272,4 +273,15 @@ impl<S: ContactSource> Sweep<S> {
             self.ledger.begin_pass(true);
         }
     }
+}
+
+/// In a pass there is no other spelling to turn to, and without a page the list is not whole.
+fn no_page_may_be_refused(error: PortError, request: PageRequest) -> PortError {
+    let PortError::Refused { status, .. } = &error else { return error };
+    let PageRequest { order, page, .. } = request;
+    let message = format!(
+        "LiveDesk refuses page {page} of the contact list, sorted by {order} (status {status}); this version of \
+         LiveDesk may differ from the documents"
+    );
+    PortError::Stop { message, source: Some(error.into()) }
 }

@@ -7,6 +7,7 @@ use roaring::RoaringTreemap;
 
 use super::world::{Counting, Oddity, Op, Spelling, State, Ties, Walk, World, ids, walk, walk_with};
 use crate::domain::sweep::{Direction, DirectionStyle, Order, ScanPosition, Verdict};
+use crate::sync::ports::PortError;
 use crate::sync::scan::pass::Pass;
 use crate::sync::scan::{Goal, Resume, ScanError, Sweep, SweepPlan, SweepStep};
 
@@ -88,6 +89,52 @@ async fn a_server_without_any_descending_order_is_refused() {
     let mut state = World::quiet(40);
     state.spelling = Spelling::Neither;
     assert!(matches!(walk(&state.world()).await, Err(ScanError::DirectionIgnored)));
+}
+
+fn minus_is_refused() -> PortError {
+    PortError::Refused { status: 422, fields: BTreeSet::new() }
+}
+
+#[tokio::test]
+async fn a_spelling_that_is_refused_is_only_no_spelling() {
+    // A single contact, and an import of one instant: the direction cannot be told, and the minus is no help.
+    for n in [1, 40] {
+        let mut state = World::quiet(n);
+        state.minus_fails = Some(minus_is_refused);
+        for person in &mut state.people {
+            person.created = 1_700_000_000;
+        }
+        let (_, walk) = proven(state).await;
+        assert_eq!(walk.report.distinct, n as u64);
+    }
+    let mut ignored = World::quiet(40);
+    ignored.spelling = Spelling::MinusOnly;
+    ignored.minus_fails = Some(minus_is_refused);
+    assert!(matches!(walk(&ignored.world()).await, Err(ScanError::DirectionIgnored)));
+}
+
+#[tokio::test]
+async fn another_failure_of_a_spelling_ends_the_sweep() {
+    let mut state = World::quiet(1);
+    state.minus_fails = Some(|| PortError::Stop { message: "status 401".into(), source: None });
+    let error = walk(&state.world()).await.unwrap_err();
+    assert!(matches!(error, ScanError::Source(PortError::Stop { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_page_of_a_pass_that_is_refused_stops_with_a_clear_message() {
+    let mut state = World::quiet(40);
+    state.spelling = Spelling::MinusOnly;
+    let world = state.world();
+    let mut sweep = Sweep::start(Arc::clone(&world), SweepPlan::new(Goal::Proven), None).await.unwrap();
+    sweep.pass = Pass::start(ScanPosition { pass: 3, page: 1 }, 15);
+    world.state.lock().unwrap().minus_fails = Some(minus_is_refused);
+    match sweep.next().await {
+        Err(ScanError::Source(PortError::Stop { message, .. })) => {
+            assert!(message.contains("page 1") && message.contains("status 422"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

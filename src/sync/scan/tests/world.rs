@@ -99,6 +99,8 @@ pub(super) struct State {
     pub(super) dice: Dice,
     pub(super) ties: Ties,
     pub(super) spelling: Spelling,
+    /// How the spelling with a minus fails, where it does.
+    pub(super) minus_fails: Option<fn() -> PortError>,
     pub(super) counting: Counting,
     pub(super) sorts: bool,
     pub(super) size: usize,
@@ -142,6 +144,7 @@ impl World {
             dice: Dice(7),
             ties: Ties::Stable,
             spelling: Spelling::Both,
+            minus_fails: None,
             counting: Counting::True,
             sorts: true,
             size: 15,
@@ -353,7 +356,12 @@ impl ContactSource for World {
         for _ in 0..pauses {
             tokio::task::yield_now().await;
         }
-        Ok(self.state.lock().unwrap().answer(request))
+        let mut state = self.state.lock().unwrap();
+        let has_minus = request.style == DirectionStyle::Minus && request.order.direction == Direction::Descending;
+        match state.minus_fails {
+            Some(error) if has_minus => Err(error()),
+            _ => Ok(state.answer(request)),
+        }
     }
 
     async fn by_id(&self, _id: LiveDeskId, _known: LiveDeskId) -> Result<ByIdAnswer, PortError> {
