@@ -350,3 +350,41 @@ impl<T: ContactTarget> Engine<T> {
         self.store.hash_key().digest("profile", &profile.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::walk;
+    use crate::sync::ports::TargetPage;
+
+    /// Whether a list is believed, and how many pages were asked for.
+    async fn walked(last_page: Option<u32>, page: impl Fn(u32, u32) -> Vec<i64>) -> (bool, u32) {
+        let asked = Cell::new(0);
+        let fetch = |number| {
+            asked.set(asked.get() + 1);
+            let rows = page(number, asked.get());
+            async move { Ok(TargetPage { rows, total: None, last_page }) }
+        };
+        let tally = walk(2, fetch, |row: &i64| *row, async |_| Ok(())).await.unwrap();
+        (tally.is_proven(), asked.get())
+    }
+
+    #[tokio::test]
+    async fn without_a_total_a_second_whole_walk_speaks() {
+        let whole =
+            |number, _| if number <= 2 { vec![i64::from(number) * 2, i64::from(number) * 2 + 1] } else { vec![] };
+        assert_eq!(walked(Some(2), whole).await, (true, 4));
+        assert!(walked(None, whole).await.0);
+        assert!(walked(None, |_, _| vec![]).await.0, "an empty list, seen twice");
+        assert!(!walked(Some(4), whole).await.0, "more pages were promised");
+    }
+
+    #[tokio::test]
+    async fn without_a_total_a_list_that_repeats_or_grows_is_not_believed() {
+        assert!(!walked(Some(2), |number, _| vec![1, 1 + i64::from(number)]).await.0);
+        assert!(!walked(Some(2), |_, asked| vec![i64::from(asked)]).await.0);
+        let (proven, asked) = walked(None, |_, _| vec![1, 2]).await;
+        assert!(!proven && asked < 20, "a list that ignores the page must end: {asked}");
+    }
+}
