@@ -97,3 +97,34 @@ pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 pub(super) fn soft<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }
+
+/// What an answer says of a part.
+#[derive(Default)]
+pub(super) enum Said<T> {
+    /// Its key is missing, or `null`.
+    #[default]
+    Nothing,
+    /// Its key is there, with something that cannot be read.
+    Unreadable,
+    /// The part.
+    This(T),
+}
+
+impl<T> Said<T> {
+    /// The part, where it was said.
+    pub(super) fn this(self) -> Option<T> {
+        match self {
+            Self::This(part) => Some(part),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
+}
+
+impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Said<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Value::deserialize(deserializer)? {
+            Value::Null => Self::Nothing,
+            value => serde_json::from_value(value).map_or(Self::Unreadable, Self::This),
+        })
+    }
+}

@@ -14,7 +14,7 @@ use super::error::Failure;
 use super::fields::{ContactBody, EmailBody, PhoneBody, json_filter};
 use super::profile::{PhoneOwner, Profile};
 use super::settings::FirstLineSettings;
-use super::wire::{ContactRow, Created, EmailRow, List, Meta, PhoneRow};
+use super::wire::{ContactRow, Created, EmailRow, KeysSeen, List, Meta, PhoneRow};
 use crate::clock::Clock;
 use crate::domain::field::FieldDefinition;
 use crate::domain::ids::{ChildId, FirstLineId};
@@ -25,12 +25,13 @@ use crate::sync::ports::{ChildFilter, ContactFilter, ContactTarget, FilterEncodi
 /// FIRST LINE.
 pub struct FirstLine {
     api: Api,
+    keys: KeysSeen,
 }
 
 impl FirstLine {
     /// The adapter of one tenant. Sends nothing.
     pub fn new(http: HttpClient, settings: FirstLineSettings, clock: Arc<dyn Clock>) -> Result<Self, BadToken> {
-        Ok(Self { api: Api::new(http, settings, clock)? })
+        Ok(Self { api: Api::new(http, settings, clock)?, keys: KeysSeen::default() })
     }
 
     /// What has been found out about the tenant so far; worth storing for the next run.
@@ -40,7 +41,7 @@ impl FirstLine {
 
     async fn read_contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, Failure> {
         match self.api.get::<ContactRow>(&format!("/contact/{id}")).await {
-            Ok(row) => Ok(Some(row.into_contact())),
+            Ok(row) => Ok(Some(row.noted(&self.keys).completed(&self.keys).into_contact())),
             Err(failure) if failure.status() == Some(404) => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -117,7 +118,7 @@ impl ContactTarget for FirstLine {
     ) -> Result<TargetPage<TargetContact>, PortError> {
         let filter = filter.map(contact_query).unwrap_or_default();
         let list = self.api.list("/contact", &filter, page).await?;
-        Ok(target_page(list, ContactRow::into_contact))
+        Ok(target_page(list, |row: ContactRow| row.noted(&self.keys).into_contact()))
     }
 
     async fn contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, PortError> {
@@ -164,7 +165,7 @@ impl ContactTarget for FirstLine {
     async fn create(&self, write: &ContactWrite) -> Result<TargetContact, PortError> {
         let content = ContactBody { write, forms: self.api.forms };
         match self.api.create::<ContactRow>("/contact", &content).await {
-            Ok(row) => Ok(row.into_contact()),
+            Ok(row) => Ok(row.noted(&self.keys).into_contact()),
             Err(failure) if failure.status() == Some(404) => Err(Failure::Tenant(String::from(
                 "FIRST LINE has no /contact (status 404): firstline.base_url must be https://<tenant host>/api/v1",
             ))
@@ -176,7 +177,7 @@ impl ContactTarget for FirstLine {
     async fn update(&self, id: FirstLineId, write: &ContactWrite) -> Result<TargetContact, PortError> {
         let content = ContactBody { write, forms: self.api.forms };
         match self.api.update::<ContactRow>(&format!("/contact/{id}"), &content).await? {
-            Some(row) if row.id() == id => Ok(row.into_contact()),
+            Some(row) if row.id() == id => Ok(row.noted(&self.keys).into_contact()),
             // The answer does not show the contact, or shows another one: look.
             _ => self.read_contact(id).await?.ok_or(PortError::NotFound),
         }

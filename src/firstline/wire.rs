@@ -5,11 +5,12 @@
 //! hold people's data.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::lenient::{Int, Text, present, soft};
+use super::lenient::{Int, Said, Text, present, soft};
 use crate::domain::ids::{ChildId, FirstLineId};
 use crate::domain::record::FieldKey;
 use crate::domain::target::{TargetContact, TargetEmail, TargetPhone};
@@ -127,8 +128,8 @@ pub(super) struct ContactRow {
     profile_id: Option<Int>,
     #[serde(default, deserialize_with = "soft")]
     profile: Option<ProfileRow>,
-    #[serde(default, deserialize_with = "soft")]
-    cz_cols: Option<Vec<ColumnValue>>,
+    #[serde(default)]
+    cz_cols: Said<Vec<ColumnValue>>,
     #[serde(default, deserialize_with = "soft")]
     email_contacts: Option<Vec<EmailRow>>,
     #[serde(default, deserialize_with = "soft")]
@@ -166,9 +167,39 @@ enum Reference {
     Object { id: Int },
 }
 
+/// Keys of a contact that this tenant was seen to have. Only then does a full answer that lacks one say that it is
+/// empty; before, it may be a key that the tenant, or the role, never shows.
+#[derive(Default)]
+pub(super) struct KeysSeen {
+    membership_no: AtomicBool,
+    cz_cols: AtomicBool,
+}
+
 impl ContactRow {
     pub(super) fn id(&self) -> FirstLineId {
         FirstLineId(self.id.0)
+    }
+
+    /// Remembers which keys the row has.
+    pub(super) fn noted(self, keys: &KeysSeen) -> Self {
+        if self.membership_no.is_some() {
+            keys.membership_no.store(true, Ordering::Relaxed);
+        }
+        if matches!(self.cz_cols, Said::This(_)) {
+            keys.cz_cols.store(true, Ordering::Relaxed);
+        }
+        self
+    }
+
+    /// A full answer (notes FIRST LINE 3.5): what it leaves out is empty, where the tenant has such a key at all.
+    pub(super) fn completed(mut self, keys: &KeysSeen) -> Self {
+        if self.membership_no.is_none() && keys.membership_no.load(Ordering::Relaxed) {
+            self.membership_no = Some(Value::Null);
+        }
+        if matches!(self.cz_cols, Said::Nothing) && keys.cz_cols.load(Ordering::Relaxed) {
+            self.cz_cols = Said::This(Vec::new());
+        }
+        self
     }
 
     pub(super) fn into_contact(self) -> TargetContact {
@@ -187,7 +218,7 @@ impl ContactRow {
             id,
             profile_id: self.profile_id.or(profile_of_row).map(|profile| profile.0),
             standard: standard.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
-            custom: self.cz_cols.map(|columns| {
+            custom: self.cz_cols.this().map(|columns| {
                 columns.into_iter().map(|column| (column.id.0, column.value)).collect::<BTreeMap<_, _>>()
             }),
             emails: self.email_contacts.map(|rows| rows.into_iter().map(EmailRow::into_email).collect()),
@@ -274,9 +305,11 @@ impl Created {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::{Value, json};
 
-    use super::{ContactRow, EmailRow, List, PhoneRow};
+    use super::{ContactRow, EmailRow, KeysSeen, List, PhoneRow};
     use crate::domain::ids::FirstLineId;
     use crate::domain::record::FieldKey;
     use crate::domain::target::TargetContact;
@@ -316,6 +349,20 @@ mod tests {
         assert_eq!((read.custom.as_ref(), read.emails.as_ref(), read.phones.as_ref()), (None, None, None));
         assert_eq!((read.tag_ids.as_ref(), read.profile_id), (None, Some(2)));
         assert_eq!(read.value(FieldKey::Custom(31)), None);
+    }
+
+    #[test]
+    fn a_full_answer_is_completed_only_with_keys_that_were_seen() {
+        let row = |value| serde_json::from_value::<ContactRow>(value).unwrap_or_else(|error| panic!("{error}"));
+        let keys = KeysSeen::default();
+        let bare = || row(json!({"id": 1})).completed(&keys).into_contact();
+        assert_eq!((bare().value(FieldKey::MembershipNo), bare().custom), (None, None));
+        let _ = row(json!({"id": 2, "membership_no": null})).noted(&keys);
+        assert_eq!((bare().value(FieldKey::MembershipNo), bare().custom), (Some(&Value::Null), None));
+        let _ = row(json!({"id": 2, "cz_cols": []})).noted(&keys);
+        assert_eq!(bare().custom, Some(BTreeMap::new()));
+        let unreadable = row(json!({"id": 3, "cz_cols": {"31": "x"}})).completed(&keys).into_contact();
+        assert_eq!(unreadable.custom, None, "something is there");
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+use crate::domain::target::TargetContact;
 use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
 use crate::sync::finder::FilterForm;
-use crate::sync::ports::{ChildFilter, ContactTarget};
+use crate::sync::ports::{ChildFilter, ContactTarget, TargetPage};
 use crate::sync::resolve::Directory;
 use crate::sync::survey::Survey;
 
@@ -45,7 +46,7 @@ impl<T: ContactTarget> Engine<T> {
     /// Decides where look-ups go, and refuses a target that this state must not write to.
     async fn choose_directory(&self, lazy: &LazyDirectory) -> Result<Directory, RunError> {
         let total = self.target.contacts(None, 1).await?;
-        if total.total == Some(0) && total.rows.is_empty() {
+        if self.is_seen_empty(&total).await? {
             self.store.index_clear().await?;
             return Ok(match self.settings.shared_keys {
                 SharedKeys::Create => Directory::Empty,
@@ -59,7 +60,10 @@ impl<T: ContactTarget> Engine<T> {
             });
         }
         let lists = 1 + self.settings.match_keys.len() as u64;
-        let pages = total.total.unwrap_or_default().div_ceil(total.rows.len().max(1) as u64);
+        let pages = match total.total {
+            Some(customers) => customers.div_ceil(total.rows.len().max(1) as u64),
+            None => total.last_page.map_or(0, u64::from),
+        };
         let live = lazy.look_ups.saturating_mul(lists) < pages.saturating_mul(lists);
         if !lazy.fresh
             && live
@@ -78,6 +82,20 @@ impl<T: ContactTarget> Engine<T> {
             );
         }
         Ok(Directory::Indexed(survey))
+    }
+
+    /// Whether the first page shows an empty target. Where it tells no total, it has to be empty twice.
+    async fn is_seen_empty(&self, first: &TargetPage<TargetContact>) -> Result<bool, RunError> {
+        let only_page =
+            |page: &TargetPage<TargetContact>| page.rows.is_empty() && page.last_page.is_none_or(|last| last <= 1);
+        Ok(match first.total {
+            Some(total) => total == 0 && first.rows.is_empty(),
+            None if !only_page(first) => false,
+            None => {
+                let again = self.target.contacts(None, 1).await?;
+                only_page(&again) && again.total.is_none_or(|total| total == 0)
+            }
+        })
     }
 
     /// The positive control of all filters that live look-ups would rely on: the forms of stamp filter that work, or

@@ -33,19 +33,23 @@ impl<T: ContactTarget> Engine<T> {
     pub async fn rebuild(&self) -> Result<Rebuilt, RunError> {
         self.progress.event(ProgressEvent::Phase(Phase::Survey));
         let mut rebuilt = Rebuilt::default();
-        let mut stamps_read = true;
+        let mut unread = Vec::new();
         let tally = walk(
             self.settings.jobs,
             |page| self.target.contacts(None, page),
             |row: &TargetContact| row.id.0,
             async |rows| {
                 self.progress.event(ProgressEvent::PageRead);
-                let rows = self.with_stamps(rows, &mut stamps_read).await?;
+                let rows = self.with_stamps(rows, &mut unread).await?;
                 self.link_rows(&rows, &mut rebuilt).await
             },
         )
         .await?;
-        rebuilt.proven = tally.is_proven() && stamps_read;
+        let (late, unread) = self.read_again(unread).await?;
+        self.link_rows(&late, &mut rebuilt).await?;
+        self.notice_unread(&unread);
+        rebuilt.unstamped += unread.len() as u64;
+        rebuilt.proven = tally.is_proven() && unread.is_empty();
         Ok(rebuilt)
     }
 
@@ -57,10 +61,12 @@ impl<T: ContactTarget> Engine<T> {
                     rebuilt.foreign += 1;
                     continue;
                 }
-                StampReading::None | StampReading::NotSaid => {
+                StampReading::None => {
                     rebuilt.unstamped += 1;
                     continue;
                 }
+                // Read once more at the end, and counted then.
+                StampReading::NotSaid => continue,
             };
             // One row at a time: two records with one stamp may stand on one page.
             match self.store.links_for(&[id]).await?.remove(&id) {

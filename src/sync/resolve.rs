@@ -16,7 +16,7 @@ use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
 use crate::sync::finder::{FilterForm, QueryAnswer};
 use crate::sync::ports::{ChildFilter, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
-use crate::sync::survey::Survey;
+use crate::sync::survey::{OWNERLESS, Survey};
 
 /// Where look-ups go in this run.
 #[derive(Clone, Debug)]
@@ -51,6 +51,18 @@ pub enum Resolution {
     Unproven(&'static str),
 }
 
+/// Why it proves nothing that a key led nowhere.
+#[derive(Clone, Copy)]
+enum Doubt {
+    /// The list was not read to its end.
+    Incomplete,
+    /// The key is there, on a row that does not say whose it is.
+    Ownerless,
+}
+
+/// The records that a key leads to, and what keeps their number from being final.
+type Candidates = (BTreeSet<FirstLineId>, Option<Doubt>);
+
 impl<T: ContactTarget> Engine<T> {
     /// Resolves a contact that has no link.
     pub async fn resolve(
@@ -66,18 +78,22 @@ impl<T: ContactTarget> Engine<T> {
             return Ok(resolution);
         }
         for key in &self.settings.match_keys {
-            let candidates = match key {
+            let (candidates, doubt) = match key {
                 MatchKey::Email => self.email_candidates(record, directory).await?,
                 MatchKey::Phone => self.phone_candidates(record, directory).await?,
             };
-            let Some(candidates) = candidates else {
-                return Ok(Resolution::Unproven(match key {
-                    MatchKey::Email => "the list of e-mails could not be read completely",
-                    MatchKey::Phone => "the list of phones could not be read completely",
-                }));
-            };
             if let Some(resolution) = self.choose(contact.id, record, *key, candidates).await? {
                 return Ok(resolution);
+            }
+            if let Some(doubt) = doubt {
+                return Ok(Resolution::Unproven(match (key, doubt) {
+                    (MatchKey::Email, Doubt::Incomplete) => "the list of e-mails could not be read completely",
+                    (MatchKey::Phone, Doubt::Incomplete) => "the list of phones could not be read completely",
+                    (MatchKey::Email, Doubt::Ownerless) => {
+                        "its e-mail is on a row of FIRST LINE that names no customer"
+                    }
+                    (MatchKey::Phone, Doubt::Ownerless) => "its phone is on a row of FIRST LINE that names no customer",
+                }));
             }
         }
         Ok(Resolution::Create)
@@ -125,15 +141,11 @@ impl<T: ContactTarget> Engine<T> {
         })
     }
 
-    /// Records that hold one of the wished e-mails; `None` when that cannot be known.
-    async fn email_candidates(
-        &self,
-        record: &DesiredRecord,
-        directory: &Directory,
-    ) -> Result<Option<BTreeSet<FirstLineId>>, RunError> {
+    /// Records that hold one of the wished e-mails; and whether there may be more.
+    async fn email_candidates(&self, record: &DesiredRecord, directory: &Directory) -> Result<Candidates, RunError> {
         let addresses: Vec<String> = record.emails.items().iter().map(DesiredEmail::canonical).collect();
         match directory {
-            Directory::Empty => Ok(Some(BTreeSet::new())),
+            Directory::Empty => Ok((BTreeSet::new(), None)),
             Directory::Indexed(survey) => {
                 let keys = addresses.iter().map(|address| (IndexKind::Email, self.email_digest(address))).collect();
                 self.indexed(keys, survey.emails_proven).await
@@ -146,27 +158,23 @@ impl<T: ContactTarget> Engine<T> {
                         let rows = self.target.emails(&filter, page).await?;
                         let ended = rows.rows.is_empty() || rows.last_page.is_none_or(|last| page >= last);
                         let ours = rows.rows.iter().filter(|row| canonical_email(&row.address) == *address);
-                        candidates.extend(ours.filter_map(|row| row.contact));
+                        candidates.extend(ours.map(|row| row.contact.unwrap_or(OWNERLESS)));
                         if ended || page == LIVE_PAGES {
                             break;
                         }
                     }
                 }
-                Ok(Some(candidates))
+                Ok(without_ownerless(candidates, true))
             }
         }
     }
 
-    /// Records that hold one of the wished phones; `None` when that cannot be known.
-    async fn phone_candidates(
-        &self,
-        record: &DesiredRecord,
-        directory: &Directory,
-    ) -> Result<Option<BTreeSet<FirstLineId>>, RunError> {
+    /// Records that hold one of the wished phones; and whether there may be more.
+    async fn phone_candidates(&self, record: &DesiredRecord, directory: &Directory) -> Result<Candidates, RunError> {
         let home = self.settings.phone_country;
         let numbers: Vec<&str> = record.phones.items().iter().map(|phone| phone.number.as_str()).collect();
         match directory {
-            Directory::Empty => Ok(Some(BTreeSet::new())),
+            Directory::Empty => Ok((BTreeSet::new(), None)),
             Directory::Indexed(survey) => {
                 let digest = |number: &&str| self.phone_digest(&phone::canonical(number, home));
                 let keys = numbers.iter().map(|number| (IndexKind::Phone, digest(number))).collect();
@@ -184,24 +192,20 @@ impl<T: ContactTarget> Engine<T> {
                     for spelling in spellings {
                         let rows = self.target.phones(&ChildFilter::Value(spelling), 1).await?;
                         let ours = rows.rows.iter().filter(|row| phone::canonical(&row.number, home) == canonical);
-                        candidates.extend(ours.filter_map(|row| row.contact));
+                        candidates.extend(ours.map(|row| row.contact.unwrap_or(OWNERLESS)));
                     }
                 }
-                Ok(Some(candidates))
+                Ok(without_ownerless(candidates, true))
             }
         }
     }
 
-    async fn indexed(
-        &self,
-        keys: Vec<(IndexKind, Digest)>,
-        proven: bool,
-    ) -> Result<Option<BTreeSet<FirstLineId>>, RunError> {
+    async fn indexed(&self, keys: Vec<(IndexKind, Digest)>, proven: bool) -> Result<Candidates, RunError> {
         if keys.is_empty() {
-            return Ok(Some(BTreeSet::new()));
+            return Ok((BTreeSet::new(), None));
         }
-        let candidates: BTreeSet<FirstLineId> = self.store.index_lookup(&keys).await?.into_values().flatten().collect();
-        Ok((proven || !candidates.is_empty()).then_some(candidates))
+        let candidates = self.store.index_lookup(&keys).await?.into_values().flatten().collect();
+        Ok(without_ownerless(candidates, proven))
     }
 
     /// Picks among candidates of one key; `None` when the next key is to be asked.
@@ -294,6 +298,11 @@ impl<T: ContactTarget> Engine<T> {
         }
         Ok(Some(record))
     }
+}
+
+fn without_ownerless(mut candidates: BTreeSet<FirstLineId>, proven: bool) -> Candidates {
+    let ownerless = candidates.remove(&OWNERLESS).then_some(Doubt::Ownerless);
+    (candidates, if proven { ownerless } else { Some(Doubt::Incomplete) })
 }
 
 /// Pages of a filtered child list that are read; an answer that is longer comes from an ignored filter.

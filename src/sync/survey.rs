@@ -1,7 +1,7 @@
 //! The survey: the target's own lists, read once into the state's index, and how far their silence may be believed.
 //!
 //! A list read page by page proves an absence only when its distinct ids reach `meta.total` (design, section 4,
-//! Resolve). What is kept are keyed hashes of stamps and match keys, never a value.
+//! Resolve); where there is no total, when a whole further walk found nothing new and nothing twice. What is kept are keyed hashes of stamps and match keys, never a value.
 
 use std::future::Future;
 
@@ -24,6 +24,10 @@ use crate::sync::stamp::StampReading;
 const WALKS: u32 = 4;
 /// Ids of foreign stamps that are named in the refusal.
 const NAMED: usize = 10;
+/// Records that are read again together; where none of them says more than before, the rest is not asked.
+const AGAIN: usize = 100;
+/// Stands in the index for the owner of a row that names none, or one that is not listed. No record has this id.
+pub(super) const OWNERLESS: FirstLineId = FirstLineId(0);
 /// Pages assumed where a list says neither its last page nor its total; it ends on its first empty page.
 const ENDLESS: u32 = 1_000_000;
 
@@ -34,9 +38,9 @@ pub struct Survey {
     pub total: u64,
     /// Whether the contact list was read completely, stamps included.
     pub contacts_proven: bool,
-    /// Whether the e-mail list was read completely.
+    /// Whether the e-mail list was read completely; a row without an owner casts doubt on its own address only.
     pub emails_proven: bool,
-    /// Whether the phone list was read completely, owners included.
+    /// Whether the phone list was read completely; a row without an owner casts doubt on its own number only.
     pub phones_proven: bool,
     /// Records that carry a stamp of ours and are not linked in this state.
     pub stamped_unlinked: u64,
@@ -46,20 +50,22 @@ pub struct Survey {
     pub foreign_ids: Vec<FirstLineId>,
 }
 
-/// What one list owes: its distinct ids against its total.
+/// What one list owes: its distinct ids against its total, or, where it tells none, a walk that found nothing new.
 #[derive(Default)]
 pub(super) struct Tally {
     seen: RoaringTreemap,
     total: Option<u64>,
+    /// Whether a whole further walk added nothing and repeated nothing.
+    quiet: bool,
 }
 
 impl Tally {
     pub(super) fn is_proven(&self) -> bool {
-        self.total.is_some_and(|total| self.seen.len() >= total)
+        self.total.map_or(self.quiet, |total| self.seen.len() >= total)
     }
 }
 
-/// Reads a list page by page, several at once, handing each page's rows to `take`; again while it falls short.
+/// Reads a list page by page, several at once, handing each page's rows to `take`; again while it is not proven.
 pub(super) async fn walk<R, Fetched>(
     jobs: usize,
     fetch: impl Fn(u32) -> Fetched,
@@ -71,24 +77,36 @@ where
 {
     let jobs = u32::try_from(jobs.max(1)).unwrap_or(u32::MAX);
     let mut tally = Tally::default();
-    for _ in 0..WALKS {
+    for round in 0..WALKS {
         tally.total = None;
+        let (known, mut rows) = (tally.seen.len(), 0);
+        let mut walked = RoaringTreemap::new();
+        let mut whole = true;
         let mut next = 1_u32;
         let mut last = 1;
         while next <= last {
             let upto = last.min(next.saturating_add(jobs - 1));
             let mut ended = false;
             for page in try_join_all((next..=upto).map(&fetch)).await? {
-                ended |= page.rows.is_empty();
                 tally.total = tally.total.max(page.total);
+                let empty = page.rows.is_empty();
+                // Pages were promised behind this one.
+                whole &= !empty || next == 1 || page.last_page.is_none();
                 if next == 1 {
                     last = page.last_page.unwrap_or_else(|| pages_of(page.total, page.rows.len()));
                 }
-                let fresh: Vec<R> = page
-                    .rows
-                    .into_iter()
-                    .filter(|row| tally.seen.insert(u64::try_from(id_of(row)).unwrap_or_default()))
-                    .collect();
+                rows += page.rows.len() as u64;
+                let before = walked.len();
+                let mut fresh = Vec::new();
+                for row in page.rows {
+                    let id = u64::try_from(id_of(&row)).unwrap_or_default();
+                    walked.insert(id);
+                    if tally.seen.insert(id) {
+                        fresh.push(row);
+                    }
+                }
+                // A page that only repeats ends a list that nothing else would end, and proves nothing.
+                ended |= empty || (last == ENDLESS && walked.len() == before);
                 if !fresh.is_empty() {
                     take(fresh).await?;
                 }
@@ -98,7 +116,8 @@ where
             }
             next = upto + 1;
         }
-        if tally.is_proven() || tally.total.is_none() {
+        tally.quiet = round > 0 && whole && tally.seen.len() == known && walked.len() == known && rows == known;
+        if tally.is_proven() {
             break;
         }
     }
@@ -119,7 +138,7 @@ impl<T: ContactTarget> Engine<T> {
         self.progress.event(ProgressEvent::Phase(Phase::Survey));
         self.store.index_clear().await?;
         let mut survey = Survey::default();
-        let mut stamps_read = true;
+        let mut unread = Vec::new();
         let mut embedded = (true, true);
         let tally = walk(
             self.settings.jobs,
@@ -127,7 +146,7 @@ impl<T: ContactTarget> Engine<T> {
             |row: &TargetContact| row.id.0,
             async |rows| {
                 self.progress.event(ProgressEvent::PageRead);
-                let rows = self.with_stamps(rows, &mut stamps_read).await?;
+                let rows = self.with_stamps(rows, &mut unread).await?;
                 embedded.0 &= rows.iter().all(|row| row.emails.is_some());
                 embedded.1 &= rows.iter().all(|row| row.phones.is_some());
                 self.index_contacts(&rows, &mut survey).await
@@ -135,7 +154,10 @@ impl<T: ContactTarget> Engine<T> {
         )
         .await?;
         survey.total = tally.total.unwrap_or_default();
-        survey.contacts_proven = tally.is_proven() && stamps_read;
+        let (late, unread) = self.read_again(unread).await?;
+        self.index_contacts(&late, &mut survey).await?;
+        self.notice_unread(&unread);
+        survey.contacts_proven = tally.is_proven() && unread.is_empty();
         survey.emails_proven = survey.contacts_proven && embedded.0;
         survey.phones_proven = survey.contacts_proven && embedded.1;
         if !survey.emails_proven && self.settings.match_keys.contains(&MatchKey::Email) {
@@ -148,25 +170,80 @@ impl<T: ContactTarget> Engine<T> {
         Ok(survey)
     }
 
-    /// Reads by id the rows that do not say their stamp.
+    /// Reads by id the rows that do not say their stamp. A row that does not say it even then stays as it is, and its
+    /// id is added to `unread`.
     pub(super) async fn with_stamps(
         &self,
         rows: Vec<TargetContact>,
-        all_read: &mut bool,
+        unread: &mut Vec<FirstLineId>,
     ) -> Result<Vec<TargetContact>, RunError> {
         let complete: Vec<Option<TargetContact>> = stream::iter(rows)
             .map(|row| async move {
-                match self.scheme.read(&row) {
-                    StampReading::NotSaid => self.target.contact(row.id).await,
-                    _ => Ok(Some(row)),
+                if self.scheme.read(&row) != StampReading::NotSaid {
+                    return Ok(Some(row));
+                }
+                match self.target.contact(row.id).await {
+                    // A record that FIRST LINE cannot show must not end the run for all the others.
+                    Err(PortError::Refused { .. }) => Ok(Some(row)),
+                    answer => answer,
                 }
             })
             .buffered(self.settings.jobs.max(1))
             .try_collect()
             .await?;
         let rows: Vec<TargetContact> = complete.into_iter().flatten().collect();
-        *all_read &= rows.iter().all(|row| self.scheme.read(row) != StampReading::NotSaid);
+        unread.extend(rows.iter().filter(|row| self.scheme.read(row) == StampReading::NotSaid).map(|row| row.id));
         Ok(rows)
+    }
+
+    /// Reads once more, at the end of the list, what did not say its stamp: what an answer that leaves out empty keys
+    /// means may have become clear since. Gives the records that say it now, and the ids that still matter: a record
+    /// that is linked in this state needs no stamp.
+    pub(super) async fn read_again(
+        &self,
+        unread: Vec<FirstLineId>,
+    ) -> Result<(Vec<TargetContact>, Vec<FirstLineId>), RunError> {
+        let linked = self.store.source_of(&unread).await?;
+        let mut left: Vec<FirstLineId> = unread.into_iter().filter(|id| !linked.contains_key(id)).collect();
+        let (mut said, mut silent) = (Vec::new(), Vec::new());
+        while !left.is_empty() {
+            let some = left.split_off(left.len().saturating_sub(AGAIN));
+            let answers: Vec<(FirstLineId, Option<TargetContact>)> = stream::iter(some)
+                .map(|id| async move {
+                    match self.target.contact(id).await {
+                        Err(PortError::Refused { .. }) => Ok((id, None)),
+                        answer => answer.map(|record| (id, record)),
+                    }
+                })
+                .buffered(self.settings.jobs.max(1))
+                .try_collect()
+                .await?;
+            let before = said.len();
+            for (id, record) in answers {
+                match record.filter(|record| self.scheme.read(record) != StampReading::NotSaid) {
+                    Some(record) => said.push(record),
+                    None => silent.push(id),
+                }
+            }
+            if said.len() == before {
+                silent.append(&mut left);
+            }
+        }
+        Ok((said, silent))
+    }
+
+    /// Names the records whose stamp nobody can read.
+    pub(super) fn notice_unread(&self, unread: &[FirstLineId]) {
+        if unread.is_empty() {
+            return;
+        }
+        let ids: Vec<String> = unread.iter().take(NAMED).map(ToString::to_string).collect();
+        self.notice(format!(
+            "{} customers in FIRST LINE do not show whether they carry our stamp (ids {}{})",
+            unread.len(),
+            ids.join(", "),
+            if unread.len() > ids.len() { ", ..." } else { "" },
+        ));
     }
 
     async fn index_contacts(&self, rows: &[TargetContact], survey: &mut Survey) -> Result<(), RunError> {
@@ -203,24 +280,22 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     async fn survey_emails(&self) -> Result<bool, RunError> {
-        let mut owned = true;
         let tally = walk(
             self.settings.jobs,
             |page| self.target.emails(&ChildFilter::All, page),
             |row: &TargetEmail| row.id.0,
             async |rows| {
                 self.progress.event(ProgressEvent::PageRead);
-                owned &= rows.iter().all(|row| row.contact.is_some());
-                let ops = rows.iter().filter_map(|row| Some(self.index_email(&row.address, row.contact?))).collect();
+                let owner = |row: &TargetEmail| row.contact.unwrap_or(OWNERLESS);
+                let ops = rows.iter().map(|row| self.index_email(&row.address, owner(row))).collect();
                 Ok(self.store.write(ops).await?)
             },
         )
         .await?;
-        Ok(tally.is_proven() && owned)
+        Ok(tally.is_proven())
     }
 
     async fn survey_phones(&self) -> Result<bool, RunError> {
-        let mut owned = true;
         let tally = walk(
             self.settings.jobs,
             |page| self.target.phones(&ChildFilter::All, page),
@@ -240,16 +315,14 @@ impl<T: ContactTarget> Engine<T> {
                         let key = self.profile_digest(row.profile_id?);
                         owners.get(&(IndexKind::Profile, key))?.first().copied()
                     };
-                    match row.contact.or_else(by_profile) {
-                        Some(owner) => ops.push(self.index_phone(&row.number, owner)),
-                        None => owned = false,
-                    }
+                    let owner = row.contact.or_else(by_profile).unwrap_or(OWNERLESS);
+                    ops.push(self.index_phone(&row.number, owner));
                 }
                 Ok(self.store.write(ops).await?)
             },
         )
         .await?;
-        Ok(tally.is_proven() && owned)
+        Ok(tally.is_proven())
     }
 
     /// The index row of an e-mail.
@@ -275,5 +348,43 @@ impl<T: ContactTarget> Engine<T> {
 
     fn profile_digest(&self, profile: i64) -> Digest {
         self.store.hash_key().digest("profile", &profile.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::walk;
+    use crate::sync::ports::TargetPage;
+
+    /// Whether a list is believed, and how many pages were asked for.
+    async fn walked(last_page: Option<u32>, page: impl Fn(u32, u32) -> Vec<i64>) -> (bool, u32) {
+        let asked = Cell::new(0);
+        let fetch = |number| {
+            asked.set(asked.get() + 1);
+            let rows = page(number, asked.get());
+            async move { Ok(TargetPage { rows, total: None, last_page }) }
+        };
+        let tally = walk(2, fetch, |row: &i64| *row, async |_| Ok(())).await.unwrap();
+        (tally.is_proven(), asked.get())
+    }
+
+    #[tokio::test]
+    async fn without_a_total_a_second_whole_walk_speaks() {
+        let whole =
+            |number, _| if number <= 2 { vec![i64::from(number) * 2, i64::from(number) * 2 + 1] } else { vec![] };
+        assert_eq!(walked(Some(2), whole).await, (true, 4));
+        assert!(walked(None, whole).await.0);
+        assert!(walked(None, |_, _| vec![]).await.0, "an empty list, seen twice");
+        assert!(!walked(Some(4), whole).await.0, "more pages were promised");
+    }
+
+    #[tokio::test]
+    async fn without_a_total_a_list_that_repeats_or_grows_is_not_believed() {
+        assert!(!walked(Some(2), |number, _| vec![1, 1 + i64::from(number)]).await.0);
+        assert!(!walked(Some(2), |_, asked| vec![i64::from(asked)]).await.0);
+        let (proven, asked) = walked(None, |_, _| vec![1, 2]).await;
+        assert!(!proven && asked < 20, "a list that ignores the page must end: {asked}");
     }
 }

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use deskferry::domain::ids::{FirstLineId, LiveDeskId};
 use deskferry::domain::outcome::SetAsideKind;
 use deskferry::sandbox::SandboxConfig;
-use deskferry::sandbox::firstline::{ColumnFilter, FilterMode, FirstLineSwitches, MethodOverride, PhoneOwner, Sort};
+use deskferry::sandbox::firstline::{
+    ColumnFilter, FilterMode, FirstLineSwitches, MethodOverride, PhoneOwner, Sort, UnsetColumns,
+};
 use deskferry::store::{Decision, Link, WriteOp};
 use deskferry::sync::pipeline::{Entrants, RunEnd};
 use serde_json::{Value, json};
@@ -401,8 +403,14 @@ async fn one_contact_into_a_big_target_costs_a_few_requests() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_created_blindly_into_a_list_that_cannot_be_proven() {
-    let world = bare(FirstLineSwitches { total_left_out: true, ..FirstLineSwitches::default() }).await;
-    world.sandbox.firstline().seed_customers(60, 7, &["known@example.com"], &[]);
+    // No total, and an order that shows some customers twice and others never.
+    let sort = Sort::UnstableTies;
+    let switches = FirstLineSwitches { total_left_out: true, sort, per_page_max: 10, ..FirstLineSwitches::default() };
+    let world = bare(switches).await;
+    world.sandbox.firstline().add_contact(&json!({ "first_name": "Lin" }), &["known@example.com"], &[], &[]);
+    for _ in 1..60 {
+        world.sandbox.firstline().add_contact(&json!({ "first_name": "Lin" }), &[], &[], &[]);
+    }
     let known = contact(&world, json!({ "name": "Amy Lin", "email": "known@example.com" }));
     for number in 0..5 {
         contact(&world, json!({ "name": "Ben Lin", "email": format!("new{number}@example.com") }));
@@ -419,6 +427,107 @@ async fn nothing_is_created_blindly_into_a_list_that_cannot_be_proven() {
     assert_eq!((end.summary.created, end.summary.set_aside, end.summary.exit_code()), (5, 0, 0), "{:?}", end.summary);
     assert!(link(&world, known).await.is_some());
     assert_eq!(world.sandbox.firstline().len(), 65);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_without_a_total_is_believed_when_a_second_whole_walk_finds_nothing_new() {
+    let without = [
+        FirstLineSwitches { total_left_out: true, per_page_max: 25, ..FirstLineSwitches::default() },
+        FirstLineSwitches { meta_left_out: true, per_page_max: 25, ..FirstLineSwitches::default() },
+        FirstLineSwitches { meta_left_out: true, list_omits_children: true, ..FirstLineSwitches::default() },
+    ];
+    for (number, switches) in without.into_iter().enumerate() {
+        for customers in [0, 60] {
+            let world = bare(switches.clone()).await;
+            world.sandbox.firstline().seed_customers(customers, 7, &["known@example.com"], &[]);
+            for name in ["known", "new"] {
+                contact(&world, json!({ "name": "Amy Lin", "email": format!("{name}@example.com") }));
+            }
+            let end = world.backfill().await;
+            let adopted = u64::from(customers > 0);
+            let counts = (end.summary.adopted, end.summary.created, end.summary.set_aside);
+            assert_eq!(counts, (adopted, 2 - adopted, 0), "variant {number}, {customers}: {:?}", end.summary);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_without_an_owner_casts_doubt_on_its_own_key_only() {
+    let world = bare(FirstLineSwitches { list_omits_children: true, ..FirstLineSwitches::default() }).await;
+    let firstline = world.sandbox.firstline();
+    firstline.seed_customers(20, 7, &["known@example.com"], &["0912345678"]);
+    firstline.add_ownerless_email("lost@example.com");
+    firstline.add_ownerless_phone("0987654321");
+    // A row of somebody, too: that one may be believed.
+    firstline.add_ownerless_email("known@example.com");
+    contact(&world, json!({ "name": "Amy Lin", "email": "known@example.com" }));
+    contact(&world, json!({ "name": "Ben Lin", "email": "new@example.com", "phone_number": "+886911111111" }));
+    let lost = [
+        contact(&world, json!({ "name": "Cat Lin", "email": "Lost@example.com" })),
+        contact(&world, json!({ "name": "Dan Lin", "phone_number": "+886987654321" })),
+    ];
+    let end = world.backfill().await;
+    let counts = (end.summary.adopted, end.summary.created, end.summary.set_aside);
+    assert_eq!(counts, (1, 1, 2), "{:?}", end.summary);
+    for row in &end.summary.set_aside_rows {
+        assert!(row.id.is_some_and(|id| lost.contains(&id)), "{row:?}");
+        assert_eq!(row.reason.kind, SetAsideKind::Unproven);
+        assert!(format!("{:?}", row.reason).contains("names no customer"), "{row:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_leave_out_empty_keys_prove_absences_and_let_adopted_records_be_stamped() {
+    for stamp in [BY_COLUMN, r#"{ membership_no = "LD-" }"#] {
+        let switches = FirstLineSwitches {
+            nulls_left_out: true,
+            unset_cz_cols: UnsetColumns::LeftOut,
+            per_page_max: 10,
+            ..FirstLineSwitches::default()
+        };
+        let mut world = bare(switches).await;
+        world.choices.stamp = stamp;
+        let firstline = world.sandbox.firstline();
+        let known = firstline.add_contact(&json!({ "first_name": "Amy" }), &["known@example.com"], &[], &[]);
+        for number in 0..30 {
+            firstline.add_contact(&json!({ "first_name": "Lin" }), &[&format!("other{number}@example.com")], &[], &[]);
+        }
+        // The only one that shows that the tenant has such keys, on the last page.
+        let gold = json!({ "first_name": "Lin", "membership_no": "M1" });
+        firstline.add_contact(&gold, &[], &[], &[(42, json!("Taipei"))]);
+        let amy = contact(&world, json!({ "name": "Amy Lin", "email": "known@example.com" }));
+        contact(&world, json!({ "name": "Ben Lin", "email": "new@example.com" }));
+        let end = world.backfill().await;
+        let counts = (end.summary.adopted, end.summary.created, end.summary.set_aside);
+        assert_eq!(counts, (1, 1, 0), "{stamp}: {:?}", end.summary);
+        assert_eq!(stamped(&world, amy)["id"], known, "{stamp}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_cannot_be_shown_does_not_end_the_survey() {
+    let mut world = bare(FirstLineSwitches { list_omits_cz_cols: true, ..FirstLineSwitches::default() }).await;
+    world.choices.stamp = BY_COLUMN;
+    let firstline = world.sandbox.firstline();
+    let known = firstline.add_contact(&json!({ "first_name": "Amy" }), &["known@example.com"], &[], &[]);
+    let broken = firstline.add_contact(&json!({ "first_name": "Lin" }), &["lin@example.com"], &[], &[]);
+    firstline.set_switches(FirstLineSwitches { unreadable_ids: vec![broken], ..firstline.switches() });
+    contact(&world, json!({ "name": "Amy Lin", "email": "new@example.com" }));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.created, end.summary.set_aside), (0, 1), "it may carry our stamp: {:?}", end.summary);
+    firstline.set_switches(FirstLineSwitches { unreadable_ids: Vec::new(), ..firstline.switches() });
+    contact(&world, json!({ "name": "Ben Lin", "email": "known@example.com" }));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.adopted, end.summary.created, end.summary.set_aside), (1, 1, 0), "{:?}", end.summary);
+    // A record that is linked already needs no stamp to be known.
+    firstline.set_switches(FirstLineSwitches {
+        unreadable_ids: vec![known],
+        filter_cz_cols: ColumnFilter::Ignored,
+        ..firstline.switches()
+    });
+    contact(&world, json!({ "name": "Cat Lin", "email": "cat@example.com" }));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.created, end.summary.set_aside), (1, 0), "{:?}", end.summary);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -68,6 +68,25 @@ async fn a_deleted_state_is_rebuilt_from_the_stamps_and_the_next_backfill_create
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_is_rebuilt_completely_where_lists_tell_no_total_and_answers_leave_out_empty_keys() {
+    for stamp in STAMPS {
+        let firstline = FirstLineSwitches { meta_left_out: true, nulls_left_out: true, ..FirstLineSwitches::default() };
+        let mut world =
+            World::start(SandboxConfig { contacts: 30, edge_cases: false, firstline, ..SandboxConfig::default() })
+                .await;
+        world.choices.stamp = stamp;
+        world.backfill().await;
+        let records = world.sandbox.firstline().len() as u64;
+        world.sandbox.firstline().seed_customers(20, 7, &[], &[]);
+        lose_state(&world);
+        let end = world.command(&["--json", "state", "rebuild"]).await;
+        assert_eq!(end.code(), Some(0), "{end:?}");
+        let found = end.json();
+        assert_eq!((&found["linked"], &found["proven"]), (&records.into(), &true.into()), "{stamp}: {end:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuilt_state_carries_the_edge_cases_as_the_lost_one_did() {
     let world = World::with(200).await;
     world.backfill().await;

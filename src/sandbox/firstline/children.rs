@@ -53,7 +53,7 @@ impl Child for Email {
 
     fn render(&self, contact: &Contact, switches: &FirstLineSwitches) -> Value {
         let mut row = render_email(self, contact.id);
-        row["contact"] = Value::Object(standard(contact, switches));
+        row["contact"] = if contact.id == 0 { Value::Null } else { Value::Object(standard(contact, switches)) };
         row
     }
 
@@ -126,7 +126,7 @@ impl Child for Phone {
 /// An e-mail row without its contact.
 pub(super) fn render_email(email: &Email, contact: u64) -> Value {
     json!({
-        "id": email.id, "address": email.address, "contact_id": contact, "draft": null,
+        "id": email.id, "address": email.address, "contact_id": (contact != 0).then_some(contact), "draft": null,
         "name": email.name, "description": email.description,
     })
 }
@@ -137,7 +137,7 @@ pub(super) fn render_phone(phone: &Phone, contact: &Contact, switches: &FirstLin
         "id": phone.id, "type": phone.kind, "number": phone.number, "extension": phone.extension,
         "description": phone.description, "profile_id": contact.profile_id(),
     });
-    if switches.phone_rows_name_contact {
+    if switches.phone_rows_name_contact && contact.id != 0 {
         row["phone_contact"] =
             json!({ "id": phone.id, "contact_id": contact.id, "phone_number_id": phone.id, "is_visible": true });
     }

@@ -83,6 +83,9 @@ fn index_column(world: &FirstLine, column: i64) {
 
 /// `GET /contact/{id}`
 pub(super) fn get(world: &FirstLine, call: &Call, id: u64) -> Result<Answer, Refusal> {
+    if call.switches.unreadable_ids.contains(&id) {
+        return Err(Refusal::field("id", "cannot be shown"));
+    }
     let model = world.read();
     let contact = model.seen(id, Lag::of_get(&call.switches), call.now_ms).ok_or_else(Refusal::not_found)?;
     if !world.visible(contact, call) {
@@ -167,6 +170,9 @@ fn render(contact: &Contact, model: &Model, switches: &FirstLineSwitches, place:
         let companies = model.companies.iter().filter(|company| contact.company_ids.contains(&company.id));
         let companies = companies.map(|company| json!({ "id": company.id, "name": company.name }));
         row.insert("companies".to_owned(), companies.collect());
+    }
+    if switches.nulls_left_out {
+        row.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
     }
     Value::Object(row)
 }

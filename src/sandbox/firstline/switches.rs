@@ -235,10 +235,13 @@ switches! {
     per_page_above: PerPageAbove = PerPageAbove::Clamp, "clamp | ignore | reject: a per_page above the largest";
     per_page_as_text: bool = false, "meta.per_page is text";
     total_left_out: bool = false, "meta has no total";
+    meta_left_out: bool = false, "a list has no meta";
     sort: Sort = Sort::IdAsc, "id_asc | id_desc | updated | unstable_ties: order of the contact list";
     list_omits_cz_cols: bool = false, "rows of the contact list have no cz_cols";
     list_omits_children: bool = false, "rows of the contact list have no email_contacts and no profile";
     unset_cz_cols: UnsetColumns = UnsetColumns::Null, "null | left_out: columns without a value";
+    nulls_left_out: bool = false, "a contact leaves out keys that hold null or an empty list";
+    unreadable_ids: Vec<u64> = Vec::new(), "contacts whose read by id is refused (422)";
     numbers_as_text: bool = true, "numbers and booleans in cz_cols come back as text";
     birth_at_with_time: bool = false, "birth_at comes back with a zero time";
     tags_shown: TagsShown = TagsShown::Tags, "tags | tag_ids | tag_id | left_out: how a contact names its tags";

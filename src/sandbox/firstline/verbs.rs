@@ -90,6 +90,18 @@ impl FirstLine {
         self.write().add_phone(contact, phone, self.verb_write())
     }
 
+    /// Leaves an e-mail row behind that hangs on no contact.
+    pub fn add_ownerless_email(&self, address: &str) -> Option<u64> {
+        let nobody = self.write().nobody();
+        self.add_email(nobody, address)
+    }
+
+    /// Leaves a phone row behind whose profile belongs to no contact.
+    pub fn add_ownerless_phone(&self, number: &str) -> Option<u64> {
+        let nobody = self.write().nobody();
+        self.add_phone(nobody, number)
+    }
+
     /// Deletes an e-mail row. Answers whether there was one.
     pub fn remove_email(&self, id: u64) -> bool {
         self.write().remove_email(id, self.verb_write()).is_some()

@@ -221,7 +221,10 @@ impl Paging {
         if !switches.total_left_out {
             meta["total"] = json!(total);
         }
-        let mut body = Map::from_iter([("data".to_owned(), Value::Array(rows)), ("meta".to_owned(), meta)]);
+        let mut body = Map::from_iter([("data".to_owned(), Value::Array(rows))]);
+        if !switches.meta_left_out {
+            body.insert("meta".to_owned(), meta);
+        }
         if switches.links != Links::Absent {
             let link = |page: u64| format!("{base}?page={page}");
             let links = json!({
