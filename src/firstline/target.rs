@@ -42,7 +42,8 @@ impl FirstLine {
     async fn read_contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, Failure> {
         match self.api.get::<ContactRow>(&format!("/contact/{id}")).await {
             Ok(row) => Ok(Some(row.noted(&self.keys).completed(&self.keys).into_contact())),
-            Err(failure) if failure.status() == Some(404) => Ok(None),
+            // 410 says the same of a record that was there once.
+            Err(failure) if matches!(failure.status(), Some(404 | 410)) => Ok(None),
             Err(failure) => Err(failure),
         }
     }

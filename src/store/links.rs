@@ -238,6 +238,19 @@ impl Store {
         self.created_after(0).await
     }
 
+    /// The newest records that we created, the newest first.
+    pub async fn newest_created(&self, limit: u32) -> Result<Vec<Link>, StoreError> {
+        let rows = sqlx::query_as!(
+            LinkRow,
+            "SELECT * FROM link WHERE origin = 'created' AND intent_seq IS NOT NULL ORDER BY intent_seq DESC LIMIT ?1",
+            limit
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        rows.into_iter().map(LinkRow::link).collect()
+    }
+
     /// How many links there are.
     pub async fn link_count(&self) -> Result<u64, StoreError> {
         let count = sqlx::query_scalar!("SELECT count(*) FROM link")
@@ -281,15 +294,6 @@ impl Store {
             .await
             .map_err(|source| self.failed(source))?;
         Ok(max.map(FirstLineId))
-    }
-
-    /// The highest linked ids at the target, descending.
-    pub async fn recent_targets(&self, limit: u32) -> Result<Vec<FirstLineId>, StoreError> {
-        let rows = sqlx::query_scalar!("SELECT target FROM link ORDER BY target DESC LIMIT ?1", limit)
-            .fetch_all(&mut *self.reader().await?)
-            .await
-            .map_err(|source| self.failed(source))?;
-        Ok(rows.into_iter().map(FirstLineId).collect())
     }
 
     /// The e-mail and phone rows of a contact.

@@ -12,7 +12,7 @@ use crate::domain::outcome::{SetAside, SetAsideKind};
 use crate::domain::phone;
 use crate::domain::record::{Owner, canonical_email};
 use crate::domain::target::TargetContact;
-use crate::store::{ChildKind, Intent, IntentKind, IntentState, LinkChild, WriteOp};
+use crate::store::{ChildKind, Intent, IntentKind, IntentState, LinkChild, StoreError, WriteOp};
 use crate::sync::carry::{Job, refused};
 use crate::sync::decide::{self, Authorship, ChildDecision, CurrentChild};
 use crate::sync::engine::{Engine, RunError};
@@ -172,8 +172,8 @@ impl<T: ContactTarget> Engine<T> {
                 }
                 (Err(PortError::Doubt { .. }), Step::Add(intent)) => {
                     self.store.write(vec![WriteOp::ParkIntent { seq: intent.seq, at: self.clock.now() }]).await?;
-                    match self.find_child(target, task.kind, task.key).await? {
-                        Some(child) => {
+                    match self.find_child(target, task.kind, task.key).await {
+                        Ok(Some(child)) => {
                             let livedesk_id = job.contact.id;
                             done.ops.push(WriteOp::CloseIntent { seq: intent.seq });
                             done.ops.push(WriteOp::PutChild(LinkChild {
@@ -183,19 +183,32 @@ impl<T: ContactTarget> Engine<T> {
                                 child,
                             }));
                         }
-                        None => done.parked = true,
+                        // Not there yet, or not to be read: for the look at all doubts.
+                        Ok(None) | Err(PortError::Refused { .. } | PortError::NotFound) => done.parked = true,
+                        Err(error) => {
+                            self.leave_off(done.ops, tasks).await?;
+                            return Err(error.into());
+                        }
                     }
                 }
                 (Err(error), step) => {
-                    let mut ops = std::mem::take(&mut done.ops);
-                    ops.extend(closing(&step));
-                    ops.extend(tasks.filter_map(|task| closing(&task.step)));
-                    self.store.write(ops).await?;
+                    done.ops.extend(closing(&step));
+                    self.leave_off(done.ops, tasks).await?;
                     return Err(error.into());
                 }
             }
         }
         Ok(done)
+    }
+
+    /// The run ends here: records what was done, and that the rest was never sent.
+    async fn leave_off(
+        &self,
+        mut ops: Vec<WriteOp>,
+        unsent: impl Iterator<Item = ChildTask>,
+    ) -> Result<(), StoreError> {
+        ops.extend(unsent.filter_map(|task| closing(&task.step)));
+        self.store.write(ops).await
     }
 
     async fn add_child(

@@ -20,6 +20,10 @@ const FILTERED_PAGES: u32 = 3;
 const CONFIRMED_ROWS: usize = 5;
 /// Ids beyond the highest known one that are tried at least, when nothing newer marks the end.
 const LEAST_TAIL: i64 = 20;
+/// Ids that are held against the links at once.
+const WALK_CHUNK: i64 = 5_000;
+/// Records of ours whose ids tell how far apart ids are handed out.
+const RECENT: u32 = 50;
 
 /// What one filtered query says about one stamp.
 #[derive(Debug)]
@@ -32,14 +36,24 @@ pub enum QueryAnswer {
     Unusable,
 }
 
-/// What reading ids one by one found, by stamp. `None` where there were more ids than the limit allows.
-pub type WalkedIds = Option<BTreeMap<LiveDeskId, BTreeSet<FirstLineId>>>;
+/// What reading ids one by one found.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// The records that carry a stamp.
+    pub stamps: BTreeMap<LiveDeskId, BTreeSet<FirstLineId>>,
+    /// Whether every id in question was read and answered for: only then silence means absence. Not so where there
+    /// are more ids than the limit allows, where one cannot be read, or where a list shows what a read does not.
+    pub complete: bool,
+    /// The newest record that the list shows now.
+    pub newest: Option<FirstLineId>,
+}
 
 impl<T: ContactTarget> Engine<T> {
     /// Asks one form of filter for a contact's stamp.
     pub async fn query_stamp(&self, id: LiveDeskId, filter: &ContactFilter) -> Result<QueryAnswer, PortError> {
         let mut found = Vec::new();
         let mut confirmed = 0;
+        let mut unread = false;
         let mut seen = BTreeSet::new();
         for page in 1.. {
             let answer = match self.target.contacts(Some(filter), page).await {
@@ -58,7 +72,14 @@ impl<T: ContactTarget> Engine<T> {
                     }
                     StampReading::NotSaid => {
                         confirmed += 1;
-                        self.target.contact(row.id).await?
+                        match self.sight(row.id).await? {
+                            Sight::Record(record) => Some(*record),
+                            Sight::Nothing => None,
+                            Sight::Unreadable => {
+                                unread = true;
+                                None
+                            }
+                        }
                     }
                     StampReading::Of(of) if of == id => Some(row),
                     _ => None,
@@ -68,7 +89,7 @@ impl<T: ContactTarget> Engine<T> {
             if ended {
                 // Rows may shift from page to page; what was not read in full says nothing.
                 let whole = page == 1 || total.is_some_and(|total| seen.len() as u64 >= total);
-                let silence = if whole { QueryAnswer::NotFound } else { QueryAnswer::Unusable };
+                let silence = if whole && !unread { QueryAnswer::NotFound } else { QueryAnswer::Unusable };
                 return Ok(found_or(found, silence));
             }
             if page == FILTERED_PAGES {
@@ -109,63 +130,113 @@ impl<T: ContactTarget> Engine<T> {
     ///
     /// What others created meanwhile, and what was applied late, moves the end: the ends of the list are looked at
     /// first, and each record found beyond the highest known one makes the walk longer.
-    pub async fn walk_ids(&self, from: i64) -> Result<WalkedIds, RunError> {
-        self.look_at_the_ends().await?;
+    pub async fn walk_ids(&self, from: i64) -> Result<Walk, RunError> {
+        let Some(listed) = self.look_at_the_ends().await? else { return Ok(Walk::default()) };
         let tail = self.tail().await?;
-        let limit = self.settings.id_walk_limit;
-        let mut stamps: BTreeMap<LiveDeskId, BTreeSet<FirstLineId>> = BTreeMap::new();
+        let mut walk = Walk { newest: listed.last().copied(), complete: true, ..Walk::default() };
+        let mut left = self.settings.id_walk_limit;
         let mut next = from + 1;
-        let mut read = 0;
         loop {
             let last = self.highest().max(from) + tail;
             if next > last {
-                return Ok(Some(stamps));
+                return Ok(walk);
             }
-            if usize::try_from(last - from).is_ok_and(|range| range > 64 * limit) {
-                return Ok(None);
-            }
-            let ids: Vec<FirstLineId> = (next..=last).map(FirstLineId).collect();
-            let linked = self.store.source_of(&ids).await?;
-            let unknown: Vec<FirstLineId> = ids.into_iter().filter(|id| !linked.contains_key(id)).collect();
-            read += unknown.len();
-            if read > limit {
-                return Ok(None);
-            }
-            let records: Vec<Option<TargetContact>> = stream::iter(unknown)
-                .map(|id| self.target.contact(id))
+            // Counted before anything is read: a walk that cannot be ended costs no requests.
+            let Some(unknown) = self.unlinked(next, last, left).await? else {
+                walk.complete = false;
+                return Ok(walk);
+            };
+            left -= unknown.len();
+            let records: Vec<(FirstLineId, Sight)> = stream::iter(unknown)
+                .map(|id| async move { Ok::<_, PortError>((id, self.sight(id).await?)) })
                 .buffer_unordered(self.settings.jobs.max(1))
                 .try_collect()
                 .await?;
-            for record in records.into_iter().flatten() {
-                self.saw(record.id);
-                if let StampReading::Of(id) = self.scheme.read(&record) {
-                    stamps.entry(id).or_default().insert(record.id);
+            for (id, sight) in records {
+                match sight {
+                    Sight::Record(record) => {
+                        self.saw(record.id);
+                        if let StampReading::Of(of) = self.scheme.read(&record) {
+                            walk.stamps.entry(of).or_default().insert(record.id);
+                        }
+                    }
+                    Sight::Nothing if listed.contains(&id) => walk.complete = false,
+                    Sight::Nothing => {}
+                    Sight::Unreadable => walk.complete = false,
                 }
             }
             next = last + 1;
         }
     }
 
-    /// Notes the ids on the first and the last page of the list: by whatever it is sorted, the newest is on one of them.
-    async fn look_at_the_ends(&self) -> Result<(), RunError> {
-        let first = self.target.contacts(None, 1).await?;
-        let rest = match first.last_page {
-            Some(last) if last > 1 => self.target.contacts(None, last).await?.rows,
-            _ => Vec::new(),
-        };
-        for row in first.rows.iter().chain(&rest) {
-            self.saw(row.id);
+    /// The ids from `first` to `last` that are not linked; `None` where there are more than `limit`.
+    async fn unlinked(&self, first: i64, last: i64, limit: usize) -> Result<Option<Vec<FirstLineId>>, RunError> {
+        let mut unknown = Vec::new();
+        let mut next = first;
+        while next <= last {
+            let end = last.min(next + WALK_CHUNK - 1);
+            let ids: Vec<FirstLineId> = (next..=end).map(FirstLineId).collect();
+            let linked = self.store.source_of(&ids).await?;
+            unknown.extend(ids.into_iter().filter(|id| !linked.contains_key(id)));
+            if unknown.len() > limit {
+                return Ok(None);
+            }
+            next = end + 1;
         }
-        Ok(())
+        Ok(Some(unknown))
+    }
+
+    /// Reads one record. One that is refused says nothing, and costs nothing but what hangs on it.
+    pub(super) async fn sight(&self, id: FirstLineId) -> Result<Sight, PortError> {
+        match self.target.contact(id).await {
+            Ok(Some(record)) => Ok(Sight::Record(Box::new(record))),
+            Ok(None) | Err(PortError::NotFound) => Ok(Sight::Nothing),
+            Err(PortError::Refused { .. }) => Ok(Sight::Unreadable),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The ids on the first and the last page of the list: by whatever it is sorted, the newest is on one of them.
+    /// `None` where the list is refused.
+    async fn look_at_the_ends(&self) -> Result<Option<BTreeSet<FirstLineId>>, PortError> {
+        let mut listed = BTreeSet::new();
+        let mut page = 1;
+        loop {
+            let answer = match self.target.contacts(None, page).await {
+                Ok(answer) => answer,
+                Err(PortError::Refused { .. } | PortError::NotFound) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            for row in &answer.rows {
+                self.saw(row.id);
+                listed.insert(row.id);
+            }
+            match answer.last_page {
+                Some(last) if page == 1 && last > 1 => page = last,
+                _ => return Ok(Some(listed)),
+            }
+        }
     }
 
     /// How far beyond the highest known id a create of ours could lie: a few times the widest gap between ids that
-    /// were handed to us lately.
+    /// were handed to us lately. Records that we adopted were handed to others, at any time.
     async fn tail(&self) -> Result<i64, RunError> {
-        let recent = self.store.recent_targets(50).await?;
-        let widest = recent.windows(2).map(|pair| (pair[0].0 - pair[1].0).abs()).max().unwrap_or(1);
+        let recent = self.store.newest_created(RECENT).await?;
+        let recent: BTreeSet<i64> = recent.iter().map(|link| link.target.0).collect();
+        let widest = recent.iter().zip(recent.iter().skip(1)).map(|(low, high)| high - low).max().unwrap_or(1);
         Ok((widest * 3).max(LEAST_TAIL))
     }
+}
+
+/// What reading one id brought.
+#[derive(Debug)]
+pub(super) enum Sight {
+    /// There it is.
+    Record(Box<TargetContact>),
+    /// There is no such record.
+    Nothing,
+    /// Refused, or in a shape that cannot be read.
+    Unreadable,
 }
 
 fn found_or(found: Vec<TargetContact>, otherwise: QueryAnswer) -> QueryAnswer {

@@ -74,21 +74,21 @@ impl<S: ContactSource> Lookup<S> {
             }
         }
         let Some(sweep) = &mut self.sweep else { return Ok(None) };
-        while !self.missing.is_empty() {
-            match sweep.next().await? {
-                SweepStep::Page(mut page) => {
-                    page.fresh.retain(|contact| self.missing.remove(&contact.id));
-                    page.malformed.retain(|row| row.id.is_some_and(|id| self.missing.remove(&id)));
-                    // An empty step lets the caller look up from its work, and stop.
-                    return Ok(Some(Found { contacts: page.fresh, malformed: page.malformed }));
-                }
-                SweepStep::Finished(report) => {
-                    self.verdict = Some(report.verdict);
-                    break;
-                }
+        if self.missing.is_empty() {
+            return Ok(None);
+        }
+        match sweep.next().await? {
+            SweepStep::Page(mut page) => {
+                page.fresh.retain(|contact| self.missing.remove(&contact.id));
+                page.malformed.retain(|row| row.id.is_some_and(|id| self.missing.remove(&id)));
+                // A step that found nobody lets the caller look up from its work, and stop.
+                Ok(Some(Found { contacts: page.fresh, malformed: page.malformed }))
+            }
+            SweepStep::Finished(report) => {
+                self.verdict = Some(report.verdict);
+                Ok(None)
             }
         }
-        Ok(None)
     }
 
     /// What was not found so far.

@@ -1,12 +1,15 @@
 //! Rebuild: the links of a lost state, found again from the stamps in FIRST LINE.
 
+use std::collections::BTreeSet;
+
 use crate::domain::base::Base;
-use crate::domain::ids::LiveDeskId;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::target::TargetContact;
 use crate::store::{Link, Origin, WriteOp};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::ports::ContactTarget;
 use crate::sync::progress::{Phase, ProgressEvent};
+use crate::sync::settle::TWINS;
 use crate::sync::stamp::StampReading;
 use crate::sync::survey::walk;
 
@@ -72,8 +75,12 @@ impl<T: ContactTarget> Engine<T> {
             match self.store.links_for(&[id]).await?.remove(&id) {
                 Some(link) if link.target == row.id => rebuilt.known += 1,
                 Some(link) => {
-                    rebuilt.twins += 1;
-                    self.store.write(vec![self.twin_conflict(id, vec![link.target, row.id])]).await?;
+                    let known = self.store.conflict_for(&[id]).await?.remove(&id).filter(|known| known.kind == TWINS);
+                    // A third record with the stamp: still one contact.
+                    rebuilt.twins += u64::from(known.as_ref().is_none_or(|known| known.run != self.run));
+                    let mut candidates: BTreeSet<FirstLineId> = [link.target, row.id].into();
+                    candidates.extend(known.into_iter().flat_map(|known| known.candidates));
+                    self.store.write(vec![self.twin_conflict(id, candidates.into_iter().collect())]).await?;
                 }
                 None => {
                     rebuilt.linked += 1;

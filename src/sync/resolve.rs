@@ -159,8 +159,11 @@ impl<T: ContactTarget> Engine<T> {
                         let ended = rows.rows.is_empty() || rows.last_page.is_none_or(|last| page >= last);
                         let ours = rows.rows.iter().filter(|row| canonical_email(&row.address) == *address);
                         candidates.extend(ours.map(|row| row.contact.unwrap_or(OWNERLESS)));
-                        if ended || page == LIVE_PAGES {
+                        if ended {
                             break;
+                        }
+                        if page == LIVE_PAGES {
+                            return Ok(without_ownerless(candidates, false));
                         }
                     }
                 }
@@ -190,9 +193,19 @@ impl<T: ContactTarget> Engine<T> {
                     let spellings: BTreeSet<String> =
                         [Some(number.to_owned()), Some(canonical.clone()), national].into_iter().flatten().collect();
                     for spelling in spellings {
-                        let rows = self.target.phones(&ChildFilter::Value(spelling), 1).await?;
-                        let ours = rows.rows.iter().filter(|row| phone::canonical(&row.number, home) == canonical);
-                        candidates.extend(ours.map(|row| row.contact.unwrap_or(OWNERLESS)));
+                        let filter = ChildFilter::Value(spelling);
+                        for page in 1.. {
+                            let rows = self.target.phones(&filter, page).await?;
+                            let ended = rows.rows.is_empty() || rows.last_page.is_none_or(|last| page >= last);
+                            let ours = rows.rows.iter().filter(|row| phone::canonical(&row.number, home) == canonical);
+                            candidates.extend(ours.map(|row| row.contact.unwrap_or(OWNERLESS)));
+                            if ended {
+                                break;
+                            }
+                            if page == LIVE_PAGES {
+                                return Ok(without_ownerless(candidates, false));
+                            }
+                        }
                     }
                 }
                 Ok(without_ownerless(candidates, true))

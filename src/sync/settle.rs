@@ -15,9 +15,12 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::store::{ChildKind, Conflict, Intent, IntentKind, IntentState, Link, LinkChild, Origin, TWINS, WriteOp};
 use crate::sync::carry::elapsed_ms;
 use crate::sync::engine::{Engine, RunError};
-use crate::sync::finder::{FilterForm, QueryAnswer, WalkedIds};
-use crate::sync::ports::ContactTarget;
+use crate::sync::finder::{FilterForm, QueryAnswer, Sight, Walk};
+use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
+
+/// How many of the records that we created last are tried as a control.
+const CONTROLS: u32 = 10;
 
 /// What a look at all open doubts brought.
 #[derive(Debug, Default)]
@@ -37,10 +40,10 @@ pub struct Settlement {
 struct Evidence {
     /// Filter forms that find `control`.
     trusted: Vec<FilterForm>,
-    /// The newest record that we created and that is linked.
+    /// The newest record that we created and that is still what it was.
     control: Option<Link>,
-    /// Stamps on the ids above the lowest high-water mark in question; `None`: too many to read.
-    walked: WalkedIds,
+    /// What the ids above the lowest high-water mark in question hold.
+    walked: Walk,
     /// How many absences the walk may vouch for.
     vouches: usize,
 }
@@ -101,9 +104,9 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// Whether all of these can be read by id. What a search shows and a read does not is on its way in or out.
-    async fn are_readable(&self, ids: &[FirstLineId]) -> Result<bool, RunError> {
+    async fn are_readable(&self, ids: &[FirstLineId]) -> Result<bool, PortError> {
         for id in ids {
-            if self.target.contact(*id).await?.is_none() {
+            if !matches!(self.sight(*id).await?, Sight::Record(_)) {
                 return Ok(false);
             }
         }
@@ -129,11 +132,8 @@ impl<T: ContactTarget> Engine<T> {
         let mut evidence = self.evidence(&ripe).await?;
         for intent in ripe {
             let id = intent.livedesk_id;
-            let found: Vec<FirstLineId> = match &evidence.walked {
-                Some(stamps) => stamps.get(&id).into_iter().flatten().copied().collect(),
-                None => Vec::new(),
-            };
-            let walked = evidence.walked.is_some() && evidence.vouches > 0;
+            let found: Vec<FirstLineId> = evidence.walked.stamps.get(&id).into_iter().flatten().copied().collect();
+            let walked = evidence.walked.complete && evidence.vouches > 0;
             if !found.is_empty() {
                 self.settle_found(&intent, found, settlement).await?;
             } else if walked || self.absent_by_query(&intent, &evidence).await? {
@@ -150,27 +150,39 @@ impl<T: ContactTarget> Engine<T> {
     async fn evidence(&self, ripe: &[Intent]) -> Result<Evidence, RunError> {
         let from = ripe.iter().map(|intent| intent.high_water).min().unwrap_or_default();
         let walked = self.walk_ids(from).await?;
-        let control = self.store.latest_created_link().await?;
-        // Reading by id vouches for absences only where it finds a record that is known to be there. Where nothing
-        // that we created is known yet, one contact goes ahead; it is the control for the others.
+        // Reading by id vouches for nothing where a list shows something newer that a read does not.
+        let newest: Vec<FirstLineId> = walked.newest.into_iter().collect();
+        let links = self.store.newest_created(CONTROLS).await?;
+        let control = self.control(&links).await?;
+        // Nor where it does not find a record that is known to be there. Where nothing that we created is known yet,
+        // one contact goes ahead; it is the control for the others.
         let vouches = match &control {
-            Some(link) => {
-                let record = self.target.contact(link.target).await?;
-                let readable =
-                    record.is_some_and(|record| self.scheme.read(&record) == StampReading::Of(link.livedesk_id));
-                // Nor where a list shows something newer that a read does not.
-                let newest = FirstLineId(self.highest().max(link.target.0));
-                if readable && self.are_readable(&[newest]).await? { usize::MAX } else { 0 }
-            }
-            None => 1,
+            _ if !self.are_readable(&newest).await? => 0,
+            Some(_) => usize::MAX,
+            None => usize::from(links.is_empty()),
         };
         let trusted = match &control {
-            Some(link) if walked.is_none() || vouches == 0 => {
+            Some(link) if !walked.complete || vouches == 0 => {
                 self.trusted_filters(link.livedesk_id, link.target).await?
             }
             _ => Vec::new(),
         };
         Ok(Evidence { trusted, control, walked, vouches })
+    }
+
+    /// The newest of these that is still ours to read. Agents delete and merge records, so one that is gone does not
+    /// end the search; but one that was created just now and is not to be seen says that reads are late.
+    async fn control(&self, links: &[Link]) -> Result<Option<Link>, RunError> {
+        for link in links {
+            match self.sight(link.target).await? {
+                Sight::Record(record) if self.scheme.read(&record) == StampReading::Of(link.livedesk_id) => {
+                    return Ok(Some(link.clone()));
+                }
+                Sight::Nothing if !self.is_hopeless(link.linked_at) => return Ok(None),
+                Sight::Record(_) | Sight::Nothing | Sight::Unreadable => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a form of query that finds something newer does not find this stamp.
@@ -253,14 +265,16 @@ impl<T: ContactTarget> Engine<T> {
         };
         let livedesk_id = intent.livedesk_id;
         let mut ops = vec![WriteOp::CloseIntent { seq: intent.seq }];
-        match self.find_child(target, kind, key).await? {
-            Some(child) => ops.push(WriteOp::PutChild(LinkChild { livedesk_id, kind, key, child })),
+        match self.find_child(target, kind, key).await {
+            Ok(Some(child)) => ops.push(WriteOp::PutChild(LinkChild { livedesk_id, kind, key, child })),
             // The contact itself is read, not a filter: after the horizon its silence is enough.
-            None if self.horizon_of(&intent) <= self.clock.now() => {}
-            None => {
+            Ok(None) if self.horizon_of(&intent) <= self.clock.now() => {}
+            // A contact that cannot be read says nothing; the other doubts are not held up by it.
+            Ok(None) | Err(PortError::Refused { .. } | PortError::NotFound) => {
                 self.leave_parked(&intent, settlement);
                 return Ok(());
             }
+            Err(error) => return Err(error.into()),
         }
         settlement.again.entry(livedesk_id).or_insert(None);
         Ok(self.store.write(ops).await?)
@@ -289,7 +303,7 @@ impl<T: ContactTarget> Engine<T> {
             let id = intent.livedesk_id;
             let mut records: Vec<FirstLineId> = self.find_stamped(id).await?.into_keys().collect();
             let by_query = intent.target.is_some_and(|target| records.contains(&target));
-            records.extend(walked.iter().filter_map(|stamps| stamps.get(&id)).flatten());
+            records.extend(walked.stamps.get(&id).into_iter().flatten());
             records.extend(intent.target);
             records.sort_unstable();
             records.dedup();
@@ -298,7 +312,7 @@ impl<T: ContactTarget> Engine<T> {
                     .write(vec![self.twin_conflict(id, records), WriteOp::CloseIntent { seq: intent.seq }])
                     .await?;
                 twins.push(id);
-            } else if (by_query || walked.is_some()) && self.horizon_of(&intent) <= self.clock.now() {
+            } else if (by_query || walked.complete) && self.horizon_of(&intent) <= self.clock.now() {
                 self.store.write(vec![WriteOp::CloseIntent { seq: intent.seq }]).await?;
             } else {
                 unjudged.push(id);

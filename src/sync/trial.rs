@@ -139,11 +139,31 @@ impl<T: ContactTarget> Engine<T> {
         let journal = self.store.journal_of_contact(LiveDeskId(contact)).await?;
         let before = journal.iter().find(|entry| entry.action == ACTION && entry.target == target);
         let before: Option<Map<String, Value>> = before.and_then(|entry| serde_json::from_str(&entry.before).ok());
-        if let (Some(before), Some(now)) = (before, self.target.contact(target).await?)
+        let now = match self.target.contact(target).await {
+            Ok(now) => now,
+            Err(PortError::Refused { status, .. }) => {
+                self.notice(format!(
+                    "customer {target} may lack fields after a trial that did not end, and cannot be read (status \
+                     {status}); the next run looks again"
+                ));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let (Some(before), Some(now)) = (before, now)
             && let Some(whole) = restored(&before, now)
         {
-            self.notice(format!("customer {target} lost fields to a trial that did not end; they are written back"));
-            self.target.update(target, &self.merged(&whole, ContactWrite::default())).await?;
+            match self.target.update(target, &self.merged(&whole, ContactWrite::default())).await {
+                Ok(_) => self.notice(format!(
+                    "customer {target} lost fields to a trial that did not end; they were written back"
+                )),
+                // One record must not stop every run; what it held is in the journal.
+                Err(PortError::Refused { .. } | PortError::NotFound) => self.notice(format!(
+                    "customer {target} lost fields to a trial that did not end, and FIRST LINE refuses to take them \
+                     back; the journal holds what was there"
+                )),
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(self.end_trial().await?)
     }
