@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use crate::domain::base::Base;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::target::TargetContact;
-use crate::store::{Link, Origin, WriteOp};
+use crate::store::{Link, Origin, TWINS, WriteOp};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::ports::ContactTarget;
 use crate::sync::progress::{Phase, ProgressEvent};
-use crate::sync::settle::TWINS;
+
 use crate::sync::stamp::StampReading;
 use crate::sync::survey::walk;
 
