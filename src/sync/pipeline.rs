@@ -146,7 +146,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let LeftOvers { again: left_over, twins } = engine.settle_left_overs().await?;
         if entrants != Entrants::All {
             // A whole sweep comes by and counts them.
-            twins.into_iter().for_each(|id| summary.count(id, Outcome::Conflict));
+            for id in twins {
+                summary.count(id, Outcome::Conflict);
+            }
         }
         let directory = Arc::new(LazyDirectory::new(fresh, self.look_ups(&entrants).await?));
         if fresh {
