@@ -28,7 +28,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Run the [[tests]] of the mapping file, offline
+    /// Run the tests of the mapping file, offline
     Test,
     /// Read one contact from LiveDesk and show what becomes of it, line by line
     Explain(Explain),
