@@ -272,18 +272,7 @@ impl<T: ContactTarget> Engine<T> {
         if self.store.source_of(&[record.id]).await?.get(&record.id).is_some_and(|holder| *holder != id) {
             return Ok(None);
         }
-        let link = Link {
-            livedesk_id: id,
-            target: record.id,
-            origin,
-            fingerprint: None,
-            base: Base::default().encode(),
-            mapping_version: None,
-            intent_seq: None,
-            linked_at: self.clock.now(),
-            updated_at: self.clock.now(),
-            run: self.run,
-        };
+        let link = self.unsettled_link(id, record.id, origin);
         // Somebody's record, found where an earlier create of ours was not: that may still turn up.
         let superseded = job.superseded.as_ref().map(|old| WriteOp::AuditIntent { seq: old.seq, target: record.id });
         let unlink = job.link.as_ref().map(|_| WriteOp::RemoveLink(id));

@@ -10,11 +10,12 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::domain::base::Base;
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use crate::domain::phone::Country;
 use crate::domain::record::FieldKey;
 use crate::mapping::Mapping;
-use crate::store::{Store, StoreError};
+use crate::store::{Link, Origin, Store, StoreError};
 use crate::sync::decide::Kinds;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::progress::{Progress, ProgressEvent};
@@ -205,6 +206,23 @@ impl<T: ContactTarget> Engine<T> {
     /// Milliseconds since the epoch.
     pub fn now_ms(&self) -> i64 {
         self.clock.now().0
+    }
+
+    /// A link whose fields and children are still to be settled: no base, no fingerprint.
+    pub(super) fn unsettled_link(&self, livedesk_id: LiveDeskId, target: FirstLineId, origin: Origin) -> Link {
+        let now = self.clock.now();
+        Link {
+            livedesk_id,
+            target,
+            origin,
+            fingerprint: None,
+            base: Base::default().encode(),
+            mapping_version: None,
+            intent_seq: None,
+            linked_at: now,
+            updated_at: now,
+            run: self.run,
+        }
     }
 
     /// The doubt horizon in milliseconds.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::base::Base;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::target::TargetContact;
-use crate::store::{Link, Origin, TWINS, WriteOp};
+use crate::store::{Origin, TWINS, WriteOp};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::ports::ContactTarget;
 use crate::sync::progress::{Phase, ProgressEvent};
@@ -92,17 +91,6 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     fn rebuilt_link(&self, id: LiveDeskId, row: &TargetContact) -> WriteOp {
-        WriteOp::PutLink(Link {
-            livedesk_id: id,
-            target: row.id,
-            origin: Origin::Rebuilt,
-            fingerprint: None,
-            base: Base::default().encode(),
-            mapping_version: None,
-            intent_seq: None,
-            linked_at: self.clock.now(),
-            updated_at: self.clock.now(),
-            run: self.run,
-        })
+        WriteOp::PutLink(self.unsettled_link(id, row.id, Origin::Rebuilt))
     }
 }

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::clock::Timestamp;
-use crate::domain::base::Base;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::store::{ChildKind, Conflict, Intent, IntentKind, IntentState, Link, LinkChild, Origin, TWINS, WriteOp};
 use crate::sync::carry::elapsed_ms;
@@ -116,8 +115,7 @@ impl<T: ContactTarget> Engine<T> {
     /// The moment from which an absence may count.
     fn horizon_of(&self, intent: &Intent) -> Timestamp {
         let from = intent.parked_at.unwrap_or(intent.opened_at);
-        let horizon = i64::try_from(self.settings.doubt_horizon.as_millis()).unwrap_or(i64::MAX);
-        Timestamp(from.0.saturating_add(horizon))
+        Timestamp(from.0.saturating_add(self.horizon_ms()))
     }
 
     fn leave_parked(&self, intent: &Intent, settlement: &mut Settlement) {
@@ -230,16 +228,9 @@ impl<T: ContactTarget> Engine<T> {
 
     fn link_of(&self, intent: &Intent, target: FirstLineId) -> WriteOp {
         WriteOp::PutLink(Link {
-            livedesk_id: intent.livedesk_id,
-            target,
-            origin: Origin::Created,
-            fingerprint: None,
-            base: Base::default().encode(),
-            mapping_version: None,
             intent_seq: Some(intent.seq),
             linked_at: intent.opened_at,
-            updated_at: self.clock.now(),
-            run: self.run,
+            ..self.unsettled_link(intent.livedesk_id, target, Origin::Created)
         })
     }
 
@@ -323,7 +314,6 @@ impl<T: ContactTarget> Engine<T> {
 
     /// Whether a doubt is so old that waiting for it any longer is pointless: twice its horizon.
     pub fn is_hopeless(&self, parked_since: Timestamp) -> bool {
-        let horizon = i64::try_from(self.settings.doubt_horizon.as_millis()).unwrap_or(i64::MAX);
-        elapsed_ms(parked_since, self.clock.now()) > horizon.saturating_mul(2)
+        elapsed_ms(parked_since, self.clock.now()) > self.horizon_ms().saturating_mul(2)
     }
 }

@@ -70,11 +70,6 @@ impl StampScheme {
         membership.into_iter().chain(custom).collect()
     }
 
-    /// Whether a list row without `cz_cols` has to be read by id before its stamp is known.
-    pub fn needs_custom_fields(&self) -> bool {
-        self.membership_prefix.is_none()
-    }
-
     /// Reads the stamp of a record. With both places configured, the first that holds something of ours speaks;
     /// two different ids are foreign.
     pub fn read(&self, record: &TargetContact) -> StampReading {
