@@ -64,7 +64,7 @@ pub fn canonical_phones(record: &DesiredRecord, home: Country) -> Vec<String> {
 
 /// Digest of the wished e-mails; `None` when unknown.
 pub fn emails_digest(key: &HashKey, record: &DesiredRecord) -> Option<Digest> {
-    (record.emails.value != Desired::Unknown).then(|| key.digest(LIST, &canonical_emails(record).join("\n")))
+    (record.emails.value != Desired::Unknown).then(|| key.digest(LIST, canonical_emails(record).join("\n")))
 }
 
 /// Digest of the wished phones, their types included; `None` when unknown.
@@ -77,7 +77,7 @@ pub fn phones_digest(key: &HashKey, record: &DesiredRecord, home: Country) -> Op
             .map(|wished| format!("{} {}", phone::canonical(&wished.number, home), wished.kind))
             .collect();
         lines.sort_unstable();
-        key.digest(LIST, &lines.join("\n"))
+        key.digest(LIST, lines.join("\n"))
     })
 }
 
@@ -90,38 +90,25 @@ pub fn fingerprint(
     home: Country,
     mapping_version: &str,
 ) -> Digest {
-    let mut text = String::with_capacity(64 * (record.fields.len() + 3));
-    text.push_str(mapping_version);
-    let mut part = |name: &dyn std::fmt::Display, digest: Option<Digest>| {
-        use std::fmt::Write;
-        // Writing to a String cannot fail.
-        let _written = match digest {
-            Some(digest) => write!(text, "\n{name}={digest}"),
-            None => write!(text, "\n{name}=?"),
-        };
-    };
+    let mut bytes = Vec::with_capacity(mapping_version.len() + 8 + 25 * (record.fields.len() + 2));
+    bytes.extend_from_slice(&(mapping_version.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(mapping_version.as_bytes());
+    push_digest(&mut bytes, emails_digest(key, record).or_else(|| base.and_then(|base| base.emails)));
+    push_digest(&mut bytes, phones_digest(key, record, home).or_else(|| base.and_then(|base| base.phones)));
     for (field, wished) in &record.fields {
-        let known = desired_digest(key, &wished.value);
-        part(field, known.or_else(|| base.and_then(|base| base.fields.get(field)).map(|entry| entry.desired)));
+        let last = || base.and_then(|base| base.fields.get(field)).map(|entry| entry.desired);
+        bytes.extend_from_slice(&field_code(*field).to_le_bytes());
+        push_digest(&mut bytes, desired_digest(key, &wished.value).or_else(last));
     }
-    part(&"emails", emails_digest(key, record).or_else(|| base.and_then(|base| base.emails)));
-    part(&"phones", phones_digest(key, record, home).or_else(|| base.and_then(|base| base.phones)));
-    key.digest("fingerprint", &text)
+    key.digest("fingerprint", &bytes)
 }
 
 impl Base {
     /// Compact form for the store: `key(i64) desired(16) target(16)` per field, after the two list digests.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(2 + 34 + self.fields.len() * 40);
-        for list in [self.emails, self.phones] {
-            match list {
-                Some(digest) => {
-                    bytes.push(1);
-                    bytes.extend_from_slice(&digest.0);
-                }
-                None => bytes.push(0),
-            }
-        }
+        push_digest(&mut bytes, self.emails);
+        push_digest(&mut bytes, self.phones);
         for (field, entry) in &self.fields {
             bytes.extend_from_slice(&field_code(*field).to_le_bytes());
             bytes.extend_from_slice(&entry.desired.0);
@@ -146,6 +133,16 @@ impl Base {
             base.fields.insert(field, BaseField { desired, target });
         }
         Some(base)
+    }
+}
+
+fn push_digest(bytes: &mut Vec<u8>, digest: Option<Digest>) {
+    match digest {
+        Some(digest) => {
+            bytes.push(1);
+            bytes.extend_from_slice(&digest.0);
+        }
+        None => bytes.push(0),
     }
 }
 

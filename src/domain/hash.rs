@@ -18,11 +18,11 @@ impl HashKey {
     }
 
     /// Digest of `value` in a `domain` (a word that keeps equal values of different meaning apart).
-    pub fn digest(&self, domain: &str, value: &str) -> Digest {
+    pub fn digest(&self, domain: &str, value: impl AsRef<[u8]>) -> Digest {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(&(domain.len() as u64).to_le_bytes());
         hasher.update(domain.as_bytes());
-        hasher.update(value.as_bytes());
+        hasher.update(value.as_ref());
         let mut digest = [0; 16];
         digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         Digest(digest)

@@ -54,7 +54,21 @@ pub struct TargetContact {
     pub company_ids: Option<Vec<i64>>,
 }
 
+/// A contact that was just made: what FIRST LINE alone decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewContact {
+    /// Its id.
+    pub id: FirstLineId,
+    /// `profile_id` (or `profile.id`), which phones hang on.
+    pub profile_id: Option<i64>,
+}
+
 impl TargetContact {
+    /// What a create of it would have answered.
+    pub fn identity(&self) -> NewContact {
+        NewContact { id: self.id, profile_id: self.profile_id }
+    }
+
     /// The stored value of a field; `None` when the answer does not say.
     pub fn value(&self, key: FieldKey) -> Option<&Value> {
         match key {

@@ -14,11 +14,11 @@ use super::error::Failure;
 use super::fields::{ContactBody, EmailBody, PhoneBody, json_filter};
 use super::profile::{PhoneOwner, Profile};
 use super::settings::FirstLineSettings;
-use super::wire::{ContactRow, Created, EmailRow, KeysSeen, List, Meta, PhoneRow};
+use super::wire::{ContactRow, Created, EmailRow, KeysSeen, List, Meta, NewContactRow, PhoneRow};
 use crate::clock::Clock;
 use crate::domain::field::FieldDefinition;
 use crate::domain::ids::{ChildId, FirstLineId};
-use crate::domain::target::{ContactWrite, TargetContact, TargetEmail, TargetPhone};
+use crate::domain::target::{ContactWrite, NewContact, TargetContact, TargetEmail, TargetPhone};
 use crate::http::HttpClient;
 use crate::sync::ports::{ChildFilter, ContactFilter, ContactTarget, FilterEncoding, PortError, TargetPage};
 
@@ -163,10 +163,10 @@ impl ContactTarget for FirstLine {
         Ok(columns.into_iter().filter_map(ColumnRow::into_own_definition).collect())
     }
 
-    async fn create(&self, write: &ContactWrite) -> Result<TargetContact, PortError> {
+    async fn create(&self, write: &ContactWrite) -> Result<NewContact, PortError> {
         let content = ContactBody { write, forms: self.api.forms };
-        match self.api.create::<ContactRow>("/contact", &content).await {
-            Ok(row) => Ok(row.noted(&self.keys).into_contact()),
+        match self.api.create::<NewContactRow>("/contact", &content).await {
+            Ok(row) => Ok(row.noted(&self.keys)),
             Err(failure) if failure.status() == Some(404) => Err(Failure::Tenant(String::from(
                 "FIRST LINE has no /contact (status 404): firstline.base_url must be https://<tenant host>/api/v1",
             ))

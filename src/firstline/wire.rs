@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::lenient::{Int, Said, Text, present, soft};
+use super::lenient::{Int, Said, Text, present, soft, there};
 use crate::domain::ids::{ChildId, FirstLineId};
 use crate::domain::record::FieldKey;
-use crate::domain::target::{TargetContact, TargetEmail, TargetPhone};
+use crate::domain::target::{NewContact, TargetContact, TargetEmail, TargetPhone};
 
 /// A single object.
 #[derive(Deserialize)]
@@ -175,6 +176,17 @@ pub(super) struct KeysSeen {
     cz_cols: AtomicBool,
 }
 
+impl KeysSeen {
+    fn note(&self, membership_no: bool, cz_cols: bool) {
+        if membership_no {
+            self.membership_no.store(true, Ordering::Relaxed);
+        }
+        if cz_cols {
+            self.cz_cols.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 impl ContactRow {
     pub(super) fn id(&self) -> FirstLineId {
         FirstLineId(self.id.0)
@@ -182,12 +194,7 @@ impl ContactRow {
 
     /// Remembers which keys the row has.
     pub(super) fn noted(self, keys: &KeysSeen) -> Self {
-        if self.membership_no.is_some() {
-            keys.membership_no.store(true, Ordering::Relaxed);
-        }
-        if matches!(self.cz_cols, Said::This(_)) {
-            keys.cz_cols.store(true, Ordering::Relaxed);
-        }
+        keys.note(self.membership_no.is_some(), matches!(self.cz_cols, Said::This(_)));
         self
     }
 
@@ -288,6 +295,29 @@ impl PhoneRow {
             contact: contact.map(|id| FirstLineId(id.0)),
             profile_id: self.profile_id.map(|id| id.0),
         }
+    }
+}
+
+/// The answer to a contact's create. What was sent is known; only what FIRST LINE adds is read.
+#[derive(Deserialize)]
+pub(super) struct NewContactRow {
+    id: Int,
+    #[serde(default, deserialize_with = "there")]
+    membership_no: bool,
+    #[serde(default)]
+    cz_cols: Said<Vec<IgnoredAny>>,
+    #[serde(default, deserialize_with = "soft")]
+    profile_id: Option<Int>,
+    #[serde(default, deserialize_with = "soft")]
+    profile: Option<Created>,
+}
+
+impl NewContactRow {
+    /// What is worth keeping of it; remembers which keys it has.
+    pub(super) fn noted(self, keys: &KeysSeen) -> NewContact {
+        keys.note(self.membership_no, matches!(self.cz_cols, Said::This(_)));
+        let profile_id = self.profile_id.or(self.profile.map(|profile| profile.id)).map(|profile| profile.0);
+        NewContact { id: FirstLineId(self.id.0), profile_id }
     }
 }
 

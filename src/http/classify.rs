@@ -92,7 +92,7 @@ pub(super) fn parse<T: DeserializeOwned>(response: &Response, content_type: Opti
         Some(_) => {}
     }
     if bytes.len() <= ENVELOPE_MAX_BYTES
-        && bytes.windows(6).any(|part| part == b"\"code\"")
+        && memchr::memmem::find(bytes, b"\"code\"").is_some()
         && let Ok(complaint) = serde_json::from_slice::<Complaint>(bytes)
         && let Some(code) = complaint.code()
     {

@@ -158,21 +158,38 @@ impl Mapping {
         line.and_then(|line| line.target.name.clone()).unwrap_or_else(|| key.to_string())
     }
 
+    /// The record that FIRST LINE should hold for the contact; `None` when it is not to be carried.
+    pub fn map(&self, contact: &Contact) -> Result<Option<DesiredRecord>, SetAside> {
+        let view = self.view(contact);
+        match self.selects(&view) {
+            Ok(true) => self.record(contact, &view).map(Some),
+            Ok(false) => Ok(None),
+            Err(problem) => Err(set_aside(&problem.field, problem.problem)),
+        }
+    }
+
     /// Whether the contact is to be carried.
     pub fn select(&self, contact: &Contact) -> Result<bool, FieldProblem> {
+        self.selects(&self.view(contact))
+    }
+
+    /// The record that FIRST LINE should hold for the contact, were it selected.
+    pub fn apply(&self, contact: &Contact) -> Result<DesiredRecord, SetAside> {
+        self.record(contact, &self.view(contact))
+    }
+
+    fn selects(&self, view: &Value) -> Result<bool, FieldProblem> {
         let Some(when) = &self.parts.select else { return Ok(true) };
-        match when.evaluate(&self.view(contact)) {
+        match when.evaluate(view) {
             Ok(value) => Ok(value.is_true()),
             Err(problem) => Err(FieldProblem { field: String::from("select.when"), problem }),
         }
     }
 
-    /// The record that FIRST LINE should hold for the contact.
-    pub fn apply(&self, contact: &Contact) -> Result<DesiredRecord, SetAside> {
-        let view = self.view(contact);
+    fn record(&self, contact: &Contact, view: &Value) -> Result<DesiredRecord, SetAside> {
         let mut record = DesiredRecord::default();
         for line in &self.parts.fields {
-            let result = line.evaluate(&view).and_then(|value| line.convert(&value, &self.settings));
+            let result = line.evaluate(view).and_then(|value| line.convert(&value, &self.settings));
             let (mut value, problem) = match result {
                 Ok(Converted { value, remark }) => (value, remark),
                 Err(problem) if line.on_error == OnError::Reject => return Err(set_aside(&line.target.label, problem)),
@@ -187,8 +204,8 @@ impl Mapping {
             record.warnings.extend(problem.map(|problem| FieldProblem { field: line.target.label.clone(), problem }));
             record.fields.insert(line.target.key, DesiredField { value, owner: line.owner });
         }
-        record.emails = self.emails(&view, &mut record.warnings)?;
-        record.phones = self.phones(&view, &mut record.warnings)?;
+        record.emails = self.emails(view, &mut record.warnings)?;
+        record.phones = self.phones(view, &mut record.warnings)?;
         Ok(record)
     }
 

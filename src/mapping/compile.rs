@@ -326,7 +326,7 @@ pub(super) fn version(mut canonical: Vec<Json>, settings: &Settings) -> String {
         "language": LANGUAGE, "lines": canonical,
         "zone": settings.zone.iana_name(), "country": format!("{:?}", settings.country),
     });
-    HashKey::new([0; 32]).digest("mapping", &whole.to_string()).to_string()
+    HashKey::new([0; 32]).digest("mapping", whole.to_string()).to_string()
 }
 
 #[cfg(test)]

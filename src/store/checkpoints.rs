@@ -4,8 +4,6 @@
 //! sweep goes on at a page whose contacts may be recorded already, never behind one whose contacts are not.
 //! There is one sighting per contact: the last sweep that saw it.
 
-use sqlx::SqliteConnection;
-
 use crate::clock::Timestamp;
 use crate::domain::ids::{LiveDeskId, RunId};
 use crate::domain::sweep::ScanPosition;
@@ -13,7 +11,7 @@ use crate::domain::sweep::ScanPosition;
 use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
-use super::rows::{each, json, number};
+use super::rows::{Statement, json, number, statement};
 
 /// A sweep that did not come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,31 +47,20 @@ const SIGHTINGS_AT_ONCE: i64 = 20_000;
 /// Verdict of a sweep that was given up for a new one.
 const ABANDONED: &str = "abandoned";
 
-pub(super) async fn sight(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::Sight { sweep, id } => (id.0, *sweep));
-    sqlx::query!(
-        "INSERT INTO sighting (livedesk_id, sweep) SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1) WHERE true
-         ON CONFLICT (livedesk_id) DO UPDATE SET sweep = excluded.sweep",
-        rows
+pub(super) fn sight(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::Sight { sweep, id } => (id.0, *sweep);
+        "INSERT INTO sighting (livedesk_id, sweep) SELECT value ->> 0, value ->> 1 FROM jsonb_each(?) WHERE true
+         ON CONFLICT (livedesk_id) DO UPDATE SET sweep = excluded.sweep"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
-pub(super) async fn checkpoint(conn: &mut SqliteConnection, ops: &[&WriteOp], now: Timestamp) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::Checkpoint { sweep, position } => (*sweep, position.pass, position.page));
-    sqlx::query!(
+pub(super) fn checkpoint(ops: &[&WriteOp], now: Timestamp) -> Statement {
+    statement!(ops, WriteOp::Checkpoint { sweep, position } => (*sweep, position.pass, position.page, now.0);
         "INSERT INTO checkpoint (sweep, pass, page, updated_at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM jsonb_each(?1) WHERE true
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM jsonb_each(?) WHERE true
          ON CONFLICT (sweep) DO UPDATE SET pass = excluded.pass, page = excluded.page,
-             updated_at = excluded.updated_at",
-        rows,
-        now.0
+             updated_at = excluded.updated_at"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 impl Store {

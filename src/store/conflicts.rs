@@ -5,15 +5,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sqlx::SqliteConnection;
-
 use crate::clock::Timestamp;
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 
 use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
-use super::rows::{batch, each, json};
+use super::rows::{Statement, batch, json, statement};
 
 /// What a person decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +95,8 @@ impl ConflictRow {
     }
 }
 
-pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::PutConflict(conflict) => {
+pub(super) fn put(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::PutConflict(conflict) => {
         let (decision, target) = match conflict.decision {
             None => (None, None),
             Some(Decision::Link(target)) => (Some("link"), Some(target.0)),
@@ -119,30 +117,23 @@ pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
             decision,
             target,
         )
-    });
-    sqlx::query!(
+    };
         "INSERT INTO conflict (livedesk_id, kind, candidates, keys, run, at, decision, decision_target)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
-         FROM jsonb_each(?1) WHERE true
+         FROM jsonb_each(?) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET kind = excluded.kind, candidates = excluded.candidates,
              keys = excluded.keys, run = excluded.run, at = excluded.at,
              decision = CASE WHEN excluded.decision IS NULL AND excluded.candidates = conflict.candidates
                  THEN conflict.decision ELSE excluded.decision END,
              decision_target = CASE WHEN excluded.decision IS NULL AND excluded.candidates = conflict.candidates
-                 THEN conflict.decision_target ELSE excluded.decision_target END",
-        rows
+                 THEN conflict.decision_target ELSE excluded.decision_target END"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
-pub(super) async fn clear(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::ClearConflict(id) => id.0);
-    sqlx::query!("DELETE FROM conflict WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))", rows)
-        .execute(conn)
-        .await?;
-    Ok(())
+pub(super) fn clear(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::ClearConflict(id) => id.0;
+        "DELETE FROM conflict WHERE livedesk_id IN (SELECT value FROM jsonb_each(?))"
+    )
 }
 
 impl Store {

@@ -4,8 +4,6 @@
 
 use std::collections::HashMap;
 
-use sqlx::SqliteConnection;
-
 use crate::clock::Timestamp;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{LiveDeskId, RunId};
@@ -14,7 +12,7 @@ use crate::domain::outcome::{SetAside, SetAsideKind};
 use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
-use super::rows::{batch, each, hex_digest, maybe_digest, number, word};
+use super::rows::{Statement, batch, hex_digest, maybe_digest, number, statement, word};
 
 /// A contact that was set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +76,8 @@ impl DeadLetterRow {
     }
 }
 
-pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::PutDeadLetter(letter) => (
+pub(super) fn put(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::PutDeadLetter(letter) => (
         letter.livedesk_id.0,
         letter.kind.as_str(),
         &letter.field,
@@ -90,29 +88,22 @@ pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
         letter.first_at.0,
         letter.last_at.0,
         letter.run.0,
-    ));
-    sqlx::query!(
+    );
         "INSERT INTO dead_letter (livedesk_id, kind, field, status, detail, fingerprint, attempts, first_at, last_at, run)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, unhex(value ->> 5), value ->> 6,
              value ->> 7, value ->> 8, value ->> 9
-         FROM jsonb_each(?1) WHERE true
+         FROM jsonb_each(?) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET kind = excluded.kind, field = excluded.field,
              status = excluded.status, detail = excluded.detail, fingerprint = excluded.fingerprint,
              attempts = max(dead_letter.attempts + 1, excluded.attempts),
-             first_at = min(dead_letter.first_at, excluded.first_at), last_at = excluded.last_at, run = excluded.run",
-        rows
+             first_at = min(dead_letter.first_at, excluded.first_at), last_at = excluded.last_at, run = excluded.run"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
-pub(super) async fn clear(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::ClearDeadLetter(id) => id.0);
-    sqlx::query!("DELETE FROM dead_letter WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))", rows)
-        .execute(conn)
-        .await?;
-    Ok(())
+pub(super) fn clear(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::ClearDeadLetter(id) => id.0;
+        "DELETE FROM dead_letter WHERE livedesk_id IN (SELECT value FROM jsonb_each(?))"
+    )
 }
 
 impl Store {

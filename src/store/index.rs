@@ -5,8 +5,6 @@
 
 use std::collections::HashMap;
 
-use sqlx::SqliteConnection;
-
 use crate::clock::Timestamp;
 use crate::domain::hash::Digest;
 use crate::domain::ids::FirstLineId;
@@ -14,7 +12,7 @@ use crate::domain::ids::FirstLineId;
 use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
-use super::rows::{batch, digest, each, hex, word, words};
+use super::rows::{Statement, batch, digest, hex, statement, word, words};
 
 /// What a key of the index is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,17 +43,12 @@ pub struct IndexState {
     pub total: Option<u64>,
 }
 
-pub(super) async fn add(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::IndexAdd { kind, key, target } => (kind.as_str(), hex(&key.0), target.0));
-    sqlx::query!(
+pub(super) fn add(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::IndexAdd { kind, key, target } => (kind.as_str(), hex(&key.0), target.0);
         "INSERT INTO target_index (kind, key, target)
-         SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM jsonb_each(?1) WHERE true
-         ON CONFLICT (kind, key, target) DO NOTHING",
-        rows
+         SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM jsonb_each(?) WHERE true
+         ON CONFLICT (kind, key, target) DO NOTHING"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 impl Store {

@@ -5,10 +5,6 @@
 //! Sending again means, in one call: close the old intent and open a new one with `recreated`, because the
 //! positive control compares numbers; it stays, in state `audit`, until the look for twins is done.
 
-use std::collections::HashSet;
-
-use sqlx::SqliteConnection;
-
 use crate::clock::Timestamp;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
@@ -16,7 +12,7 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
-use super::rows::{batch, each, hex_digest, maybe_digest, word, words};
+use super::rows::{Statement, hex_digest, maybe_digest, statement, word, words};
 
 /// What was to be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,8 +67,8 @@ pub struct Intent {
     pub recreated: bool,
 }
 
-pub(super) async fn open(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::OpenIntent(intent) => (
+pub(super) fn open(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::OpenIntent(intent) => (
         intent.seq,
         intent.livedesk_id.0,
         intent.kind.as_str(),
@@ -84,60 +80,43 @@ pub(super) async fn open(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx:
         intent.parked_at.map(|at| at.0),
         intent.state.as_str(),
         i64::from(intent.recreated),
-    ));
-    sqlx::query!(
+    );
         "INSERT INTO intent (seq, livedesk_id, kind, stamp, key, target, high_water, opened_at, parked_at, state,
              recreated)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6,
              value ->> 7, value ->> 8, value ->> 9, value ->> 10
-         FROM jsonb_each(?1) WHERE true
+         FROM jsonb_each(?) WHERE true
          ON CONFLICT (seq) DO UPDATE SET livedesk_id = excluded.livedesk_id, kind = excluded.kind,
              stamp = excluded.stamp, key = excluded.key, target = excluded.target, high_water = excluded.high_water,
              opened_at = excluded.opened_at, parked_at = excluded.parked_at, state = excluded.state,
-             recreated = excluded.recreated",
-        rows
+             recreated = excluded.recreated"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
-pub(super) async fn park(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::ParkIntent { seq, at } => (seq, at.0));
-    sqlx::query!(
+pub(super) fn park(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::ParkIntent { seq, at } => (seq, at.0);
         "UPDATE intent SET state = 'parked', parked_at = parked.value ->> 1
-         FROM jsonb_each(?1) AS parked WHERE intent.seq = parked.value ->> 0",
-        rows
+         FROM jsonb_each(?) AS parked WHERE intent.seq = parked.value ->> 0"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
-pub(super) async fn absent(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::AbsentIntent { seq } => *seq);
-    sqlx::query!("UPDATE intent SET state = 'absent' WHERE seq IN (SELECT value FROM jsonb_each(?1))", rows)
-        .execute(conn)
-        .await?;
-    Ok(())
+pub(super) fn absent(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::AbsentIntent { seq } => *seq;
+        "UPDATE intent SET state = 'absent' WHERE seq IN (SELECT value FROM jsonb_each(?))"
+    )
 }
 
-pub(super) async fn audit(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::AuditIntent { seq, target } => (seq, target.0));
-    sqlx::query!(
+pub(super) fn audit(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::AuditIntent { seq, target } => (seq, target.0);
         "UPDATE intent SET state = 'audit', target = audited.value ->> 1
-         FROM jsonb_each(?1) AS audited WHERE intent.seq = audited.value ->> 0",
-        rows
+         FROM jsonb_each(?) AS audited WHERE intent.seq = audited.value ->> 0"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
-pub(super) async fn close(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::CloseIntent { seq } => *seq);
-    sqlx::query!("DELETE FROM intent WHERE seq IN (SELECT value FROM jsonb_each(?1))", rows).execute(conn).await?;
-    Ok(())
+pub(super) fn close(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::CloseIntent { seq } => *seq;
+        "DELETE FROM intent WHERE seq IN (SELECT value FROM jsonb_each(?))"
+    )
 }
 
 impl Store {
@@ -164,20 +143,6 @@ impl Store {
                 })
             })
             .collect()
-    }
-
-    /// Which of these contacts have something in doubt.
-    pub async fn has_intents_for(&self, ids: &[LiveDeskId]) -> Result<HashSet<LiveDeskId>, StoreError> {
-        let ids = batch(ids.iter().map(|id| id.0));
-        let rows = sqlx::query_scalar!(
-            "SELECT DISTINCT livedesk_id FROM intent
-             WHERE state <> 'audit' AND livedesk_id IN (SELECT value FROM jsonb_each(?1))",
-            ids
-        )
-        .fetch_all(&mut *self.reader().await?)
-        .await
-        .map_err(|source| self.failed(source))?;
-        Ok(rows.into_iter().map(LiveDeskId).collect())
     }
 
     /// Contacts whose create, or the create of one of their children, is in doubt; ascending.

@@ -3,15 +3,13 @@
 //! The one place that keeps values of people, for as long as its retention says; deleted rows are overwritten
 //! with zeros (`secure_delete`).
 
-use sqlx::SqliteConnection;
-
 use crate::clock::Timestamp;
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 
 use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
-use super::rows::each;
+use super::rows::{Statement, statement};
 
 /// One change at the target. Its `Debug` form leaves the before-image out.
 #[derive(Clone, PartialEq, Eq)]
@@ -64,23 +62,18 @@ impl From<JournalRow> for JournalEntry {
     }
 }
 
-pub(super) async fn add(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::Journal(entry) => (
+pub(super) fn add(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::Journal(entry) => (
         entry.run.0,
         entry.livedesk_id.0,
         entry.target.0,
         &entry.action,
         &entry.before,
         entry.at.0,
-    ));
-    sqlx::query!(
+    );
         "INSERT INTO journal (run, livedesk_id, target, action, before, at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM jsonb_each(?1)",
-        rows
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM jsonb_each(?)"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 impl Store {

@@ -5,8 +5,6 @@
 
 use std::collections::HashMap;
 
-use sqlx::SqliteConnection;
-
 use crate::clock::Timestamp;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId, RunId};
@@ -14,7 +12,7 @@ use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId, RunId};
 use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
-use super::rows::{batch, digest, each, hex, hex_digest, maybe_digest, word, words};
+use super::rows::{Statement, batch, digest, hex, hex_digest, maybe_digest, statement, word, words};
 
 /// How a link came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +106,8 @@ impl LinkRow {
     }
 }
 
-pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::PutLink(link) => (
+pub(super) fn put(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::PutLink(link) => (
         link.livedesk_id.0,
         link.target.0,
         link.origin.as_str(),
@@ -120,64 +118,47 @@ pub(super) async fn put(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::
         link.linked_at.0,
         link.updated_at.0,
         link.run.0,
-    ));
-    sqlx::query!(
+    );
         "INSERT INTO link (livedesk_id, target, origin, fingerprint, base, mapping_version, intent_seq, linked_at,
              updated_at, run)
          SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5,
              value ->> 6, value ->> 7, value ->> 8, value ->> 9
-         FROM jsonb_each(?1) WHERE true
+         FROM jsonb_each(?) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET target = excluded.target, origin = excluded.origin,
              fingerprint = excluded.fingerprint, base = excluded.base, mapping_version = excluded.mapping_version,
              intent_seq = excluded.intent_seq, linked_at = excluded.linked_at, updated_at = excluded.updated_at,
-             run = excluded.run",
-        rows
+             run = excluded.run"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
-pub(super) async fn remove(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::RemoveLink(id) => id.0);
-    sqlx::query!("DELETE FROM link WHERE livedesk_id IN (SELECT value FROM jsonb_each(?1))", rows)
-        .execute(conn)
-        .await?;
-    Ok(())
+pub(super) fn remove(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::RemoveLink(id) => id.0;
+        "DELETE FROM link WHERE livedesk_id IN (SELECT value FROM jsonb_each(?))"
+    )
 }
 
-pub(super) async fn put_child(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::PutChild(child) => (
+pub(super) fn put_child(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::PutChild(child) => (
         child.livedesk_id.0,
         child.kind.as_str(),
         hex(&child.key.0),
         child.child.0,
-    ));
-    sqlx::query!(
+    );
         "INSERT INTO link_child (livedesk_id, kind, key, child)
-         SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3 FROM jsonb_each(?1) WHERE true
-         ON CONFLICT (livedesk_id, kind, key) DO UPDATE SET child = excluded.child",
-        rows
+         SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3 FROM jsonb_each(?) WHERE true
+         ON CONFLICT (livedesk_id, kind, key) DO UPDATE SET child = excluded.child"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
-pub(super) async fn remove_child(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::RemoveChild { livedesk_id, kind, key } => (
+pub(super) fn remove_child(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::RemoveChild { livedesk_id, kind, key } => (
         livedesk_id.0,
         kind.as_str(),
         hex(&key.0),
-    ));
-    sqlx::query!(
+    );
         "DELETE FROM link_child WHERE (livedesk_id, kind, key) IN
-             (SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM jsonb_each(?1))",
-        rows
+             (SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM jsonb_each(?))"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 impl Store {

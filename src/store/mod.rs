@@ -22,6 +22,7 @@ mod rows;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub use lock::holder;
 pub use op::WriteOp;
 pub use open::{Access, MIGRATOR};
 pub use runs::{Run, RunResult};
+pub use traces::Traces;
 
 use lock::StateLock;
 use writer::{Message, Request, Task};

@@ -1,7 +1,7 @@
 //! The form in which many rows travel to SQLite as one parameter, and values come back.
 //!
-//! A batch is one JSON array of arrays that a statement unfolds with `json_each`: one round trip to SQLite's
-//! thread per kind of write. Bytes go as hexadecimal text and through `unhex`.
+//! A batch is one JSON array of arrays that a statement unfolds with `json_each`: one statement per kind of write,
+//! and one round trip to SQLite's thread for all of them. Bytes go as hexadecimal text and through `unhex`.
 
 use serde::Serialize;
 
@@ -78,14 +78,23 @@ macro_rules! words {
     };
 }
 
-/// The payloads of those ops of a batch that match a pattern: `each!(ops, WriteOp::PutLink(link) => (..row..))`.
-macro_rules! each {
-    ($ops:expr, $pattern:pat => $row:expr) => {
-        crate::store::rows::batch($ops.iter().filter_map(|op| match op {
-            $pattern => Some($row),
-            _ => None,
-        }))
-    };
+/// A write of many rows at once: SQL with one parameter, the batch that it unfolds.
+pub(super) struct Statement {
+    pub(super) sql: &'static str,
+    pub(super) rows: String,
 }
 
-pub(super) use {each, words};
+/// The statement for those ops that match a pattern: `statement!(ops, WriteOp::PutLink(link) => (..row..); "INSERT ..")`.
+macro_rules! statement {
+    ($ops:expr, $pattern:pat => $row:expr; $sql:tt) => {{
+        // Never called: it has sqlx check the text against the schema when this is compiled.
+        let _checked = |rows: String| sqlx::query!($sql, rows);
+        let rows = crate::store::rows::batch($ops.iter().filter_map(|op| match op {
+            $pattern => Some($row),
+            _ => None,
+        }));
+        crate::store::rows::Statement { sql: $sql, rows }
+    }};
+}
+
+pub(super) use {statement, words};

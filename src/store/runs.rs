@@ -3,15 +3,13 @@
 //! A run without an end was killed or is under way; which of the two, the lock says.
 
 use serde_json::Value;
-use sqlx::SqliteConnection;
-
 use crate::clock::Timestamp;
 use crate::domain::ids::RunId;
 
 use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
-use super::rows::{each, json, number};
+use super::rows::{Statement, json, number, statement};
 
 /// One execution.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,16 +69,11 @@ impl RunRow {
     }
 }
 
-pub(super) async fn count(conn: &mut SqliteConnection, ops: &[&WriteOp]) -> sqlx::Result<()> {
-    let rows = each!(ops, WriteOp::CountRun { run, counts } => (run.0, counts.to_string()));
-    sqlx::query!(
+pub(super) fn count(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::CountRun { run, counts } => (run.0, counts.to_string());
         "UPDATE run SET counts = counted.value ->> 1
-         FROM jsonb_each(?1) AS counted WHERE run.id = counted.value ->> 0",
-        rows
+         FROM jsonb_each(?) AS counted WHERE run.id = counted.value ->> 0"
     )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 impl Store {

@@ -164,7 +164,13 @@ async fn everything_written_is_there_after_closing_and_opening_again() {
     let absent = Intent { state: IntentState::Absent, ..intent(11, 6) };
     assert_eq!(store.open_intents().await.unwrap(), [intent(8, 2), parked, audited, absent]);
     let asked = [LiveDeskId(2), LiveDeskId(5), LiveDeskId(7)];
-    assert_eq!(store.has_intents_for(&asked).await.unwrap(), [LiveDeskId(2)].into(), "an audit is no doubt");
+    assert_eq!(store.traces_of(&asked).await.unwrap().in_doubt, [LiveDeskId(2)].into(), "an audit is no doubt");
+    assert_eq!(store.traces_of(&[LiveDeskId(99)]).await.unwrap(), Traces::default());
+    let set_aside = Traces { set_aside: true, ..Traces::default() };
+    assert_eq!(store.traces_of(&[LiveDeskId(3), LiveDeskId(99)]).await.unwrap(), set_aside);
+    let in_conflict = Traces { in_conflict: true, ..Traces::default() };
+    assert_eq!(store.traces_of(&[LiveDeskId(4)]).await.unwrap(), in_conflict);
+    assert!(store.traces_of(&[LiveDeskId(1)]).await.unwrap().linked);
     assert_eq!(store.parked_contacts().await.unwrap(), [1, 2, 6].map(LiveDeskId));
     assert_eq!(store.journal_of_run(RUN).await.unwrap(), std::slice::from_ref(&entry));
     assert_eq!(store.journal_of_contact(LiveDeskId(1)).await.unwrap(), [entry]);

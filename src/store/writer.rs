@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
@@ -19,6 +19,7 @@ use crate::clock::{Clock, Timestamp};
 use super::error::StoreError;
 use super::lock::StateLock;
 use super::op::{WriteOp, arrange};
+use super::rows::Statement;
 use super::{checkpoints, conflicts, dead_letters, index, intents, journal, links, runs};
 
 /// How long a crowded writer waits for company. A fraction of a request's time, and several times fewer commits.
@@ -102,11 +103,8 @@ impl Writer {
     /// One transaction.
     async fn apply(&mut self, ops: &[&WriteOp]) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let done = match arrange(ops).as_slice() {
-            // One statement is a transaction by itself; that saves two of three round trips.
-            [only] => apply_kind(&mut self.conn, only, now).await,
-            kinds => apply_kinds(&mut self.conn, kinds, now).await,
-        };
+        let statements: Vec<Statement> = arrange(ops).iter().filter_map(|kind| statement(kind, now)).collect();
+        let done = execute_together(&mut self.conn, statements).await;
         done.map_err(|source| StoreError::from_sql(&self.path, source))?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -151,45 +149,53 @@ pub(super) async fn end<T>(conn: &mut SqliteConnection, result: sqlx::Result<T>)
         Err(source) => Err(source),
     };
     if result.is_err() {
-        // Fails when SQLite has rolled back already; then there is nothing left to undo.
-        let _rolled_back = sqlx::query("ROLLBACK").execute(conn).await;
+        roll_back(conn).await;
     }
     result
 }
 
-async fn apply_kinds(conn: &mut SqliteConnection, kinds: &[Vec<&WriteOp>], now: Timestamp) -> sqlx::Result<()> {
-    begin(conn).await?;
-    let mut applied = Ok(());
-    for ops in kinds {
-        applied = apply_kind(conn, ops, now).await;
-        if applied.is_err() {
-            break;
-        }
-    }
-    end(conn, applied).await
+async fn roll_back(conn: &mut SqliteConnection) {
+    // Fails when SQLite has rolled back already; then there is nothing left to undo.
+    let _rolled_back = sqlx::query("ROLLBACK").execute(conn).await;
 }
 
-/// Carries out writes of one kind with one statement.
-async fn apply_kind(conn: &mut SqliteConnection, ops: &[&WriteOp], now: Timestamp) -> sqlx::Result<()> {
-    let Some(first) = ops.first() else { return Ok(()) };
-    match first {
-        WriteOp::OpenIntent(_) => intents::open(conn, ops).await,
-        WriteOp::ParkIntent { .. } => intents::park(conn, ops).await,
-        WriteOp::CloseIntent { .. } => intents::close(conn, ops).await,
-        WriteOp::AbsentIntent { .. } => intents::absent(conn, ops).await,
-        WriteOp::AuditIntent { .. } => intents::audit(conn, ops).await,
-        WriteOp::PutLink(_) => links::put(conn, ops).await,
-        WriteOp::RemoveLink(_) => links::remove(conn, ops).await,
-        WriteOp::PutChild(_) => links::put_child(conn, ops).await,
-        WriteOp::RemoveChild { .. } => links::remove_child(conn, ops).await,
-        WriteOp::Journal(_) => journal::add(conn, ops).await,
-        WriteOp::PutDeadLetter(_) => dead_letters::put(conn, ops).await,
-        WriteOp::ClearDeadLetter(_) => dead_letters::clear(conn, ops).await,
-        WriteOp::PutConflict(_) => conflicts::put(conn, ops).await,
-        WriteOp::ClearConflict(_) => conflicts::clear(conn, ops).await,
-        WriteOp::Sight { .. } => checkpoints::sight(conn, ops).await,
-        WriteOp::Checkpoint { .. } => checkpoints::checkpoint(conn, ops, now).await,
-        WriteOp::IndexAdd { .. } => index::add(conn, ops).await,
-        WriteOp::CountRun { .. } => runs::count(conn, ops).await,
+/// Executes all of them or none, in one round trip to SQLite's thread.
+async fn execute_together(conn: &mut SqliteConnection, statements: Vec<Statement>) -> sqlx::Result<()> {
+    let texts: Vec<&str> = statements.iter().map(|statement| statement.sql).collect();
+    let sql = match texts.as_slice() {
+        // One statement is a transaction by itself.
+        [only] => (*only).to_owned(),
+        several => format!("BEGIN IMMEDIATE; {}; COMMIT", several.join("; ")),
+    };
+    let query = sqlx::query(AssertSqlSafe(sql));
+    let query = statements.into_iter().fold(query, |query, statement| query.bind(statement.rows));
+    let result = query.execute(&mut *conn).await;
+    if result.is_err() && texts.len() > 1 {
+        roll_back(conn).await;
     }
+    result.map(|_| ())
+}
+
+/// Writes of one kind as one statement.
+fn statement(ops: &[&WriteOp], now: Timestamp) -> Option<Statement> {
+    Some(match ops.first()? {
+        WriteOp::OpenIntent(_) => intents::open(ops),
+        WriteOp::ParkIntent { .. } => intents::park(ops),
+        WriteOp::CloseIntent { .. } => intents::close(ops),
+        WriteOp::AbsentIntent { .. } => intents::absent(ops),
+        WriteOp::AuditIntent { .. } => intents::audit(ops),
+        WriteOp::PutLink(_) => links::put(ops),
+        WriteOp::RemoveLink(_) => links::remove(ops),
+        WriteOp::PutChild(_) => links::put_child(ops),
+        WriteOp::RemoveChild { .. } => links::remove_child(ops),
+        WriteOp::Journal(_) => journal::add(ops),
+        WriteOp::PutDeadLetter(_) => dead_letters::put(ops),
+        WriteOp::ClearDeadLetter(_) => dead_letters::clear(ops),
+        WriteOp::PutConflict(_) => conflicts::put(ops),
+        WriteOp::ClearConflict(_) => conflicts::clear(ops),
+        WriteOp::Sight { .. } => checkpoints::sight(ops),
+        WriteOp::Checkpoint { .. } => checkpoints::checkpoint(ops, now),
+        WriteOp::IndexAdd { .. } => index::add(ops),
+        WriteOp::CountRun { .. } => runs::count(ops),
+    })
 }

@@ -183,13 +183,18 @@ impl<T: ContactTarget> Carrier<T> {
             return Ok(Known::default());
         }
         let store = &self.engine.store;
-        let (links, dead_letters, conflicts, in_doubt) = futures::try_join!(
-            store.links_for(ids),
-            store.dead_letters_for(ids),
-            store.conflict_for(ids),
-            store.has_intents_for(ids),
-        )?;
-        Ok(Known { links, dead_letters, conflicts, in_doubt })
+        let traces = store.traces_of(ids).await?;
+        let mut known = Known { in_doubt: traces.in_doubt, ..Known::default() };
+        if traces.linked {
+            known.links = store.links_for(ids).await?;
+        }
+        if traces.set_aside {
+            known.dead_letters = store.dead_letters_for(ids).await?;
+        }
+        if traces.in_conflict {
+            known.conflicts = store.conflict_for(ids).await?;
+        }
+        Ok(known)
     }
 
     /// Everything that needs no request: selection, mapping, fingerprint, what waits.
@@ -199,9 +204,9 @@ impl<T: ContactTarget> Carrier<T> {
         let link = known.links.remove(&id);
         let dead_letter = known.dead_letters.remove(&id);
         let conflict = known.conflicts.remove(&id);
-        match engine.mapping.select(&contact) {
-            Ok(true) => {}
-            Ok(false) => {
+        let record = match engine.mapping.map(&contact) {
+            Ok(Some(record)) => record,
+            Ok(None) => {
                 self.summary.left_as_is += u64::from(link.is_some());
                 // Not there, and not wanted any more.
                 let superseded = self.superseded.remove(&id);
@@ -209,18 +214,6 @@ impl<T: ContactTarget> Carrier<T> {
                 let ops = settled.into_iter().chain(dead_letter.map(|_| WriteOp::ClearDeadLetter(id))).collect();
                 return Prepared::Done { outcome: Outcome::NotSelected, ops };
             }
-            Err(problem) => {
-                let reason = SetAside {
-                    kind: SetAsideKind::Mapping,
-                    field: Some(problem.field),
-                    status: None,
-                    detail: problem.problem,
-                };
-                return self.unmapped(id, reason);
-            }
-        }
-        let record = match engine.mapping.apply(&contact) {
-            Ok(record) => record,
             Err(reason) => return self.unmapped(id, reason),
         };
         for warning in &record.warnings {

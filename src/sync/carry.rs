@@ -15,7 +15,7 @@ use crate::domain::hash::Digest;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{DesiredRecord, FieldKey, is_blank};
-use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
+use crate::domain::target::{ContactWrite, NewContact, TargetContact, WriteValue};
 use crate::store::{
     Conflict, DeadLetter, Decision, Intent, IntentKind, IntentState, JournalEntry, Link, Origin, WriteOp,
 };
@@ -153,7 +153,7 @@ impl<T: ContactTarget> Engine<T> {
         let unsent =
             if job.superseded.is_some() { WriteOp::AbsentIntent { seq } } else { WriteOp::CloseIntent { seq } };
         match self.target.create(&write).await {
-            Ok(created) => self.created(job, &created, base, (seq, opened_at)).await,
+            Ok(created) => self.created(job, created, base, (seq, opened_at)).await,
             Err(PortError::Refused { status, fields }) => {
                 if self.names_the_stamp(&fields)
                     && let Some(record) = self.find_stamped(id).await?.into_values().next()
@@ -184,7 +184,7 @@ impl<T: ContactTarget> Engine<T> {
                 };
                 let mut found = found.into_values();
                 if let (Some(record), None) = (found.next(), found.next()) {
-                    return self.created(job, &record, base, (seq, opened_at)).await;
+                    return self.created(job, record.identity(), base, (seq, opened_at)).await;
                 }
                 // Nothing to be seen yet, or twins: both are for the look at all doubts.
                 self.store.write(sighting(job)).await?;
@@ -207,7 +207,7 @@ impl<T: ContactTarget> Engine<T> {
     async fn created(
         &self,
         job: &Job,
-        created: &TargetContact,
+        created: NewContact,
         base: Base,
         (seq, opened_at): (i64, Timestamp),
     ) -> Result<Carried, RunError> {

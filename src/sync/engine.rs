@@ -249,6 +249,6 @@ impl<T: ContactTarget> Engine<T> {
 
     /// The digest under which the index keeps a contact's stamp.
     pub fn stamp_digest(&self, id: LiveDeskId) -> crate::domain::hash::Digest {
-        self.store.hash_key().digest("stamp", &id.to_string())
+        self.store.hash_key().digest("stamp", id.to_string())
     }
 }

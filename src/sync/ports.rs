@@ -11,7 +11,7 @@ use crate::domain::contact::Contact;
 use crate::domain::field::FieldDefinition;
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::sweep::{DirectionStyle, Order};
-use crate::domain::target::{ContactWrite, TargetContact, TargetEmail, TargetPhone};
+use crate::domain::target::{ContactWrite, NewContact, TargetContact, TargetEmail, TargetPhone};
 
 /// Boxed cause, kept for the error chain.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -214,7 +214,7 @@ pub trait ContactTarget: Send + Sync + 'static {
 
     /// Creates a contact: one attempt whose outcome may be in doubt. A wait for the rate, or a repeat after
     /// an answer that surely applied nothing (429, connection refused), happens inside.
-    fn create(&self, write: &ContactWrite) -> impl Future<Output = Result<TargetContact, PortError>> + Send;
+    fn create(&self, write: &ContactWrite) -> impl Future<Output = Result<NewContact, PortError>> + Send;
 
     /// Updates fields of a contact; safe to repeat, so never in doubt.
     fn update(

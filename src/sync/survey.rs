@@ -347,7 +347,7 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     fn profile_digest(&self, profile: i64) -> Digest {
-        self.store.hash_key().digest("profile", &profile.to_string())
+        self.store.hash_key().digest("profile", profile.to_string())
     }
 }
 
