@@ -104,33 +104,33 @@ pub fn fingerprint(
 }
 
 impl Base {
-    /// Compact form for the store: `key(i64) desired(16) target(16)` per field, after the two list digests.
+    /// Compact form for the store: after the two list digests, per field its code (8 bytes), the wished digest (16), and
+    /// what the target held: 0 for the same, or 1 and its digest (16).
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(2 + 34 + self.fields.len() * 40);
+        let mut bytes = Vec::with_capacity(2 + 32 + self.fields.len() * 41);
         push_digest(&mut bytes, self.emails);
         push_digest(&mut bytes, self.phones);
         for (field, entry) in &self.fields {
             bytes.extend_from_slice(&field_code(*field).to_le_bytes());
             bytes.extend_from_slice(&entry.desired.0);
-            bytes.extend_from_slice(&entry.target.0);
+            push_digest(&mut bytes, (entry.target != entry.desired).then_some(entry.target));
         }
         bytes
     }
 
     /// Reads what `encode` wrote; `None` when the bytes are not that.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (emails, rest) = take_list(bytes)?;
-        let (phones, rest) = take_list(rest)?;
+        let (emails, rest) = take_digest(bytes)?;
+        let (phones, mut rest) = take_digest(rest)?;
         let mut base = Self { fields: BTreeMap::new(), emails, phones };
-        let entries = rest.chunks_exact(40);
-        if !entries.remainder().is_empty() {
-            return None;
-        }
-        for entry in entries {
-            let field = field_of(i64::from_le_bytes(entry[..8].try_into().ok()?))?;
-            let desired = Digest(entry[8..24].try_into().ok()?);
-            let target = Digest(entry[24..].try_into().ok()?);
-            base.fields.insert(field, BaseField { desired, target });
+        while !rest.is_empty() {
+            let (code, after) = rest.split_first_chunk()?;
+            let (desired, after) = after.split_first_chunk()?;
+            let (target, after) = take_digest(after)?;
+            let desired = Digest(*desired);
+            let field = BaseField { desired, target: target.unwrap_or(desired) };
+            base.fields.insert(field_of(i64::from_le_bytes(*code))?, field);
+            rest = after;
         }
         Some(base)
     }
@@ -146,10 +146,10 @@ fn push_digest(bytes: &mut Vec<u8>, digest: Option<Digest>) {
     }
 }
 
-fn take_list(bytes: &[u8]) -> Option<(Option<Digest>, &[u8])> {
+fn take_digest(bytes: &[u8]) -> Option<(Option<Digest>, &[u8])> {
     match bytes.split_first()? {
         (0, rest) => Some((None, rest)),
-        (1, rest) if rest.len() >= 16 => Some((Some(Digest(rest[..16].try_into().ok()?)), &rest[16..])),
+        (1, rest) => rest.split_first_chunk().map(|(digest, rest)| (Some(Digest(*digest)), rest)),
         _ => None,
     }
 }
@@ -195,6 +195,7 @@ mod tests {
         for field in FieldKey::STANDARD.into_iter().chain([FieldKey::Custom(33)]) {
             base.fields.insert(field, BaseField { desired: digest, target: value_digest(&key, None) });
         }
+        base.fields.insert(FieldKey::Custom(34), BaseField { desired: digest, target: digest });
         assert_eq!(Base::decode(&base.encode()), Some(base.clone()));
         assert_eq!(Base::decode(&base.encode()[1..]), None);
         assert_eq!(Base::decode(&[]), None);

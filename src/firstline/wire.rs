@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::lenient::{Int, Said, Text, present, soft, there};
+use super::lenient::{Int, Said, Text, is_list, present, soft, there};
 use crate::domain::ids::{ChildId, FirstLineId};
 use crate::domain::record::FieldKey;
 use crate::domain::target::{NewContact, TargetContact, TargetEmail, TargetPhone};
@@ -304,8 +303,8 @@ pub(super) struct NewContactRow {
     id: Int,
     #[serde(default, deserialize_with = "there")]
     membership_no: bool,
-    #[serde(default)]
-    cz_cols: Said<Vec<IgnoredAny>>,
+    #[serde(default, deserialize_with = "is_list")]
+    cz_cols: bool,
     #[serde(default, deserialize_with = "soft")]
     profile_id: Option<Int>,
     #[serde(default, deserialize_with = "soft")]
@@ -315,7 +314,7 @@ pub(super) struct NewContactRow {
 impl NewContactRow {
     /// What is worth keeping of it; remembers which keys it has.
     pub(super) fn noted(self, keys: &KeysSeen) -> NewContact {
-        keys.note(self.membership_no, matches!(self.cz_cols, Said::This(_)));
+        keys.note(self.membership_no, self.cz_cols);
         let profile_id = self.profile_id.or(self.profile.map(|profile| profile.id)).map(|profile| profile.0);
         NewContact { id: FirstLineId(self.id.0), profile_id }
     }

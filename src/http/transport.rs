@@ -63,9 +63,9 @@ pub enum BuildError {
 /// The wire to one platform.
 pub(super) struct Transport {
     client: reqwest::Client,
-    /// Base URL without a slash at its end.
-    base: String,
     base_url: Url,
+    /// Its path without a slash at the end.
+    base_path: String,
     timeout: Duration,
     max_bytes: usize,
 }
@@ -88,16 +88,23 @@ impl Transport {
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
             client: client(settings)?,
-            base: base_url.as_str().trim_end_matches('/').to_owned(),
+            base_path: base_url.path().trim_end_matches('/').to_owned(),
             base_url,
             timeout: settings.timeout,
             max_bytes: settings.max_response_bytes,
         })
     }
 
-    /// The full address of a request. Paths and queries are encoded already, so it always is one.
+    /// The full address of a request, whose path and query are encoded already. The host is not read anew.
     pub(super) fn url(&self, request: &Request) -> Url {
-        Url::parse(&format!("{}{}", self.base, request.target)).unwrap_or_else(|_| self.base_url.clone())
+        let (path, query) = match request.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (request.target.as_str(), None),
+        };
+        let mut url = self.base_url.clone();
+        url.set_path(&[self.base_path.as_str(), path].concat());
+        url.set_query(query);
+        url
     }
 
     /// Sends once and reads the answer to its end.

@@ -86,74 +86,82 @@ pub fn contact(row: Value) -> Result<Contact, MalformedRow> {
     normalise(&mut fields).map_err(|problem| MalformedRow { id: Some(id), problem })?;
     let created_at = time(fields.get("created_at"));
     let last_activity_at = time(fields.get("last_activity_at"));
-    fields.insert("id".into(), id.0.into());
-    fields.insert("created_at".into(), created_at.into());
-    fields.insert("last_activity_at".into(), last_activity_at.into());
+    *slot(&mut fields, "id") = id.0.into();
+    *slot(&mut fields, "created_at") = created_at.into();
+    *slot(&mut fields, "last_activity_at") = last_activity_at.into();
     Ok(Contact { id, created_at, last_activity_at, fields })
 }
 
 fn normalise(fields: &mut Map<String, Value>) -> Result<(), String> {
     for key in TEXTS {
-        let text = match fields.remove(key) {
-            Some(Value::Number(number)) => Value::String(number.to_string()),
-            Some(Value::Bool(flag)) => Value::String(flag.to_string()),
-            Some(text @ Value::String(_)) => text,
-            Some(Value::Null) | None => Value::Null,
-            Some(Value::Array(_) | Value::Object(_)) => return Err(format!("`{key}` is no text")),
-        };
-        fields.insert(key.into(), text);
+        let value = slot(fields, key);
+        match value {
+            Value::String(_) | Value::Null => {}
+            Value::Number(number) => *value = Value::String(number.to_string()),
+            Value::Bool(flag) => *value = Value::String(flag.to_string()),
+            Value::Array(_) | Value::Object(_) => return Err(format!("`{key}` is no text")),
+        }
     }
     for key in ["custom_attributes", "additional_attributes"] {
+        let value = slot(fields, key);
         let attributes =
-            attributes(fields.remove(key)).ok_or_else(|| format!("`{key}` is neither an object nor empty"))?;
-        fields.insert(key.into(), Value::Object(attributes));
+            attributes(value.take()).ok_or_else(|| format!("`{key}` is neither an object nor empty"))?;
+        *value = Value::Object(attributes);
     }
-    let blocked = flag(fields.get("blocked")).ok_or("`blocked` is neither true nor false")?;
-    fields.insert("blocked".into(), blocked.into());
-    let inboxes = inboxes(fields.remove("contact_inboxes"));
-    fields.insert("contact_inboxes".into(), inboxes.into());
+    let blocked = slot(fields, "blocked");
+    *blocked = flag(blocked).ok_or("`blocked` is neither true nor false")?.into();
+    let entries = slot(fields, "contact_inboxes");
+    *entries = inboxes(entries.take()).into();
     Ok(())
 }
 
+/// The value under a key; null when there was none.
+fn slot<'a>(fields: &'a mut Map<String, Value>, key: &str) -> &'a mut Value {
+    if !fields.contains_key(key) {
+        fields.insert(key.to_owned(), Value::Null);
+    }
+    &mut fields[key]
+}
+
 /// `{}`, null, "", nothing, an object, or a text that holds an object (notes 11, row 20).
-fn attributes(value: Option<Value>) -> Option<Map<String, Value>> {
+fn attributes(value: Value) -> Option<Map<String, Value>> {
     match value {
-        None | Some(Value::Null) => Some(Map::new()),
-        Some(Value::Object(map)) => Some(map),
-        Some(Value::Array(items)) if items.is_empty() => Some(Map::new()),
-        Some(Value::String(text)) if text.trim().is_empty() => Some(Map::new()),
-        Some(Value::String(text)) => match serde_json::from_str(&text) {
+        Value::Null => Some(Map::new()),
+        Value::Object(map) => Some(map),
+        Value::Array(items) if items.is_empty() => Some(Map::new()),
+        Value::String(text) if text.trim().is_empty() => Some(Map::new()),
+        Value::String(text) => match serde_json::from_str(&text) {
             Ok(Value::Object(map)) => Some(map),
             Ok(Value::Null) => Some(Map::new()),
             _ => None,
         },
-        Some(_) => None,
+        _ => None,
     }
 }
 
-fn flag(value: Option<&Value>) -> Option<bool> {
+fn flag(value: &Value) -> Option<bool> {
     match value {
-        None | Some(Value::Null) => Some(false),
-        Some(Value::Bool(flag)) => Some(*flag),
-        Some(Value::Number(number)) => match number.as_i64()? {
+        Value::Null => Some(false),
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(number) => match number.as_i64()? {
             0 => Some(false),
             1 => Some(true),
             _ => None,
         },
-        Some(Value::String(text)) => match text.trim().to_ascii_lowercase().as_str() {
+        Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
             "true" | "t" | "1" | "yes" => Some(true),
             "false" | "f" | "0" | "no" | "" => Some(false),
             _ => None,
         },
-        Some(_) => None,
+        Value::Array(_) | Value::Object(_) => None,
     }
 }
 
 /// Channel identities with the plain fields of their inbox, in an order of our own: theirs is not defined.
-fn inboxes(value: Option<Value>) -> Vec<Value> {
+fn inboxes(value: Value) -> Vec<Value> {
     let entries = match value {
-        Some(Value::Array(entries)) => entries,
-        Some(entry @ Value::Object(_)) => vec![entry],
+        Value::Array(entries) => entries,
+        entry @ Value::Object(_) => vec![entry],
         _ => Vec::new(),
     };
     let mut kept: Vec<Value> = entries

@@ -107,22 +107,27 @@ impl LinkRow {
 }
 
 pub(super) fn put(ops: &[&WriteOp]) -> Statement {
-    statement!(ops, WriteOp::PutLink(link) => (
-        link.livedesk_id.0,
-        link.target.0,
-        link.origin.as_str(),
-        hex_digest(link.fingerprint),
-        hex(&link.base),
-        &link.mapping_version,
-        link.intent_seq,
-        link.linked_at.0,
-        link.updated_at.0,
-        link.run.0,
-    );
+    statement!(ops, bases, WriteOp::PutLink(link) => {
+        let before = bases.len();
+        bases.extend_from_slice(&link.base);
+        (
+            link.livedesk_id.0,
+            link.target.0,
+            link.origin.as_str(),
+            hex_digest(link.fingerprint),
+            before + 1,
+            link.base.len(),
+            &link.mapping_version,
+            link.intent_seq,
+            link.linked_at.0,
+            link.updated_at.0,
+            link.run.0,
+        )
+    };
         "INSERT INTO link (livedesk_id, target, origin, fingerprint, base, mapping_version, intent_seq, linked_at,
              updated_at, run)
-         SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5,
-             value ->> 6, value ->> 7, value ->> 8, value ->> 9
+         SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3),
+             substr(?, value ->> 4, value ->> 5), value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10
          FROM jsonb_each(?) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET target = excluded.target, origin = excluded.origin,
              fingerprint = excluded.fingerprint, base = excluded.base, mapping_version = excluded.mapping_version,

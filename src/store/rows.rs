@@ -78,23 +78,36 @@ macro_rules! words {
     };
 }
 
-/// A write of many rows at once: SQL with one parameter, the batch that it unfolds.
+/// A write of many rows at once: SQL with one parameter, the batch that it unfolds, after one for bytes that its rows
+/// share, where they have some.
 pub(super) struct Statement {
     pub(super) sql: &'static str,
+    pub(super) bytes: Option<Vec<u8>>,
     pub(super) rows: String,
 }
 
 /// The statement for those ops that match a pattern: `statement!(ops, WriteOp::PutLink(link) => (..row..); "INSERT ..")`.
+///
+/// With a name after `ops` the rows may append bytes to a buffer of that name, and say where they are.
 macro_rules! statement {
     ($ops:expr, $pattern:pat => $row:expr; $sql:tt) => {{
         // Never called: it has sqlx check the text against the schema when this is compiled.
         let _checked = |rows: String| sqlx::query!($sql, rows);
-        let rows = crate::store::rows::batch($ops.iter().filter_map(|op| match op {
+        let rows = crate::store::rows::statement!(rows $ops, $pattern => $row);
+        crate::store::rows::Statement { sql: $sql, bytes: None, rows }
+    }};
+    ($ops:expr, $bytes:ident, $pattern:pat => $row:expr; $sql:tt) => {{
+        let _checked = |bytes: Vec<u8>, rows: String| sqlx::query!($sql, bytes, rows);
+        let mut $bytes: Vec<u8> = Vec::new();
+        let rows = crate::store::rows::statement!(rows $ops, $pattern => $row);
+        crate::store::rows::Statement { sql: $sql, bytes: Some($bytes), rows }
+    }};
+    (rows $ops:expr, $pattern:pat => $row:expr) => {
+        crate::store::rows::batch($ops.iter().filter_map(|op| match op {
             $pattern => Some($row),
             _ => None,
-        }));
-        crate::store::rows::Statement { sql: $sql, rows }
-    }};
+        }))
+    };
 }
 
 pub(super) use {statement, words};

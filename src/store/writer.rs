@@ -168,7 +168,10 @@ async fn execute_together(conn: &mut SqliteConnection, statements: Vec<Statement
         several => format!("BEGIN IMMEDIATE; {}; COMMIT", several.join("; ")),
     };
     let query = sqlx::query(AssertSqlSafe(sql));
-    let query = statements.into_iter().fold(query, |query, statement| query.bind(statement.rows));
+    let query = statements.into_iter().fold(query, |query, statement| match statement.bytes {
+        Some(bytes) => query.bind(bytes).bind(statement.rows),
+        None => query.bind(statement.rows),
+    });
     let result = query.execute(&mut *conn).await;
     if result.is_err() && texts.len() > 1 {
         roll_back(conn).await;

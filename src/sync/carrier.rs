@@ -310,7 +310,7 @@ impl<T: ContactTarget> Carrier<T> {
         }
         self.begin(page);
         let engine = Arc::clone(&self.engine);
-        self.tasks.spawn(async move {
+        let carried = Box::pin(async move {
             for lane in before {
                 // A dropped sender means the earlier job ended, which is all that is waited for.
                 let _ = lane.await;
@@ -319,6 +319,7 @@ impl<T: ContactTarget> Carrier<T> {
             drop(done);
             (page, result)
         });
+        self.tasks.spawn(carried);
         Ok(())
     }
 
