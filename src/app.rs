@@ -39,8 +39,8 @@ use crate::sync::ports::MalformedRow;
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
 
-/// Contacts worked on per request that may be under way: while one waits for the disk, another can send.
-const JOBS_PER_REQUEST: usize = 2;
+/// Contacts worked on per request that may be under way: while two wait for the disk, one can send.
+const JOBS_PER_REQUEST: usize = 3;
 
 /// What a command brings along: time, eyes, and the signal to stop.
 #[derive(Clone)]

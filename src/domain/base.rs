@@ -38,15 +38,6 @@ pub fn value_digest(key: &HashKey, canonical: Option<&str>) -> Digest {
     key.digest(VALUE, canonical.unwrap_or(""))
 }
 
-/// Digest of a wished field; `None` when it is unknown.
-pub fn desired_digest(key: &HashKey, desired: &Desired<super::record::FieldValue>) -> Option<Digest> {
-    match desired {
-        Desired::Unknown => None,
-        Desired::Empty => Some(value_digest(key, None)),
-        Desired::Value(value) => Some(value_digest(key, Some(&value.canonical()))),
-    }
-}
-
 /// Canonical forms of the wished e-mails, sorted.
 pub fn canonical_emails(record: &DesiredRecord) -> Vec<String> {
     let mut emails: Vec<String> = record.emails.items().iter().map(super::record::DesiredEmail::canonical).collect();
@@ -62,45 +53,62 @@ pub fn canonical_phones(record: &DesiredRecord, home: Country) -> Vec<String> {
     phones
 }
 
-/// Digest of the wished e-mails; `None` when unknown.
-pub fn emails_digest(key: &HashKey, record: &DesiredRecord) -> Option<Digest> {
-    (record.emails.value != Desired::Unknown).then(|| key.digest(LIST, canonical_emails(record).join("\n")))
+/// Digests of all that is wished for one contact; what is unknown in this run has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WishDigests {
+    /// Per field.
+    pub fields: BTreeMap<FieldKey, Digest>,
+    /// The e-mails as a whole.
+    pub emails: Option<Digest>,
+    /// The phones as a whole, their types included.
+    pub phones: Option<Digest>,
 }
 
-/// Digest of the wished phones, their types included; `None` when unknown.
-pub fn phones_digest(key: &HashKey, record: &DesiredRecord, home: Country) -> Option<Digest> {
-    (record.phones.value != Desired::Unknown).then(|| {
-        let mut lines: Vec<String> = record
-            .phones
-            .items()
-            .iter()
-            .map(|wished| format!("{} {}", phone::canonical(&wished.number, home), wished.kind))
-            .collect();
-        lines.sort_unstable();
-        key.digest(LIST, lines.join("\n"))
-    })
-}
-
-/// Hash of all that is wished and of the mapping's version. Parts that are unknown in this run are taken from
-/// `base`, so that not looking at something is never a change.
-pub fn fingerprint(
-    key: &HashKey,
-    record: &DesiredRecord,
-    base: Option<&Base>,
-    home: Country,
-    mapping_version: &str,
-) -> Digest {
-    let mut bytes = Vec::with_capacity(mapping_version.len() + 8 + 25 * (record.fields.len() + 2));
-    bytes.extend_from_slice(&(mapping_version.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(mapping_version.as_bytes());
-    push_digest(&mut bytes, emails_digest(key, record).or_else(|| base.and_then(|base| base.emails)));
-    push_digest(&mut bytes, phones_digest(key, record, home).or_else(|| base.and_then(|base| base.phones)));
-    for (field, wished) in &record.fields {
-        let last = || base.and_then(|base| base.fields.get(field)).map(|entry| entry.desired);
-        bytes.extend_from_slice(&field_code(*field).to_le_bytes());
-        push_digest(&mut bytes, desired_digest(key, &wished.value).or_else(last));
+impl WishDigests {
+    /// The digests of a record.
+    pub fn of(key: &HashKey, record: &DesiredRecord, home: Country) -> Self {
+        let nothing = value_digest(key, None);
+        let fields = record.fields.iter().filter_map(|(field, wished)| {
+            let digest = match &wished.value {
+                Desired::Unknown => return None,
+                Desired::Empty => nothing,
+                Desired::Value(value) => value_digest(key, Some(&value.canonical())),
+            };
+            Some((*field, digest))
+        });
+        let emails = (record.emails.value != Desired::Unknown)
+            .then(|| key.digest(LIST, canonical_emails(record).join("\n")));
+        let phones = (record.phones.value != Desired::Unknown).then(|| {
+            let phones = record.phones.items().iter();
+            let mut lines: Vec<String> =
+                phones.map(|wished| format!("{} {}", phone::canonical(&wished.number, home), wished.kind)).collect();
+            lines.sort_unstable();
+            key.digest(LIST, lines.join("\n"))
+        });
+        Self { fields: fields.collect(), emails, phones }
     }
-    key.digest("fingerprint", &bytes)
+
+    /// Hash of all that is wished and of the mapping's version. Parts that are unknown in this run are taken from
+    /// `base`, so that not looking at something is never a change.
+    pub fn fingerprint(
+        &self,
+        key: &HashKey,
+        record: &DesiredRecord,
+        base: Option<&Base>,
+        mapping_version: &str,
+    ) -> Digest {
+        let mut bytes = Vec::with_capacity(mapping_version.len() + 8 + 25 * (record.fields.len() + 2));
+        bytes.extend_from_slice(&(mapping_version.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(mapping_version.as_bytes());
+        push_digest(&mut bytes, self.emails.or_else(|| base.and_then(|base| base.emails)));
+        push_digest(&mut bytes, self.phones.or_else(|| base.and_then(|base| base.phones)));
+        for field in record.fields.keys() {
+            let last = || base.and_then(|base| base.fields.get(field)).map(|entry| entry.desired);
+            bytes.extend_from_slice(&field_code(*field).to_le_bytes());
+            push_digest(&mut bytes, self.fields.get(field).copied().or_else(last));
+        }
+        key.digest("fingerprint", &bytes)
+    }
 }
 
 impl Base {
@@ -176,7 +184,7 @@ fn field_of(code: i64) -> Option<FieldKey> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Base, BaseField, fingerprint, value_digest};
+    use super::{Base, BaseField, WishDigests, value_digest};
     use crate::domain::hash::HashKey;
     use crate::domain::phone::Country;
     use crate::domain::record::{Desired, DesiredField, DesiredRecord, FieldKey, FieldValue};
@@ -207,7 +215,10 @@ mod tests {
         let digest = value_digest(&key, Some("7"));
         let mut base = Base::default();
         base.fields.insert(FieldKey::Custom(33), BaseField { desired: digest, target: digest });
-        let print = |points| fingerprint(&key, &record(points), Some(&base), Country::TAIWAN, "1");
+        let print = |points| {
+            let record = record(points);
+            WishDigests::of(&key, &record, Country::TAIWAN).fingerprint(&key, &record, Some(&base), "1")
+        };
         let known = print(Desired::Value(FieldValue::Text("7".into())));
         assert_eq!(known, print(Desired::Unknown));
         assert_ne!(known, print(Desired::Empty));
@@ -218,9 +229,7 @@ mod tests {
     fn another_mapping_version_is_another_fingerprint() {
         let key = HashKey::new([3; 32]);
         let record = record(Desired::Empty);
-        assert_ne!(
-            fingerprint(&key, &record, None, Country::TAIWAN, "1"),
-            fingerprint(&key, &record, None, Country::TAIWAN, "2")
-        );
+        let digests = WishDigests::of(&key, &record, Country::TAIWAN);
+        assert_ne!(digests.fingerprint(&key, &record, None, "1"), digests.fingerprint(&key, &record, None, "2"));
     }
 }

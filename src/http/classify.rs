@@ -77,6 +77,20 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
     plain.then(|| text.to_ascii_lowercase())
 }
 
+/// Looks for an envelope that reports a failure under a success.
+pub(super) fn envelope(response: &Response) -> Result<(), ApiError> {
+    let bytes = &response.bytes;
+    if bytes.len() <= ENVELOPE_MAX_BYTES
+        && memchr::memmem::find(bytes, b"\"code\"").is_some()
+        && let Ok(complaint) = serde_json::from_slice::<Complaint>(bytes)
+        && let Some(code) = complaint.code()
+    {
+        let fields = complaint.fields();
+        return Err(ApiError::Status { status: response.status, fields, code: Some(code), retry_after: None });
+    }
+    Ok(())
+}
+
 /// Reads a success as JSON of the expected shape.
 pub(super) fn parse<T: DeserializeOwned>(response: &Response, content_type: Option<&str>) -> Result<T, ApiError> {
     let bytes = &response.bytes;
@@ -91,14 +105,7 @@ pub(super) fn parse<T: DeserializeOwned>(response: &Response, content_type: Opti
         Some(b'<') => return Err(bad(BadBody::Html)),
         Some(_) => {}
     }
-    if bytes.len() <= ENVELOPE_MAX_BYTES
-        && memchr::memmem::find(bytes, b"\"code\"").is_some()
-        && let Ok(complaint) = serde_json::from_slice::<Complaint>(bytes)
-        && let Some(code) = complaint.code()
-    {
-        let fields = complaint.fields();
-        return Err(ApiError::Status { status: response.status, fields, code: Some(code), retry_after: None });
-    }
+    envelope(response)?;
     serde_json::from_slice(bytes).map_err(|error| {
         bad(match error.classify() {
             Category::Eof => BadBody::Truncated,

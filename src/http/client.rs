@@ -125,13 +125,28 @@ impl HttpClient {
         Ok(value)
     }
 
-    /// Sends a request and hands out the body of the answer: whole and JSON by its syntax, its texts not looked at.
-    /// For a reader that is more lenient about texts than serde.
-    pub async fn body(&self, request: &Request) -> Result<Response, ApiError> {
-        let check = &mut |received: &Received| {
-            classify::parse::<IgnoredAny>(&received.response, received.content_type.as_deref()).map(|_| ())
-        };
-        self.0.run(request, check).await
+    /// Sends a request and reads its body with `reader`, which may be more lenient about texts than serde. What the
+    /// reader cannot read is a failed attempt when it is not whole, or not JSON by its syntax.
+    #[expect(clippy::missing_panics_doc, reason = "a success without a value cannot happen")]
+    pub async fn body<T: Send, E: Send>(
+        &self,
+        request: &Request,
+        reader: impl Fn(&[u8]) -> Result<T, E> + Send + Sync,
+    ) -> Result<Result<T, E>, ApiError> {
+        let mut value = None;
+        self.0
+            .run(request, &mut |received| {
+                let content_type = received.content_type.as_deref();
+                classify::envelope(&received.response)?;
+                let read = reader(&received.response.bytes);
+                if read.is_err() {
+                    classify::parse::<IgnoredAny>(&received.response, content_type)?;
+                }
+                value = Some(read);
+                Ok(())
+            })
+            .await?;
+        Ok(value.expect("the last attempt succeeded, so its answer was read"))
     }
 
     /// Sends a request whose answer is only a yes: any JSON, or nothing.

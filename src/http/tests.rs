@@ -259,8 +259,19 @@ async fn a_byte_order_mark_before_the_json_is_no_defect() {
     let (result, asked) = ask(vec![answer(200, &[], "\u{feff}\u{feff}1"), good()], &get()).await;
     assert_eq!((result.is_ok(), asked), (true, 2), "one mark, not two");
     let server = TestServer::scripted(vec![answer(200, &[], "\u{feff}[]")]).await;
-    let body = build(&settings(&server.base_url)).body(&get()).await.ok().unwrap();
-    assert_eq!(&body.bytes[..], b"[]");
+    let body = build(&settings(&server.base_url)).body(&get(), |bytes| Ok::<_, ()>(bytes.to_vec())).await;
+    assert_eq!(body.ok().unwrap().unwrap(), b"[]");
+}
+
+#[tokio::test]
+async fn what_a_lenient_reader_cannot_read_is_asked_for_again_only_when_it_is_no_json() {
+    let read = |bytes: &[u8]| if bytes == b"[1]" { Ok(()) } else { Err(()) };
+    let server = TestServer::scripted(vec![answer(200, &[], "[1"), answer(200, &[], ""), answer(200, &[], "[1]")]).await;
+    let body = build(&settings(&server.base_url)).body(&get(), read).await;
+    assert_eq!((body.ok(), server.seen().len()), (Some(Ok(())), 3));
+    let server = TestServer::scripted(vec![answer(200, &[], "[2]"), answer(200, &[], "[1]")]).await;
+    let body = build(&settings(&server.base_url)).body(&get(), read).await;
+    assert_eq!((body.ok(), server.seen().len()), (Some(Err(())), 1), "JSON of another shape stays what it is");
 }
 
 #[tokio::test]

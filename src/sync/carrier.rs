@@ -11,7 +11,7 @@ use futures::future::Shared;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::domain::base::{self, Base};
+use crate::domain::base::{Base, WishDigests};
 use crate::domain::contact::Contact;
 use crate::domain::hash::Digest;
 use crate::domain::ids::LiveDeskId;
@@ -225,13 +225,9 @@ impl<T: ContactTarget> Carrier<T> {
             return Prepared::Done { outcome: Outcome::Parked, ops: Vec::new() };
         }
         let base = link.as_ref().and_then(|link| Base::decode(&link.base));
-        let fingerprint = base::fingerprint(
-            engine.store.hash_key(),
-            &record,
-            base.as_ref(),
-            engine.settings.phone_country,
-            engine.mapping.version(),
-        );
+        let key = engine.store.hash_key();
+        let digests = WishDigests::of(key, &record, engine.settings.phone_country);
+        let fingerprint = digests.fingerprint(key, &record, base.as_ref(), engine.mapping.version());
         // Twins are not gone because somebody looks again.
         let again = self.waiting == Waiting::TryAgain;
         if conflict.as_ref().is_some_and(|found| found.decision.is_none() && (!again || found.kind == TWINS)) {
@@ -254,6 +250,7 @@ impl<T: ContactTarget> Carrier<T> {
         Prepared::Job(Box::new(Job {
             contact,
             record,
+            digests,
             fingerprint,
             link,
             decision,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::domain::base::{self, Base};
+use crate::domain::base::{Base, WishDigests};
 use crate::domain::contact::Contact;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
@@ -33,6 +33,8 @@ pub struct Job {
     pub contact: Contact,
     /// What the mapping wants.
     pub record: DesiredRecord,
+    /// The digests of that.
+    pub digests: WishDigests,
     /// Its fingerprint.
     pub fingerprint: Digest,
     /// Its link, if it has one.
@@ -140,7 +142,7 @@ impl<T: ContactTarget> Engine<T> {
     /// the intent and looks for the stamp before anything else.
     async fn create(&self, job: &Job) -> Result<Carried, RunError> {
         let id = job.contact.id;
-        let FieldDecision { write: fields, base, .. } = decide::creation(&job.record, self.store.hash_key());
+        let FieldDecision { write: fields, base, .. } = decide::creation(&job.record, &job.digests);
         let mut write = ContactWrite { fields, ..ContactWrite::default() };
         write.fields.extend(self.scheme.fields(id).into_iter().map(|(key, value)| (key, WriteValue::Typed(value))));
         let intent = self.contact_intent(job);
@@ -301,6 +303,7 @@ impl<T: ContactTarget> Engine<T> {
         let before = Base::decode(&link.base);
         let decision = decide::update(
             &job.record,
+            &job.digests,
             before.as_ref(),
             &current,
             authorship,
@@ -407,9 +410,8 @@ impl<T: ContactTarget> Engine<T> {
 
     /// The rows that say "this contact is done": link with fingerprint, sighting, nothing left over.
     fn settled(&self, job: &Job, link: &mut Link, mut base: Base, target: FirstLineId) -> Vec<WriteOp> {
-        let key = self.store.hash_key();
-        base.emails = base::emails_digest(key, &job.record).or(base.emails);
-        base.phones = base::phones_digest(key, &job.record, self.settings.phone_country).or(base.phones);
+        base.emails = job.digests.emails.or(base.emails);
+        base.phones = job.digests.phones.or(base.phones);
         link.base = base.encode();
         link.fingerprint = Some(job.fingerprint);
         link.mapping_version = Some(self.mapping.version().to_owned());

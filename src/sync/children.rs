@@ -3,7 +3,7 @@
 //! A child create obeys the same rule as a contact create: its intent is committed first, and a doubtful one is read
 //! back through the contact, never resent within the doubt horizon.
 
-use crate::domain::base::{self, Base};
+use crate::domain::base::Base;
 use std::collections::BTreeSet;
 
 use crate::domain::hash::Digest;
@@ -80,16 +80,13 @@ impl<T: ContactTarget> Engine<T> {
         before: Option<&Base>,
     ) -> ChildPlan {
         let mut plan = ChildPlan::default();
-        let key = self.store.hash_key();
         for kind in [ChildKind::Email, ChildKind::Phone] {
             let (wished, settled, owner) = match kind {
                 ChildKind::Email => {
-                    let wished = base::emails_digest(key, &job.record);
-                    (wished, before.and_then(|before| before.emails), job.record.emails.owner)
+                    (job.digests.emails, before.and_then(|before| before.emails), job.record.emails.owner)
                 }
                 ChildKind::Phone => {
-                    let wished = base::phones_digest(key, &job.record, self.settings.phone_country);
-                    (wished, before.and_then(|before| before.phones), job.record.phones.owner)
+                    (job.digests.phones, before.and_then(|before| before.phones), job.record.phones.owner)
                 }
             };
             // Not looked at in this run, or not changed at the source since it was settled: what agents made of it stays.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::domain::base::{Base, BaseField, desired_digest, value_digest};
+use crate::domain::base::{Base, BaseField, WishDigests, value_digest};
 use crate::domain::field::FieldKind;
 use crate::domain::hash::{Digest, HashKey};
 use crate::domain::ids::ChildId;
@@ -49,10 +49,10 @@ pub fn kind_of(kinds: &Kinds, field: FieldKey) -> FieldKind {
 }
 
 /// The fields of a create: every value that is known, whoever owns it afterwards; and their base.
-pub fn creation(record: &DesiredRecord, key: &HashKey) -> FieldDecision {
+pub fn creation(record: &DesiredRecord, digests: &WishDigests) -> FieldDecision {
     let mut decision = FieldDecision::default();
     for (field, wished) in &record.fields {
-        let Some(desired) = desired_digest(key, &wished.value) else { continue };
+        let Some(&desired) = digests.fields.get(field) else { continue };
         if let Desired::Value(value) = &wished.value {
             decision.write.insert(*field, WriteValue::Typed(value.clone()));
         }
@@ -64,6 +64,7 @@ pub fn creation(record: &DesiredRecord, key: &HashKey) -> FieldDecision {
 /// The fields of an update. `base` is what was last settled, if anything was.
 pub fn update(
     record: &DesiredRecord,
+    digests: &WishDigests,
     base: Option<&Base>,
     current: &TargetContact,
     authorship: Authorship,
@@ -72,7 +73,7 @@ pub fn update(
 ) -> FieldDecision {
     let mut decision = FieldDecision { base: base.cloned().unwrap_or_default(), ..FieldDecision::default() };
     for (field, wished) in &record.fields {
-        let Some(desired) = desired_digest(key, &wished.value) else { continue };
+        let Some(&desired) = digests.fields.get(field) else { continue };
         let kind = kind_of(kinds, *field);
         let stored = current.value(*field).and_then(|value| canonical_current(kind, value));
         let target = value_digest(key, stored.as_deref());

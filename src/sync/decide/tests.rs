@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Authorship, CurrentChild, Kinds, children, creation, update};
-use crate::domain::base::{Base, BaseField, value_digest};
+use crate::domain::base::{Base, BaseField, WishDigests, value_digest};
 use crate::domain::field::FieldKind;
 use crate::domain::hash::{Digest, HashKey};
 use crate::domain::ids::{ChildId, FirstLineId};
+use crate::domain::phone::Country;
 use crate::domain::record::{Desired, DesiredField, DesiredRecord, FieldKey, FieldValue, Owner};
 use crate::domain::target::{TargetContact, WriteValue};
 
@@ -26,6 +27,10 @@ fn wish(value: Desired<FieldValue>, owner: Option<Owner>) -> DesiredRecord {
 
 fn text(value: &str) -> Desired<FieldValue> {
     Desired::Value(FieldValue::Text(value.into()))
+}
+
+fn digests(record: &DesiredRecord) -> WishDigests {
+    WishDigests::of(&key(), record, Country::TAIWAN)
 }
 
 fn holding(value: &Value) -> TargetContact {
@@ -133,7 +138,9 @@ fn each_situation_is_decided_by_who_changed_and_who_owns() {
     ];
     for (what, wished, owner, base, held, authorship, written, both, kept) in rows {
         let kinds = Kinds::from([(FIELD, FieldKind::Text)]);
-        let decision = update(&wish(wished, owner), base.as_ref(), &holding(&held), authorship, &kinds, &key());
+        let wished = wish(wished, owner);
+        let held = holding(&held);
+        let decision = update(&wished, &digests(&wished), base.as_ref(), &held, authorship, &kinds, &key());
         let got = decision.write.get(&FIELD).map(|value| match value {
             WriteValue::Typed(value) => value.canonical(),
             WriteValue::Clear => "<clear>".into(),
@@ -149,9 +156,9 @@ fn each_situation_is_decided_by_who_changed_and_who_owns() {
 fn deciding_again_after_writing_finds_nothing_to_do() {
     let kinds = Kinds::from([(FIELD, FieldKind::Number)]);
     let wished = wish(Desired::Value(FieldValue::Number(5.into())), None);
-    let first = update(&wished, None, &holding(&json!(null)), Authorship::Ours, &kinds, &key());
+    let first = update(&wished, &digests(&wished), None, &holding(&json!(null)), Authorship::Ours, &kinds, &key());
     assert_eq!(first.write.len(), 1);
-    let again = update(&wished, Some(&first.base), &holding(&json!("5")), Authorship::Ours, &kinds, &key());
+    let again = update(&wished, &digests(&wished), Some(&first.base), &holding(&json!("5")), Authorship::Ours, &kinds, &key());
     assert!(again.write.is_empty());
     assert_eq!(again.base, first.base);
 }
@@ -168,7 +175,7 @@ fn an_unrelated_change_at_the_source_leaves_an_agents_edit_alone() {
     );
     let mut current = holding(&json!("agent"));
     current.custom.as_mut().expect("set above").insert(34, json!("old"));
-    let decision = update(&wished, Some(&before), &current, Authorship::Ours, &Kinds::new(), &key());
+    let decision = update(&wished, &digests(&wished), Some(&before), &current, Authorship::Ours, &Kinds::new(), &key());
     assert_eq!(decision.write.keys().copied().collect::<Vec<_>>(), [other]);
     assert_eq!(decision.base.fields[&FIELD], before.fields[&FIELD]);
 }
@@ -177,7 +184,7 @@ fn an_unrelated_change_at_the_source_leaves_an_agents_edit_alone() {
 fn a_union_adds_to_what_is_there() {
     let kinds = Kinds::from([(FIELD, FieldKind::MultipleChoice)]);
     let wished = wish(Desired::Value(FieldValue::Choices(vec![json!("a"), json!("b")])), Some(Owner::Union));
-    let decision = update(&wished, None, &holding(&json!(["b", "c"])), Authorship::Theirs, &kinds, &key());
+    let decision = update(&wished, &digests(&wished), None, &holding(&json!(["b", "c"])), Authorship::Theirs, &kinds, &key());
     let expected = WriteValue::Typed(FieldValue::Choices(vec![json!("b"), json!("c"), json!("a")]));
     assert_eq!(decision.write.get(&FIELD), Some(&expected));
 }
@@ -187,7 +194,7 @@ fn a_create_sends_every_known_value_and_no_empty_one() {
     let mut record = wish(text("a"), Some(Owner::Target));
     record.fields.insert(FieldKey::LastName, DesiredField { value: Desired::Empty, owner: None });
     record.fields.insert(FieldKey::BirthAt, DesiredField { value: Desired::Unknown, owner: None });
-    let decision = creation(&record, &key());
+    let decision = creation(&record, &digests(&record));
     assert_eq!(decision.write.keys().copied().collect::<Vec<_>>(), [FIELD]);
     assert_eq!(decision.base.fields.len(), 2, "unknown has no base");
 }
