@@ -85,11 +85,12 @@ async fn sample<S: ContactSource>(source: &S, most: u32) -> Result<Vec<Contact>,
         if contacts.len() >= most {
             break;
         }
-        let found = source.page(PageRequest { page, ..OLDEST_FIRST }).await?.contacts;
-        let before = contacts.len();
-        contacts.extend(found.into_iter().filter(|contact| ids.insert(contact.id)));
+        let found = source.page(PageRequest { page, ..OLDEST_FIRST }).await?.rows;
+        let before = ids.len();
+        let fresh = found.into_iter().filter(|row| ids.insert(row.id));
+        contacts.extend(fresh.filter_map(|row| row.contact().ok()));
         // The end, or a server that repeats itself: a sample needs no proof.
-        if contacts.len() == before {
+        if ids.len() == before {
             break;
         }
     }

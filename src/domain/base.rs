@@ -76,8 +76,8 @@ impl WishDigests {
             };
             Some((*field, digest))
         });
-        let emails = (record.emails.value != Desired::Unknown)
-            .then(|| key.digest(LIST, canonical_emails(record).join("\n")));
+        let emails =
+            (record.emails.value != Desired::Unknown).then(|| key.digest(LIST, canonical_emails(record).join("\n")));
         let phones = (record.phones.value != Desired::Unknown).then(|| {
             let phones = record.phones.items().iter();
             let mut lines: Vec<String> =

@@ -266,7 +266,8 @@ async fn a_byte_order_mark_before_the_json_is_no_defect() {
 #[tokio::test]
 async fn what_a_lenient_reader_cannot_read_is_asked_for_again_only_when_it_is_no_json() {
     let read = |bytes: &[u8]| if bytes == b"[1]" { Ok(()) } else { Err(()) };
-    let server = TestServer::scripted(vec![answer(200, &[], "[1"), answer(200, &[], ""), answer(200, &[], "[1]")]).await;
+    let server =
+        TestServer::scripted(vec![answer(200, &[], "[1"), answer(200, &[], ""), answer(200, &[], "[1]")]).await;
     let body = build(&settings(&server.base_url)).body(&get(), read).await;
     assert_eq!((body.ok(), server.seen().len()), (Some(Ok(())), 3));
     let server = TestServer::scripted(vec![answer(200, &[], "[2]"), answer(200, &[], "[1]")]).await;

@@ -49,7 +49,7 @@ fn page_of(ids: &[i64], current_page: u32) -> Act {
 async fn the_list_is_asked_for_as_documented() {
     let server = TestServer::scripted(vec![page_of(&[1], 3)]).await;
     let page = adapter(&server).page(request(2, DirectionStyle::Parameter, 3)).await.unwrap();
-    assert_eq!((page.contacts.len(), page.count), (1, Some(1)));
+    assert_eq!((page.rows.len(), page.count), (1, Some(1)));
     let seen = &server.seen()[0];
     assert_eq!(seen.line(), "GET /contacts");
     assert_eq!(seen.raw_query, "page=3&include_contact_inboxes=false&sort=created_at&direction=desc");
@@ -82,7 +82,7 @@ async fn an_answer_that_is_not_the_page_asked_for_is_asked_for_again() {
     for odd in [page_of(&[1], 1), json_answer(200, &json!({ "error": "x" }))] {
         let server = TestServer::scripted(vec![odd, page_of(&[16], 2)]).await;
         let page = adapter(&server).page(request(0, DirectionStyle::Parameter, 2)).await.unwrap();
-        assert_eq!(page.contacts[0].id, LiveDeskId(16));
+        assert_eq!(page.rows[0].id, LiveDeskId(16));
         assert_eq!(server.seen().len(), 2);
     }
 }
@@ -92,7 +92,7 @@ async fn a_server_that_always_names_page_one_is_believed_by_its_rows() {
     let server = TestServer::scripted(vec![page_of(&[16], 1)]).await;
     let livedesk = adapter(&server);
     for page in [2, 3] {
-        assert_eq!(livedesk.page(request(0, DirectionStyle::Parameter, page)).await.unwrap().contacts.len(), 1);
+        assert_eq!(livedesk.page(request(0, DirectionStyle::Parameter, page)).await.unwrap().rows.len(), 1);
     }
     assert_eq!(server.seen().len(), 3, "asked again once, not for every page");
 }

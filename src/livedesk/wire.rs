@@ -5,12 +5,14 @@
 //! is malformed. Of inboxes only five plain fields are kept: older releases put mail passwords beside them.
 //! No message here holds a value.
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::api::AnswerError;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
-use crate::sync::ports::{MalformedRow, SourcePage};
+use crate::sync::ports::{MalformedRow, SourcePage, SourceRow};
 
 /// Texts of a row; missing ones become null.
 const TEXTS: [&str; 8] =
@@ -27,8 +29,62 @@ pub(super) struct ListAnswer {
     pub(super) current_page: Option<u64>,
 }
 
+/// The answer as it is documented, its rows not read yet.
+#[derive(Deserialize)]
+struct Documented<'a> {
+    #[serde(borrow)]
+    payload: Vec<&'a RawValue>,
+    #[serde(default)]
+    meta: Value,
+}
+
+/// What is read of every row.
+#[derive(Deserialize)]
+struct Outline {
+    #[serde(default)]
+    id: Value,
+    #[serde(default)]
+    created_at: Value,
+    #[serde(default)]
+    last_activity_at: Value,
+}
+
 /// Reads the answer of the list.
 pub(super) fn list(body: &[u8]) -> Result<ListAnswer, AnswerError> {
+    // serde would take an array for the fields of a struct, one by one.
+    let documented = body.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(body).ok()).flatten();
+    let Some(Documented { payload, meta }) = documented else { return any_list(body) };
+    Ok(list_of(payload.into_iter().map(|row| outline(row.get())), Some(&meta)))
+}
+
+fn outline(row: &str) -> Result<SourceRow, MalformedRow> {
+    // What is no object, or breaks off, is for the thorough reader to name.
+    let outline = row.starts_with('{').then(|| serde_json::from_str(row).ok()).flatten();
+    let Some(Outline { id, created_at, last_activity_at }) = outline else { return read(row).map(SourceRow::from) };
+    let times = (time(Some(&created_at)), time(Some(&last_activity_at)));
+    Ok(SourceRow::unread(row_id(Some(&id))?, times, row.into(), read))
+}
+
+/// Reads one row from its text.
+fn read(row: &str) -> Result<Contact, MalformedRow> {
+    let row = parse(row.as_bytes()).map_err(|_| MalformedRow { id: None, problem: "the row is no JSON".into() })?;
+    contact(row)
+}
+
+fn list_of(rows: impl Iterator<Item = Result<SourceRow, MalformedRow>>, meta: Option<&Value>) -> ListAnswer {
+    let count = meta.and_then(|meta| whole(meta.get("count")?));
+    let mut page = SourcePage { count, ..SourcePage::default() };
+    for row in rows {
+        match row {
+            Ok(row) => page.rows.push(row),
+            Err(malformed) => page.malformed.push(malformed),
+        }
+    }
+    ListAnswer { page, current_page: meta.and_then(|meta| whole(meta.get("current_page")?)) }
+}
+
+/// Reads an answer of another shape, or with texts that are no Unicode.
+fn any_list(body: &[u8]) -> Result<ListAnswer, AnswerError> {
     let mut answer = object(body)?;
     // Tickets come inside `{code, message, data}` (notes 2); should contacts ever do, they are still contacts.
     if !answer.contains_key("payload")
@@ -48,15 +104,7 @@ pub(super) fn list(body: &[u8]) -> Result<ListAnswer, AnswerError> {
         Some(_) => return Err(AnswerError::Shape("`payload` is no list")),
         None => return Err(AnswerError::Shape("it has no `payload`")),
     };
-    let meta = answer.get("meta");
-    let mut page = SourcePage { count: meta.and_then(|meta| whole(meta.get("count")?)), ..SourcePage::default() };
-    for row in rows {
-        match contact(row) {
-            Ok(contact) => page.contacts.push(contact),
-            Err(malformed) => page.malformed.push(malformed),
-        }
-    }
-    Ok(ListAnswer { page, current_page: meta.and_then(|meta| whole(meta.get("current_page")?)) })
+    Ok(list_of(rows.into_iter().map(|row| contact(row).map(SourceRow::from)), answer.get("meta")))
 }
 
 /// Reads the answer of a read by id: `{payload: contact}`, `{payload: {contact}}` or the bare contact.
@@ -79,10 +127,7 @@ pub fn contact(row: Value) -> Result<Contact, MalformedRow> {
     let Value::Object(mut fields) = row else {
         return Err(MalformedRow { id: None, problem: "the row is not an object".into() });
     };
-    let Some(id) = fields.get("id").and_then(whole).and_then(|id| i64::try_from(id).ok()) else {
-        return Err(MalformedRow { id: None, problem: "the row has no readable `id`".into() });
-    };
-    let id = LiveDeskId(id);
+    let id = row_id(fields.get("id"))?;
     normalise(&mut fields).map_err(|problem| MalformedRow { id: Some(id), problem })?;
     let created_at = time(fields.get("created_at"));
     let last_activity_at = time(fields.get("last_activity_at"));
@@ -90,6 +135,11 @@ pub fn contact(row: Value) -> Result<Contact, MalformedRow> {
     *slot(&mut fields, "created_at") = created_at.into();
     *slot(&mut fields, "last_activity_at") = last_activity_at.into();
     Ok(Contact { id, created_at, last_activity_at, fields })
+}
+
+fn row_id(value: Option<&Value>) -> Result<LiveDeskId, MalformedRow> {
+    let id = value.and_then(whole).and_then(|id| i64::try_from(id).ok());
+    id.map(LiveDeskId).ok_or_else(|| MalformedRow { id: None, problem: "the row has no readable `id`".into() })
 }
 
 fn normalise(fields: &mut Map<String, Value>) -> Result<(), String> {
@@ -104,8 +154,7 @@ fn normalise(fields: &mut Map<String, Value>) -> Result<(), String> {
     }
     for key in ["custom_attributes", "additional_attributes"] {
         let value = slot(fields, key);
-        let attributes =
-            attributes(value.take()).ok_or_else(|| format!("`{key}` is neither an object nor empty"))?;
+        let attributes = attributes(value.take()).ok_or_else(|| format!("`{key}` is neither an object nor empty"))?;
         *value = Value::Object(attributes);
     }
     let blocked = slot(fields, "blocked");
@@ -285,6 +334,7 @@ mod tests {
     use super::{contact, list, single, time};
     use crate::domain::contact::Contact;
     use crate::domain::ids::LiveDeskId;
+    use crate::sync::ports::{MalformedRow, SourcePage, SourceRow};
 
     fn fixture(name: &str) -> Vec<u8> {
         std::fs::read(format!("{}/tests/data/livedesk/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -294,12 +344,22 @@ mod tests {
         contact(row).unwrap()
     }
 
+    /// The contacts of a page, and all its rows that are none.
+    fn all(page: SourcePage) -> (Vec<Contact>, Vec<MalformedRow>) {
+        let mut malformed = page.malformed;
+        let (contacts, unreadable): (Vec<_>, Vec<_>) =
+            page.rows.into_iter().map(SourceRow::contact).partition(Result::is_ok);
+        malformed.extend(unreadable.into_iter().filter_map(Result::err));
+        (contacts.into_iter().filter_map(Result::ok).collect(), malformed)
+    }
+
     #[test]
     fn a_documented_page_is_read_with_all_its_type_clashes() {
         let answer = list(&fixture("list.json")).unwrap();
         assert_eq!((answer.page.count, answer.current_page), (Some(4), Some(1)));
-        assert!(answer.page.malformed.is_empty(), "{:?}", answer.page.malformed);
-        let [mei, tina, gold, number] = answer.page.contacts.as_slice() else { panic!("four contacts") };
+        let (contacts, malformed) = all(answer.page);
+        assert!(malformed.is_empty(), "{malformed:?}");
+        let [mei, tina, gold, number] = contacts.as_slice() else { panic!("four contacts") };
 
         assert_eq!((mei.id, mei.created_at), (LiveDeskId(318_763), Some(1_737_453_297)));
         assert_eq!(mei.fields["custom_attributes"]["Cpf"], 2);
@@ -330,7 +390,7 @@ mod tests {
     #[test]
     fn of_an_inbox_only_plain_fields_are_kept() {
         let answer = list(&fixture("list.json")).unwrap();
-        let mei = &answer.page.contacts[0];
+        let mei = &all(answer.page).0[0];
         assert!(!format!("{mei:?}").contains("never-keep-me"));
         let inboxes = mei.fields["contact_inboxes"].as_array().unwrap();
         let channels: Vec<&Value> = inboxes.iter().map(|entry| &entry["inbox"]["channel_type"]).collect();
@@ -343,10 +403,11 @@ mod tests {
     fn a_row_that_is_no_contact_does_not_take_its_page_with_it() {
         let answer = list(&fixture("list_with_broken_rows.json")).unwrap();
         assert_eq!((answer.page.count, answer.page.len()), (Some(7), 10));
-        assert_eq!(answer.page.contacts.iter().map(|contact| contact.id.0).collect::<Vec<_>>(), [74]);
-        let ids: Vec<Option<i64>> = answer.page.malformed.iter().map(|row| row.id.map(|id| id.0)).collect();
+        let (contacts, malformed) = all(answer.page);
+        assert_eq!(contacts.iter().map(|contact| contact.id.0).collect::<Vec<_>>(), [74]);
+        let ids: Vec<Option<i64>> = malformed.iter().map(|row| row.id.map(|id| id.0)).collect();
         assert_eq!(ids, [None, None, None, None, None, Some(70), Some(71), Some(72), Some(73)]);
-        let problems = format!("{:?}", answer.page.malformed);
+        let problems = format!("{malformed:?}");
         assert!(!problems.contains("secret") && !problems.contains("perhaps"), "{problems}");
     }
 
@@ -360,7 +421,7 @@ mod tests {
             rows.clone(),
         ] {
             let answer = list(body.to_string().as_bytes()).unwrap();
-            assert_eq!((answer.page.contacts.len(), answer.page.count), (1, None), "{body}");
+            assert_eq!((answer.page.rows.len(), answer.page.count), (1, None), "{body}");
         }
         for empty in [json!({ "payload": [] }), json!({ "payload": {} }), json!({ "payload": null })] {
             assert!(list(empty.to_string().as_bytes()).unwrap().page.is_empty());
@@ -376,9 +437,24 @@ mod tests {
         body.extend([0xC3, 0x28]);
         body.extend(br#""}]}"#);
         let answer = list(&body).unwrap();
-        let fields = &answer.page.contacts[0].fields;
+        let fields = &all(answer.page).0[0].fields;
         assert_eq!(fields["name"], "Jöhn \u{fffd} \\ud83d 🏠 ");
         assert_eq!(fields["email"], "\u{fffd}(");
+    }
+
+    #[test]
+    fn a_row_is_known_by_its_id_before_it_is_read() {
+        let body = br#"{"payload":[{"id":"5","created_at":"17","email":["x"]},[6],{"id":7,"id":8,"name":"\ud83d"}]}"#;
+        let page = list(body).unwrap().page;
+        assert_eq!(
+            page.rows.iter().map(|row| (row.id.0, row.created_at)).collect::<Vec<_>>(),
+            [(5, Some(17)), (8, None)]
+        );
+        assert_eq!(page.malformed.len(), 1, "a list is no row, whatever it begins with");
+        let (contacts, malformed) = all(page);
+        assert_eq!(contacts[0].fields["name"], "\u{fffd}");
+        assert_eq!(malformed[1].id, Some(LiveDeskId(5)));
+        assert!(!format!("{:?}", list(body).unwrap().page).contains("created"), "a row does not print what it holds");
     }
 
     #[test]

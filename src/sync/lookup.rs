@@ -44,11 +44,7 @@ pub struct Found {
 impl<S: ContactSource> Lookup<S> {
     /// Looks for these contacts; `max_rounds` bounds a sweep, should one be needed.
     pub async fn start(source: Arc<S>, ids: BTreeSet<LiveDeskId>, max_rounds: u32) -> Result<Self, ScanError> {
-        let known = if ids.is_empty() {
-            None
-        } else {
-            source.page(OLDEST_FIRST).await?.contacts.first().map(|contact| contact.id)
-        };
+        let known = if ids.is_empty() { None } else { source.page(OLDEST_FIRST).await?.rows.first().map(|row| row.id) };
         Ok(Self { source, left: ids.clone(), missing: ids, known, max_rounds, sweep: None, verdict: None })
     }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use roaring::RoaringTreemap;
 use serde_json::json;
 
-use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::store::{Intent, IntentKind, IntentState, WriteOp};
@@ -17,7 +16,7 @@ use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::left_overs::LeftOvers;
 use crate::sync::lookup::{Lookup, OLDEST_FIRST};
-use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PageRequest, PortError};
+use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PageRequest, PortError, SourceRow};
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::scan::{Goal, Resume, Sweep, SweepPlan, SweepStep};
 use crate::sync::summary::Summary;
@@ -95,7 +94,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         for row in &total.rows {
             self.engine.saw(row.id);
         }
-        self.recognise_source(&first.contacts).await?;
+        self.recognise_source(&first.rows).await?;
         self.recognise_target().await?;
         let linked = self.engine.store.link_count().await?;
         let made = self.engine.store.made_count().await?;
@@ -186,10 +185,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     }
 
     /// Is this the LiveDesk account of the state? One of the contacts that it shows early must be known.
-    async fn recognise_source(&self, shown: &[Contact]) -> Result<(), RunError> {
+    async fn recognise_source(&self, shown: &[SourceRow]) -> Result<(), RunError> {
         let store = &self.engine.store;
         let Some(witness) = store.links_page(LiveDeskId(-1), 1).await?.pop() else { return Ok(()) };
-        let Some(known) = shown.first().map(|contact| contact.id) else { return Ok(()) };
+        let Some(known) = shown.first().map(|row| row.id) else { return Ok(()) };
         if self.knows_any(shown).await? {
             return Ok(());
         }
@@ -198,7 +197,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
         for page in 2..=RECOGNISED_BY {
             let answer = self.source.page(PageRequest { page, ..OLDEST_FIRST }).await?;
-            if self.knows_any(&answer.contacts).await? {
+            if self.knows_any(&answer.rows).await? {
                 return Ok(());
             }
             if answer.is_empty() {
@@ -213,9 +212,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     }
 
     /// Whether the state has seen or linked one of these. `--only` and `state rebuild` link without a sweep.
-    async fn knows_any(&self, shown: &[Contact]) -> Result<bool, RunError> {
+    async fn knows_any(&self, shown: &[SourceRow]) -> Result<bool, RunError> {
         let store = &self.engine.store;
-        let ids: Vec<LiveDeskId> = shown.iter().map(|contact| contact.id).collect();
+        let ids: Vec<LiveDeskId> = shown.iter().map(|row| row.id).collect();
         Ok(store.sighted_among(&ids).await? > 0 || !store.links_for(&ids).await?.is_empty())
     }
 

@@ -5,6 +5,7 @@
 //! already waited as long as the operator allows.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::future::Future;
 
 use crate::domain::contact::Contact;
@@ -88,12 +89,66 @@ pub struct MalformedRow {
     pub problem: String,
 }
 
+/// A row of the source's list. Most rows of a sweep's later passes are of contacts that it has seen: of those the id is
+/// all that counts, so the rest is read only when it is asked for.
+#[derive(Clone)]
+pub struct SourceRow {
+    /// Its id.
+    pub id: LiveDeskId,
+    /// Seconds since the epoch; `None` when missing or unreadable.
+    pub created_at: Option<i64>,
+    /// As `created_at`.
+    pub last_activity_at: Option<i64>,
+    body: RowBody,
+}
+
+#[derive(Clone)]
+enum RowBody {
+    Read(Box<Contact>),
+    Unread { json: Box<str>, read: fn(&str) -> Result<Contact, MalformedRow> },
+}
+
+impl SourceRow {
+    /// A row whose contact is read from `json` when it is asked for.
+    pub fn unread(
+        id: LiveDeskId,
+        times: (Option<i64>, Option<i64>),
+        json: Box<str>,
+        read: fn(&str) -> Result<Contact, MalformedRow>,
+    ) -> Self {
+        let (created_at, last_activity_at) = times;
+        Self { id, created_at, last_activity_at, body: RowBody::Unread { json, read } }
+    }
+
+    /// The contact.
+    pub fn contact(self) -> Result<Contact, MalformedRow> {
+        match self.body {
+            RowBody::Read(contact) => Ok(*contact),
+            RowBody::Unread { json, read } => read(&json),
+        }
+    }
+}
+
+impl From<Contact> for SourceRow {
+    fn from(contact: Contact) -> Self {
+        let (id, created_at, last_activity_at) = (contact.id, contact.created_at, contact.last_activity_at);
+        Self { id, created_at, last_activity_at, body: RowBody::Read(Box::new(contact)) }
+    }
+}
+
+impl fmt::Debug for SourceRow {
+    /// Its id; the rest is a person's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceRow").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// One page of the source's list.
 #[derive(Clone, Debug, Default)]
 pub struct SourcePage {
-    /// Its contacts, in the order received.
-    pub contacts: Vec<Contact>,
-    /// Rows that are none.
+    /// Its rows, in the order received.
+    pub rows: Vec<SourceRow>,
+    /// Rows that are surely no contacts: without a readable id, as a rule.
     pub malformed: Vec<MalformedRow>,
     /// `meta.count`, when given.
     pub count: Option<u64>,
@@ -102,7 +157,7 @@ pub struct SourcePage {
 impl SourcePage {
     /// Rows received, readable or not.
     pub fn len(&self) -> usize {
-        self.contacts.len() + self.malformed.len()
+        self.rows.len() + self.malformed.len()
     }
 
     /// Whether no row was received.

@@ -24,8 +24,9 @@ pub(super) async fn livedesk<S: ContactSource>(source: Arc<S>, findings: &mut Fi
     if page.count.is_none() {
         findings.warning(LIVEDESK, "the list has no count", "a sweep is proven by a second pass alone");
     }
-    if !page.malformed.is_empty() {
-        let text = format!("{} rows of the first page cannot be read as contacts", page.malformed.len());
+    let unreadable = page.malformed.len() + page.rows.iter().filter(|row| (*row).clone().contact().is_err()).count();
+    if unreadable > 0 {
+        let text = format!("{unreadable} rows of the first page cannot be read as contacts");
         findings.warning(LIVEDESK, text, "they would be set aside");
     }
     if !ascends(&page) {
@@ -44,7 +45,7 @@ pub(super) async fn livedesk<S: ContactSource>(source: Arc<S>, findings: &mut Fi
 }
 
 fn ascends(page: &SourcePage) -> bool {
-    let times: Vec<i64> = page.contacts.iter().filter_map(|contact| contact.created_at).collect();
+    let times: Vec<i64> = page.rows.iter().filter_map(|row| row.created_at).collect();
     times.is_sorted()
 }
 

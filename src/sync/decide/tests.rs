@@ -158,7 +158,8 @@ fn deciding_again_after_writing_finds_nothing_to_do() {
     let wished = wish(Desired::Value(FieldValue::Number(5.into())), None);
     let first = update(&wished, &digests(&wished), None, &holding(&json!(null)), Authorship::Ours, &kinds, &key());
     assert_eq!(first.write.len(), 1);
-    let again = update(&wished, &digests(&wished), Some(&first.base), &holding(&json!("5")), Authorship::Ours, &kinds, &key());
+    let again =
+        update(&wished, &digests(&wished), Some(&first.base), &holding(&json!("5")), Authorship::Ours, &kinds, &key());
     assert!(again.write.is_empty());
     assert_eq!(again.base, first.base);
 }
@@ -184,7 +185,8 @@ fn an_unrelated_change_at_the_source_leaves_an_agents_edit_alone() {
 fn a_union_adds_to_what_is_there() {
     let kinds = Kinds::from([(FIELD, FieldKind::MultipleChoice)]);
     let wished = wish(Desired::Value(FieldValue::Choices(vec![json!("a"), json!("b")])), Some(Owner::Union));
-    let decision = update(&wished, &digests(&wished), None, &holding(&json!(["b", "c"])), Authorship::Theirs, &kinds, &key());
+    let decision =
+        update(&wished, &digests(&wished), None, &holding(&json!(["b", "c"])), Authorship::Theirs, &kinds, &key());
     let expected = WriteValue::Typed(FieldValue::Choices(vec![json!("b"), json!("c"), json!("a")]));
     assert_eq!(decision.write.get(&FIELD), Some(&expected));
 }

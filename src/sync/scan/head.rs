@@ -63,14 +63,14 @@ impl Head {
     }
 
     fn of(page: &SourcePage, style: DirectionStyle) -> Self {
-        let ids = page.contacts.iter().map(|contact| contact.id).chain(page.malformed.iter().filter_map(|row| row.id));
+        let ids = page.rows.iter().map(|row| row.id).chain(page.malformed.iter().filter_map(|row| row.id));
         Self {
             style,
             page_size: page.len(),
             max_id: ids.map(|id| id.0.cast_unsigned()).max(),
             newest: newest(page),
             count: page.count,
-            known: page.contacts.first().map(|contact| contact.id),
+            known: page.rows.first().map(|row| row.id),
         }
     }
 }
@@ -88,7 +88,7 @@ enum Slope {
 
 /// Which way the creation times of a page go. One step up is enough for rising: one answer is one query.
 fn slope(page: &SourcePage) -> Slope {
-    let times: Vec<i64> = page.contacts.iter().filter_map(|contact| contact.created_at).collect();
+    let times: Vec<i64> = page.rows.iter().filter_map(|row| row.created_at).collect();
     if times.windows(2).any(|pair| pair[0] < pair[1]) {
         Slope::Rising
     } else if times.first() > times.last() {
@@ -99,9 +99,9 @@ fn slope(page: &SourcePage) -> Slope {
 }
 
 fn newest(page: &SourcePage) -> Option<i64> {
-    page.contacts.iter().filter_map(|contact| contact.created_at).max()
+    page.rows.iter().filter_map(|row| row.created_at).max()
 }
 
 fn first_time(page: &SourcePage) -> Option<i64> {
-    page.contacts.iter().find_map(|contact| contact.created_at)
+    page.rows.iter().find_map(|row| row.created_at)
 }

@@ -213,24 +213,27 @@ impl<S: ContactSource> Sweep<S> {
     }
 
     fn record(&mut self, believed: Believed) -> ScannedPage {
-        let Believed { page, mut malformed, contacts, count, first_visit, miscounted } = believed;
+        let Believed { page, mut malformed, rows, count, first_visit, miscounted } = believed;
         if miscounted {
             self.ledger.note_miscount();
         }
         if page == 1 && first_visit {
             self.ledger.open_baseline();
         }
-        let mut fresh = Vec::new();
-        for contact in contacts {
-            self.known = Some(contact.id);
-            if self.ledger.see(contact.id, contact.created_at, first_visit) {
-                fresh.push(contact);
-            }
-        }
         malformed.retain(|row| match row.id {
             Some(id) => self.ledger.see(id, None, first_visit),
             None => first_visit && self.ledger.see_nameless(),
         });
+        let mut fresh = Vec::new();
+        for row in rows {
+            self.known = Some(row.id);
+            if self.ledger.see(row.id, row.created_at, first_visit) {
+                match row.contact() {
+                    Ok(contact) => fresh.push(contact),
+                    Err(row) => malformed.push(row),
+                }
+            }
+        }
         let number = self.pass.number();
         ScannedPage {
             position: ScanPosition { pass: number, page },

@@ -5,10 +5,9 @@
 //! the pass steps back. It ends on a believed empty page and on nothing else. It keeps no set of ids.
 
 use super::ScanError;
-use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::{Direction, Order, PassReport, ScanPosition, SortKey};
-use crate::sync::ports::{MalformedRow, SourcePage};
+use crate::sync::ports::{MalformedRow, SourcePage, SourceRow};
 
 /// Steps back without reaching a new page after which a falling count is taken for noise (two servers that disagree).
 /// The accounts of the sweep do not rest on steps back; they only save passes.
@@ -22,8 +21,8 @@ const TOLERATED_BROKEN_PAGES: u32 = 1;
 pub(super) struct Believed {
     /// Its number.
     pub(super) page: u32,
-    /// Its contacts, those of an answer that was doubted included.
-    pub(super) contacts: Vec<Contact>,
+    /// Its rows, those of an answer that was doubted included.
+    pub(super) rows: Vec<SourceRow>,
     /// Its rows that are no contacts.
     pub(super) malformed: Vec<MalformedRow>,
     /// Its count.
@@ -204,14 +203,14 @@ impl Pass {
             self.position.page = page.saturating_add(1);
         }
         self.tail = Some(Tail { page, ids: ids(&answer), last_time: self.times(&answer).last().copied() });
-        let mut contacts = answer.contacts;
+        let mut rows = answer.rows;
         // A row of the answer that was not believed is a contact all the same.
-        for contact in other.into_iter().flat_map(|other| other.contacts) {
-            if !contacts.iter().any(|known| known.id == contact.id) {
-                contacts.push(contact);
+        for row in other.into_iter().flat_map(|other| other.rows) {
+            if !rows.iter().any(|known| known.id == row.id) {
+                rows.push(row);
             }
         }
-        Taken::Page(Believed { page, contacts, malformed: answer.malformed, count, first_visit, miscounted })
+        Taken::Page(Believed { page, rows, malformed: answer.malformed, count, first_visit, miscounted })
     }
 
     /// Only time keys can be checked: the collation of texts is the database's own. One answer is one query, so rows
@@ -244,10 +243,10 @@ impl Pass {
 
     /// The page's values of a time key; rows without one sort last and say nothing. Empty for a text key.
     fn times(&self, page: &SourcePage) -> Vec<i64> {
-        let contacts = page.contacts.iter();
+        let rows = page.rows.iter();
         match self.order.key {
-            SortKey::CreatedAt => contacts.filter_map(|contact| contact.created_at).collect(),
-            SortKey::LastActivityAt => contacts.filter_map(|contact| contact.last_activity_at).collect(),
+            SortKey::CreatedAt => rows.filter_map(|row| row.created_at).collect(),
+            SortKey::LastActivityAt => rows.filter_map(|row| row.last_activity_at).collect(),
             SortKey::Email | SortKey::PhoneNumber | SortKey::Name => Vec::new(),
         }
     }
@@ -256,5 +255,5 @@ impl Pass {
 /// The ids of a page, in the order received; rows without one are left out.
 fn ids(page: &SourcePage) -> Vec<LiveDeskId> {
     let malformed = page.malformed.iter().filter_map(|row| row.id);
-    page.contacts.iter().map(|contact| contact.id).chain(malformed).collect()
+    page.rows.iter().map(|row| row.id).chain(malformed).collect()
 }

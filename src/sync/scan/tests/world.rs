@@ -8,7 +8,7 @@ use serde_json::Map;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::{Direction, DirectionStyle, SortKey, SweepReport};
-use crate::sync::ports::{ByIdAnswer, ContactSource, MalformedRow, PageRequest, PortError, SourcePage};
+use crate::sync::ports::{ByIdAnswer, ContactSource, MalformedRow, PageRequest, PortError, SourcePage, SourceRow};
 use crate::sync::scan::{Goal, Resume, ScanError, ScannedPage, Sweep, SweepPlan, SweepStep};
 
 /// Deterministic dice (splitmix64).
@@ -336,7 +336,7 @@ impl State {
         if page == 1 {
             malformed.extend((0..self.nameless_rows).map(|_| MalformedRow { id: None, problem: "no id".into() }));
         }
-        SourcePage { contacts: readable.iter().map(contact).collect(), malformed, count }
+        SourcePage { rows: readable.iter().map(contact).map(SourceRow::from).collect(), malformed, count }
     }
 }
 
