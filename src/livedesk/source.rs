@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::api::{AnswerError, Api, CredentialsError, LiveDeskSettings, page_or_error, port_error};
 use super::wire::ListAnswer;
+use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::http::{ApiError, Decision, HttpClient};
 use crate::sync::ports::{ByIdAnswer, ContactSource, PageRequest, PortError, SourcePage};
@@ -61,14 +62,14 @@ impl LiveDesk {
         self.api.client()
     }
 
-    /// Asks for a contact that surely exists. Only a good answer is a yes; whatever refuses the path is a no.
-    async fn probe(&self, known: LiveDeskId) -> Result<ByIdAnswer, PortError> {
+    /// Asks for a contact that surely exists, and hands it out if it can be read. Only that contact is a yes, even one
+    /// that cannot be carried; whatever refuses the path is a no.
+    async fn probe(&self, known: LiveDeskId) -> Result<Option<Box<Contact>>, PortError> {
         let (support, answer) = match self.api.contact(known).await {
-            Ok(Ok(contact)) if contact.id == known => (ByIdSupport::Supported, ByIdAnswer::Found(Box::new(contact))),
-            Ok(_) | Err(AnswerError::Shape(_)) => (ByIdSupport::Unsupported, ByIdAnswer::Unsupported),
-            Err(AnswerError::Api(error)) if is_no_endpoint(&error) => {
-                (ByIdSupport::Unsupported, ByIdAnswer::Unsupported)
-            }
+            Ok(Ok(contact)) if contact.id == known => (ByIdSupport::Supported, Some(Box::new(contact))),
+            Ok(Err(row)) if row.id == Some(known) => (ByIdSupport::Supported, None),
+            Ok(_) | Err(AnswerError::Shape(_)) => (ByIdSupport::Unsupported, None),
+            Err(AnswerError::Api(error)) if is_no_endpoint(&error) => (ByIdSupport::Unsupported, None),
             Err(error) => return Err(port_error(error, "a contact by its id")),
         };
         self.set_by_id_support(support);
@@ -120,9 +121,9 @@ impl ContactSource for LiveDesk {
 
     async fn by_id(&self, id: LiveDeskId, known: LiveDeskId) -> Result<ByIdAnswer, PortError> {
         if self.by_id_support() == ByIdSupport::Unknown {
-            let answer = self.probe(known).await?;
-            if id == known {
-                return Ok(answer);
+            let found = self.probe(known).await?;
+            if let Some(contact) = found.filter(|contact| contact.id == id) {
+                return Ok(ByIdAnswer::Found(contact));
             }
         }
         if self.by_id_support() == ByIdSupport::Unsupported {

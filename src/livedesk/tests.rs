@@ -180,6 +180,20 @@ async fn a_read_by_id_is_tried_once_on_a_contact_that_exists() {
 }
 
 #[tokio::test]
+async fn a_contact_that_cannot_be_carried_still_shows_that_there_is_a_read_by_id() {
+    let server = TestServer::with(by_id(|id| match id {
+        "1" => json_answer(200, &json!({ "payload": { "id": 1, "email": ["x"] } })),
+        _ => contact(id),
+    }))
+    .await;
+    let livedesk = adapter(&server);
+    let known = LiveDeskId(1);
+    assert!(matches!(livedesk.by_id(LiveDeskId(2), known).await, Ok(ByIdAnswer::Found(_))));
+    assert_eq!(livedesk.by_id_support(), ByIdSupport::Supported);
+    assert!(matches!(livedesk.by_id(known, known).await, Err(PortError::Refused { status: 200, .. })));
+}
+
+#[tokio::test]
 async fn without_a_read_by_id_an_absence_is_never_believed() {
     let refusals: [fn(&str) -> Act; 6] = [
         |_| json_answer(404, &json!({})),

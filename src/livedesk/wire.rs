@@ -455,6 +455,10 @@ mod tests {
         assert_eq!(contacts[0].fields["name"], "\u{fffd}");
         assert_eq!(malformed[1].id, Some(LiveDeskId(5)));
         assert!(!format!("{:?}", list(body).unwrap().page).contains("created"), "a row does not print what it holds");
+
+        let unreadable = br#"{"payload":[{"id":5,"custom_attributes":{"x":1e400}},{"id":6}]}"#;
+        let (contacts, malformed) = all(list(unreadable).unwrap().page);
+        assert_eq!((contacts[0].id, malformed[0].id), (LiveDeskId(6), Some(LiveDeskId(5))), "it can be named");
     }
 
     #[test]

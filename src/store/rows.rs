@@ -1,7 +1,8 @@
 //! The form in which many rows travel to SQLite as one parameter, and values come back.
 //!
-//! A batch is one JSON array of arrays that a statement unfolds with `json_each`: one statement per kind of write,
-//! and one round trip to SQLite's thread for all of them. Bytes go as hexadecimal text and through `unhex`.
+//! A batch is one JSON array of arrays that a statement unfolds with `jsonb_each`: one statement per kind of write,
+//! and one round trip to SQLite's thread for all of them. A digest goes as hexadecimal text and through `unhex`, longer
+//! bytes in one blob that the rows point into.
 
 use serde::Serialize;
 
@@ -9,7 +10,7 @@ use crate::domain::hash::Digest;
 
 use super::error::StoreError;
 
-/// A batch for `jsonb_each(?1)`.
+/// A batch for `jsonb_each`.
 pub(super) fn batch<R: Serialize>(rows: impl Iterator<Item = R>) -> String {
     let rows: Vec<R> = rows.collect();
     serde_json::to_string(&rows).expect("numbers and texts always become JSON")

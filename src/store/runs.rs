@@ -2,9 +2,10 @@
 //!
 //! A run without an end was killed or is under way; which of the two, the lock says.
 
+use serde_json::Value;
+
 use crate::clock::Timestamp;
 use crate::domain::ids::RunId;
-use serde_json::Value;
 
 use super::Store;
 use super::error::StoreError;

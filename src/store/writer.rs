@@ -22,7 +22,7 @@ use super::op::{WriteOp, arrange};
 use super::rows::Statement;
 use super::{checkpoints, conflicts, dead_letters, index, intents, journal, links, runs};
 
-/// How long a crowded writer waits for company: less than a request takes, and many times fewer commits, which cost more
+/// How long a crowded writer waits for company: less than a request over the internet takes, and far fewer commits, which cost more
 /// than what is in them. Measured at 20 ms latency and 32 requests at once: 3 ms 0.27 s of CPU per 1,000 contacts, 10 ms
 /// 0.21, 15 ms 0.20, 20 ms 0.19 but a tenth slower.
 const LINGER: Duration = Duration::from_millis(15);

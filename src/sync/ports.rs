@@ -124,7 +124,10 @@ impl SourceRow {
     pub fn contact(self) -> Result<Contact, MalformedRow> {
         match self.body {
             RowBody::Read(contact) => Ok(*contact),
-            RowBody::Unread { json, read } => read(&json),
+            // What even breaks the reader has the id that it was counted under.
+            RowBody::Unread { json, read } => {
+                read(&json).map_err(|row| MalformedRow { id: row.id.or(Some(self.id)), ..row })
+            }
         }
     }
 }

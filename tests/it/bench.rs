@@ -58,8 +58,8 @@ async fn bench_backfill() {
             summary["sweep"]["verdict"],
             summary["sweep"]["passes"].as_array().map_or(0, Vec::len),
         );
-        let carried = summary["created"].as_u64().unwrap() + summary["not_selected"].as_u64().unwrap();
-        assert_eq!(carried, u64::from(contacts), "{summary}");
+        let accounted = summary["created"].as_u64().unwrap() + summary["not_selected"].as_u64().unwrap();
+        assert_eq!(accounted, u64::from(contacts), "{summary}");
         assert_eq!(summary["exit_code"], 0, "{summary}");
     }
 }

@@ -220,20 +220,21 @@ impl<S: ContactSource> Sweep<S> {
         if page == 1 && first_visit {
             self.ledger.open_baseline();
         }
-        malformed.retain(|row| match row.id {
-            Some(id) => self.ledger.see(id, None, first_visit),
-            None => first_visit && self.ledger.see_nameless(),
-        });
-        let mut fresh = Vec::new();
+        let (mut fresh, mut unreadable) = (Vec::new(), Vec::new());
         for row in rows {
             self.known = Some(row.id);
             if self.ledger.see(row.id, row.created_at, first_visit) {
                 match row.contact() {
                     Ok(contact) => fresh.push(contact),
-                    Err(row) => malformed.push(row),
+                    Err(row) => unreadable.push(row),
                 }
             }
         }
+        malformed.retain(|row| match row.id {
+            Some(id) => self.ledger.see(id, None, first_visit),
+            None => first_visit && self.ledger.see_nameless(),
+        });
+        malformed.extend(unreadable);
         let number = self.pass.number();
         ScannedPage {
             position: ScanPosition { pass: number, page },
