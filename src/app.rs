@@ -205,7 +205,8 @@ pub fn connect_firstline(
                 settings::BooleanForm::Bool => BooleanForm::TrueFalse,
             },
             clear_form: match firstline.clear_form {
-                settings::ClearForm::Null => ClearForm::Null,
+                // With `leave` nothing is cleared, so the form of clearing is never used.
+                settings::ClearForm::Null | settings::ClearForm::Leave => ClearForm::Null,
                 settings::ClearForm::Empty => ClearForm::EmptyText,
             },
             profile: Profile { update, ..learned.firstline },
@@ -435,6 +436,7 @@ pub async fn engine(
         doubt_horizon: identity.doubt_horizon,
         id_walk_limit: usize::try_from(identity.id_walk_limit).unwrap_or(usize::MAX),
         phone_country: identity.phone_country,
+        clears: settings.firstline.clear_form != settings::ClearForm::Leave,
         jobs: settings.firstline.limits.concurrency * JOBS_PER_REQUEST,
         wait: !around.no_wait,
     };

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::output::{COULD_NOT_RUN, Failure};
 use super::progress::Bar;
-use super::summary::Report;
+use super::summary::{Lists, Report};
 use super::{Context, output};
 use crate::app::{self, Platforms, Surroundings};
 use crate::clock::Timestamp;
@@ -86,14 +86,14 @@ impl Session {
             failure: end.failure.as_ref().map(|failure| Failure::chain(failure).to_string()),
         };
         // A list that cannot be written must not cost the report of the run.
-        let csv = report.write_set_aside(&self.settings.state.path).unwrap_or_else(|failure| {
+        let lists = report.write_lists(&self.settings.state.path).unwrap_or_else(|failure| {
             output::note(format_args!("error: {failure}"));
-            None
+            Lists::default()
         });
         if json {
-            output::say(report.json(csv.as_deref()));
+            output::say(report.json(&lists));
         } else {
-            output::say(report.text(csv.as_deref()));
+            output::say(report.text(&lists));
         }
         if let Some(failure) = &report.failure {
             output::note(format_args!("error: {failure}"));

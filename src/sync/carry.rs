@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::domain::base::WishDigests;
 use crate::domain::contact::Contact;
 use crate::domain::hash::Digest;
-use crate::domain::ids::LiveDeskId;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::DesiredRecord;
 use crate::domain::target::TargetContact;
@@ -43,6 +43,8 @@ pub struct Job {
     pub dead_letter: Option<DeadLetter>,
     /// Whether it has a conflict that a success clears.
     pub in_conflict: bool,
+    /// A person decided that it may share its keys with others.
+    pub may_share: bool,
     /// An earlier create whose absence was proven; the new one takes its place and is audited.
     pub superseded: Option<Intent>,
     /// The sweep that saw it.
@@ -58,17 +60,28 @@ pub struct Carried {
     pub id: LiveDeskId,
     /// The outcome.
     pub outcome: Outcome,
+    /// The record that it was updated on.
+    pub target: Option<FirstLineId>,
     /// Fields that both sides had changed.
-    pub both_changed: u64,
+    pub both_changed: Vec<BothChanged>,
     /// Fields left as FIRST LINE has them.
     pub kept: u64,
     /// Whether this create repeated one whose absence was proven.
     pub recreated: bool,
 }
 
+/// A field, or a list, that both sides had changed since it was last settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BothChanged {
+    /// Which: `birth_at`, `cz_col 32`, `emails`.
+    pub field: String,
+    /// Whether its owner let LiveDesk's value in.
+    pub written: bool,
+}
+
 impl Carried {
     fn new(id: LiveDeskId, outcome: Outcome) -> Self {
-        Self { id, outcome, both_changed: 0, kept: 0, recreated: false }
+        Self { id, outcome, target: None, both_changed: Vec::new(), kept: 0, recreated: false }
     }
 }
 

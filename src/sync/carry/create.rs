@@ -8,6 +8,7 @@ use crate::domain::base::Base;
 use crate::domain::outcome::{Outcome, SetAsideKind};
 use crate::domain::target::{ContactWrite, NewContact, WriteValue};
 use crate::store::{Intent, IntentKind, IntentState, Link, Origin, WriteOp};
+use crate::sync::children::Family;
 use crate::sync::decide::{self, Authorship, FieldDecision};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::ports::{ContactTarget, PortError};
@@ -90,7 +91,19 @@ impl<T: ContactTarget> Engine<T> {
     ) -> Result<Carried, RunError> {
         self.saw(created.id);
         let id = job.contact.id;
-        let plan = self.plan_children(job, created.id, None, &[], Authorship::Ours, None);
+        let family = Family {
+            target: created.id,
+            current: None,
+            ours: &[],
+            authorship: Authorship::Ours,
+            before: None,
+            same_lines: true,
+            unfinished: true,
+        };
+        let mut plan = match self.plan_children(job, family) {
+            Ok(plan) => plan,
+            Err(unproven) => return self.set_aside(job, unproven).await,
+        };
         let recreated = job.superseded.is_some();
         let closing =
             if recreated { WriteOp::AuditIntent { seq, target: created.id } } else { WriteOp::CloseIntent { seq } };
@@ -100,7 +113,7 @@ impl<T: ContactTarget> Engine<T> {
             origin: Origin::Created,
             fingerprint: None,
             base: base.encode(),
-            mapping_version: Some(self.mapping.version().to_owned()),
+            mapping_version: Some(self.mapping.mark()),
             intent_seq: Some(seq),
             linked_at: opened_at,
             updated_at: self.clock.now(),
@@ -114,7 +127,7 @@ impl<T: ContactTarget> Engine<T> {
             return Ok(carried);
         }
         let mut ops = vec![closing, WriteOp::PutLink(link.clone())];
-        ops.extend(plan.intents());
+        ops.extend(plan.opening(|rows| self.children_image(id, created.id, rows)));
         self.store.write(ops).await?;
         if let Some(outcome) = self.finish_children(job, link, base, created.profile_id, plan).await? {
             carried.outcome = outcome;

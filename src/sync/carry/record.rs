@@ -15,7 +15,7 @@ impl<T: ContactTarget> Engine<T> {
         base.phones = job.digests.phones.or(base.phones);
         link.base = base.encode();
         link.fingerprint = Some(job.fingerprint);
-        link.mapping_version = Some(self.mapping.version().to_owned());
+        link.mapping_version = Some(self.mapping.mark_after(link.mapping_version.as_deref(), &job.record));
         link.updated_at = self.clock.now();
         let mut ops = vec![WriteOp::PutLink(link.clone())];
         if job.dead_letter.is_some() {

@@ -2,16 +2,17 @@
 
 use serde_json::{Map, Value};
 
-use super::{Carried, Job, reason, refused, sighting};
+use super::{BothChanged, Carried, Job, reason, refused, sighting};
 use crate::domain::base::Base;
 use crate::domain::outcome::{Outcome, SetAsideKind};
 use crate::domain::record::{FieldKey, is_blank};
 use crate::domain::target::{TargetContact, WriteValue};
 use crate::store::{JournalEntry, Link, Origin, WriteOp};
-use crate::sync::children::ChildPlan;
-use crate::sync::decide::{self, Authorship};
+use crate::sync::children::{ChildPlan, Family, list_name};
+use crate::sync::decide::{self, Authorship, Rules};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::ports::{ContactTarget, PortError};
+use crate::sync::resolve::{Holders, SHARED};
 use crate::sync::stamp::StampReading;
 
 impl<T: ContactTarget> Engine<T> {
@@ -33,15 +34,12 @@ impl<T: ContactTarget> Engine<T> {
             Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,
         };
         let before = Base::decode(&link.base);
-        let decision = decide::update(
-            &job.record,
-            &job.digests,
-            before.as_ref(),
-            &current,
-            authorship,
-            self.mapping.kinds(),
-            self.store.hash_key(),
-        );
+        let rules =
+            Rules { authorship, kinds: self.mapping.kinds(), key: self.store.hash_key(), clears: self.settings.clears };
+        let decision = decide::update(&job.record, &job.digests, before.as_ref(), &current, rules);
+        let mut both_changed: Vec<BothChanged> = (decision.both_changed.iter())
+            .map(|field| BothChanged { field: field.to_string(), written: decision.write.contains_key(field) })
+            .collect();
         let mut write = decision.write;
         for (field, stamp) in self.scheme.fields(id) {
             if current.value(field).is_some_and(is_blank) {
@@ -68,7 +66,31 @@ impl<T: ContactTarget> Engine<T> {
             }
         }
         let ours = self.store.children_of(id).await?;
-        let plan = self.plan_children(job, current.id, Some(&current), &ours, authorship, before.as_ref());
+        let family = Family {
+            target: current.id,
+            current: Some(&current),
+            ours: &ours,
+            authorship,
+            before: before.as_ref(),
+            same_lines: link.mapping_version.as_deref().is_none_or(|mark| self.mapping.has_lists_of(mark)),
+            unfinished: unsettled && link.origin == Origin::Created,
+        };
+        let mut plan = match self.plan_children(job, family) {
+            Ok(plan) => plan,
+            Err(unproven) => return self.set_aside(job, unproven).await,
+        };
+        match self.holders_of_new(job, &plan, current.id).await? {
+            Holders::Nobody => {}
+            Holders::Others { candidates, keys } => return self.conflict(job, SHARED, candidates, keys).await,
+            Holders::Unproven(why) => {
+                return self.set_aside(job, reason(SetAsideKind::Unproven, None, None, why)).await;
+            }
+        }
+        both_changed.extend(
+            plan.both_changed
+                .iter()
+                .map(|kind| BothChanged { field: list_name(*kind).to_owned(), written: plan.writes(*kind) }),
+        );
         let wrote = wrote_fields || !plan.is_empty();
         // A create of this run whose answer was lost and found is a create.
         let unchanged = match (&changed, link.origin) {
@@ -77,19 +99,20 @@ impl<T: ContactTarget> Engine<T> {
             _ => Outcome::Unchanged,
         };
         let mut carried = Carried {
-            both_changed: decision.both_changed.len() as u64,
-            kept: decision.kept.len() as u64,
+            target: Some(current.id),
+            both_changed,
+            kept: decision.kept.len() as u64 + plan.kept,
             ..Carried::new(id, if wrote && unchanged == Outcome::Unchanged { changed } else { unchanged })
         };
+        let mut ops = plan.opening(|rows| self.children_image(id, current.id, rows));
         if plan.is_empty() {
-            let ops = self.settled(job, &mut link, decision.base, current.id);
+            ops.extend(self.settled(job, &mut link, decision.base, current.id));
             self.store.write(ops).await?;
             return Ok(carried);
         }
         link.base = decision.base.encode();
         link.fingerprint = None;
-        let mut ops = vec![WriteOp::PutLink(link.clone())];
-        ops.extend(plan.intents());
+        ops.insert(0, WriteOp::PutLink(link.clone()));
         self.store.write(ops).await?;
         if let Some(outcome) = self.finish_children(job, link, decision.base, current.profile_id, plan).await? {
             carried.outcome = outcome;
@@ -109,15 +132,16 @@ impl<T: ContactTarget> Engine<T> {
         let target = link.target;
         let done = self.run_children(job, target, profile_id, plan).await?;
         let mut ops = done.ops;
-        if let Some(reason) = done.refused {
-            ops.extend(self.dead_letter(job, &reason));
-            self.store.write(ops).await?;
-            return Ok(Some(Outcome::SetAside(reason)));
-        }
+        // A doubt comes first: once it is settled the contact is carried again, and what is refused then is told.
         if done.parked {
             ops.extend(sighting(job));
             self.store.write(ops).await?;
             return Ok(Some(Outcome::Parked));
+        }
+        if let Some(reason) = done.refused {
+            ops.extend(self.dead_letter(job, &reason));
+            self.store.write(ops).await?;
+            return Ok(Some(Outcome::SetAside(reason)));
         }
         ops.extend(self.settled(job, &mut link, base, target));
         self.store.write(ops).await?;
