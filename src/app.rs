@@ -2,6 +2,8 @@
 //!
 //! The only place that knows all parts. It decides nothing; commands call it and the engine does the work.
 
+pub mod gate;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -329,10 +331,18 @@ pub fn compile_mapping(
     source: &MappingSource,
     definitions: Option<&[FieldDefinition]>,
 ) -> Result<Mapping, Problems> {
-    let spec: MappingSpec = source.parse()?;
+    compile_with(settings, source, &source.parse()?, definitions)
+}
+
+fn compile_with(
+    settings: &Settings,
+    source: &MappingSource,
+    spec: &MappingSpec,
+    definitions: Option<&[FieldDefinition]>,
+) -> Result<Mapping, Problems> {
     let mut problems: Vec<Problem> =
         definitions.and_then(|definitions| stamp_problem(settings, definitions)).into_iter().collect();
-    match compile(&spec, &compile_context(settings, definitions)) {
+    match compile(spec, &compile_context(settings, definitions)) {
         Ok(mapping) if problems.is_empty() => Ok(mapping),
         Ok(_) => Err(Problems(problems)),
         Err(found) => {

@@ -8,7 +8,7 @@ use super::output::{COULD_NOT_RUN, Failure};
 use super::progress::Bar;
 use super::summary::{Lists, Report};
 use super::{Context, output};
-use crate::app::{self, Platforms, Surroundings};
+use crate::app::{self, Platforms, Surroundings, gate};
 use crate::clock::Timestamp;
 use crate::config::load::Loaded;
 use crate::config::settings::Settings;
@@ -51,8 +51,10 @@ pub async fn begin(
     let learned = app::learned(&store).await?;
     let platforms = app::connect(&settings, offline.needs_inboxes(), &learned, &around)?;
     let definitions = platforms.firstline.definitions().await?;
-    let mapping = app::compile_mapping(&settings, &loaded.mapping, Some(&definitions))?;
-    store.save_definitions(&definitions).await?;
+    let mapping = gate::mapping(&settings, &loaded.mapping, &definitions, &store).await?;
+    for stopped in mapping.stopped() {
+        output::note(format_args!("warning: {stopped}; nothing is written to it in this run, see `deskferry check`"));
+    }
     let run = store.begin_run(kind, options).await?;
     let started = context.clock.now();
     Ok((Session { settings, store, platforms, run, bar, around, started }, mapping))

@@ -82,8 +82,8 @@ pub struct Mapping {
     /// Changes when the lines of e-mails or phones do.
     lists: String,
     kinds: BTreeMap<FieldKey, FieldKind>,
-    /// Fields whose definition has drifted: unknown in this run.
-    stopped: BTreeSet<FieldKey>,
+    /// Fields whose definition has drifted, and how: unknown in this run.
+    stopped: BTreeMap<FieldKey, String>,
     pub(super) fixtures: Vec<FixtureSpec>,
 }
 
@@ -121,7 +121,7 @@ impl Mapping {
                 TargetKind::Line | TargetKind::Gender | TargetKind::Untyped => None,
             })
             .collect();
-        Self { parts, settings, names, version, lists, kinds, stopped: BTreeSet::new(), fixtures }
+        Self { parts, settings, names, version, lists, kinds, stopped: BTreeMap::new(), fixtures }
     }
 
     /// Stable text for fingerprints: it changes when what the mapping makes of contacts may change.
@@ -159,19 +159,15 @@ impl Mapping {
 
     /// Takes these fields out of this run: whatever the contact holds, they are unknown. The version stays.
     #[must_use]
-    pub fn without(mut self, stopped: BTreeSet<FieldKey>) -> Self {
-        self.kinds.retain(|key, _| !stopped.contains(key));
+    pub fn without(mut self, stopped: BTreeMap<FieldKey, String>) -> Self {
+        self.kinds.retain(|key, _| !stopped.contains_key(key));
         self.stopped = stopped;
         self
     }
 
-    /// The custom fields that it writes, each with the words that its line translates to.
-    pub fn options_in_use(&self) -> BTreeMap<i64, Vec<Json>> {
-        let custom = self.parts.fields.iter().filter_map(|line| match line.target.key {
-            FieldKey::Custom(id) => Some((id, line.options.values().cloned().collect())),
-            _ => None,
-        });
-        custom.collect()
+    /// Why fields were taken out of this run, one sentence each.
+    pub fn stopped(&self) -> Vec<String> {
+        self.stopped.values().cloned().collect()
     }
 
     /// The expression that selects contacts; empty when all are carried.
@@ -240,7 +236,7 @@ impl Mapping {
     fn record(&self, contact: &Contact, view: &Value) -> Result<DesiredRecord, SetAside> {
         let mut record = DesiredRecord::default();
         for line in &self.parts.fields {
-            if self.stopped.contains(&line.target.key) {
+            if self.stopped.contains_key(&line.target.key) {
                 let unknown = DesiredField { value: Desired::Unknown, owner: line.owner };
                 record.fields.insert(line.target.key, unknown);
                 continue;

@@ -13,6 +13,7 @@ mod check;
 mod cli;
 mod cli_support;
 mod doubt;
+mod drift_gate;
 mod households;
 mod identity;
 mod kill;
