@@ -2,6 +2,8 @@
 //!
 //! The only place that knows all parts. It decides nothing; commands call it and the engine does the work.
 
+pub mod gate;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -205,7 +207,8 @@ pub fn connect_firstline(
                 settings::BooleanForm::Bool => BooleanForm::TrueFalse,
             },
             clear_form: match firstline.clear_form {
-                settings::ClearForm::Null => ClearForm::Null,
+                // With `leave` nothing is cleared, so the form of clearing is never used.
+                settings::ClearForm::Null | settings::ClearForm::Leave => ClearForm::Null,
                 settings::ClearForm::Empty => ClearForm::EmptyText,
             },
             profile: Profile { update, ..learned.firstline },
@@ -328,10 +331,18 @@ pub fn compile_mapping(
     source: &MappingSource,
     definitions: Option<&[FieldDefinition]>,
 ) -> Result<Mapping, Problems> {
-    let spec: MappingSpec = source.parse()?;
+    compile_with(settings, source, &source.parse()?, definitions)
+}
+
+fn compile_with(
+    settings: &Settings,
+    source: &MappingSource,
+    spec: &MappingSpec,
+    definitions: Option<&[FieldDefinition]>,
+) -> Result<Mapping, Problems> {
     let mut problems: Vec<Problem> =
         definitions.and_then(|definitions| stamp_problem(settings, definitions)).into_iter().collect();
-    match compile(&spec, &compile_context(settings, definitions)) {
+    match compile(spec, &compile_context(settings, definitions)) {
         Ok(mapping) if problems.is_empty() => Ok(mapping),
         Ok(_) => Err(Problems(problems)),
         Err(found) => {
@@ -435,6 +446,7 @@ pub async fn engine(
         doubt_horizon: identity.doubt_horizon,
         id_walk_limit: usize::try_from(identity.id_walk_limit).unwrap_or(usize::MAX),
         phone_country: identity.phone_country,
+        clears: settings.firstline.clear_form != settings::ClearForm::Leave,
         jobs: settings.firstline.limits.concurrency * JOBS_PER_REQUEST,
         wait: !around.no_wait,
     };

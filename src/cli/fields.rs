@@ -1,7 +1,9 @@
 //! `deskferry fields`: FIRST LINE's custom fields beside the LiveDesk attributes that a sample of contacts has, and
 //! mapping lines to paste. Names, types and fill rates; never a value.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -9,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Context;
 use super::output::{DONE, Failure, note, say};
 use super::progress::Bar;
-use crate::app::{self, Learned};
+use crate::app::{self, Learned, gate};
 use crate::domain::contact::Contact;
 use crate::domain::field::{FieldDefinition, FieldKind};
 use crate::sync::lookup::OLDEST_FIRST;
@@ -22,6 +24,9 @@ pub struct Args {
     /// Look at the attributes of the first N contacts
     #[arg(long, value_name = "N", default_value_t = 150)]
     sample: u32,
+    /// Take FIRST LINE's fields as they are now: fields that stopped because theirs changed go on
+    #[arg(long)]
+    accept: bool,
 }
 
 /// How alike an attribute's and a field's names must be (Jaro-Winkler) for one to be proposed for the other.
@@ -36,6 +41,8 @@ const OPTIONS: usize = 12;
 struct Seen {
     types: BTreeSet<&'static str>,
     filled: u32,
+    /// Hashes of the different values; the values are not kept.
+    distinct: HashSet<u64>,
 }
 
 /// Attributes by the expression that reads them.
@@ -58,6 +65,12 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     .await;
     bar.finish();
     let (definitions, contacts) = read?;
+    if args.accept {
+        let store = app::open_state(&loaded.settings, "fields", Arc::clone(&context.clock)).await?;
+        gate::accept(&definitions, &store).await?;
+        store.close().await;
+        note("the fields of FIRST LINE are taken as they are now");
+    }
     let mapped = app::compile_mapping(&loaded.settings, &loaded.mapping, Some(&definitions))
         .map(|mapping| mapping.used_definitions())
         .unwrap_or_default();
@@ -129,6 +142,11 @@ fn note_fields(outer: &str, fields: &Map<String, Value>, attributes: &mut Attrib
         };
         seen.types.insert(kind);
         seen.filled += u32::from(!empty);
+        if !empty {
+            let mut hasher = DefaultHasher::new();
+            value.to_string().hash(&mut hasher);
+            seen.distinct.insert(hasher.finish());
+        }
     }
 }
 
@@ -169,12 +187,15 @@ impl Table<'_> {
         for definition in self.definitions {
             let used = self.use_of(definition).map(|used| format!(" [{used}]")).unwrap_or_default();
             lines.push(format!("  {:>6}  {}{used}", definition.id, described(definition)));
+            if let Some((name, seen)) =
+                self.attribute_for(definition).and_then(|name| self.attributes.get_key_value(name))
+            {
+                lines.push(format!("          like {name}: {}", self.seen(seen)));
+            }
         }
         lines.push(format!("LiveDesk attributes in {} contacts:", self.sampled));
         for (name, seen) in self.attributes {
-            let types: Vec<&str> = seen.types.iter().copied().collect();
-            let types = if types.is_empty() { String::from("always null") } else { types.join(" or ") };
-            lines.push(format!("  {name}  {types}, filled in {}", self.rate(seen)));
+            lines.push(format!("  {name}  {}", self.seen(seen)));
         }
         let new: Vec<String> = self
             .definitions
@@ -212,9 +233,21 @@ impl Table<'_> {
         let attributes: Vec<Value> = self
             .attributes
             .iter()
-            .map(|(name, seen)| json!({ "expression": name, "types": seen.types, "filled": seen.filled }))
+            .map(|(name, seen)| json!({ "expression": name, "types": seen.types, "filled": seen.filled, "distinct": seen.distinct.len() }))
             .collect();
         json!({ "fields": fields, "attributes": attributes, "sampled": self.sampled })
+    }
+
+    /// Types, fill rate and number of different values.
+    fn seen(&self, seen: &Seen) -> String {
+        let types: Vec<&str> = seen.types.iter().copied().collect();
+        let types = if types.is_empty() { String::from("always null") } else { types.join(" or ") };
+        let different = match seen.distinct.len() {
+            0 => String::new(),
+            1 => String::from(", 1 value"),
+            many => format!(", {many} different values"),
+        };
+        format!("{types}, filled in {}{different}", self.rate(seen))
     }
 
     fn rate(&self, seen: &Seen) -> String {
@@ -313,7 +346,11 @@ mod tests {
             sampled: 2,
         };
         let text = table.lines().join("\n");
-        assert!(text.contains("name  text, filled in 50 %"), "{text}");
+        assert!(text.contains("name  text, filled in 50 %, 1 value"), "{text}");
+        assert!(
+            text.contains("like custom_attributes.points: number or text, filled in 100 %, 2 different values"),
+            "{text}"
+        );
         assert!(text.contains("custom_attributes.points  number or text, filled in 100 %"), "{text}");
         assert!(text.contains("custom_attributes['vip level']"), "{text}");
         assert!(

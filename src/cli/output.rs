@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::app::AppError;
+use crate::app::gate::GateError;
 use crate::config::Problems;
 use crate::store::StoreError;
 use crate::sync::engine::RunError;
@@ -76,7 +77,7 @@ macro_rules! from_error {
     };
 }
 
-from_error!(AppError, StoreError, io::Error);
+from_error!(AppError, GateError, StoreError, io::Error);
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {

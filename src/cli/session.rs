@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::output::{COULD_NOT_RUN, Failure};
 use super::progress::Bar;
-use super::summary::Report;
+use super::summary::{Lists, Report};
 use super::{Context, output};
-use crate::app::{self, Platforms, Surroundings};
+use crate::app::{self, Platforms, Surroundings, gate};
 use crate::clock::Timestamp;
 use crate::config::load::Loaded;
 use crate::config::settings::Settings;
@@ -51,8 +51,10 @@ pub async fn begin(
     let learned = app::learned(&store).await?;
     let platforms = app::connect(&settings, offline.needs_inboxes(), &learned, &around)?;
     let definitions = platforms.firstline.definitions().await?;
-    let mapping = app::compile_mapping(&settings, &loaded.mapping, Some(&definitions))?;
-    store.save_definitions(&definitions).await?;
+    let mapping = gate::mapping(&settings, &loaded.mapping, &definitions, &store).await?;
+    for stopped in mapping.stopped() {
+        output::note(format_args!("warning: {stopped}; nothing is written to it in this run, see `deskferry check`"));
+    }
     let run = store.begin_run(kind, options).await?;
     let started = context.clock.now();
     Ok((Session { settings, store, platforms, run, bar, around, started }, mapping))
@@ -86,14 +88,14 @@ impl Session {
             failure: end.failure.as_ref().map(|failure| Failure::chain(failure).to_string()),
         };
         // A list that cannot be written must not cost the report of the run.
-        let csv = report.write_set_aside(&self.settings.state.path).unwrap_or_else(|failure| {
+        let lists = report.write_lists(&self.settings.state.path).unwrap_or_else(|failure| {
             output::note(format_args!("error: {failure}"));
-            None
+            Lists::default()
         });
         if json {
-            output::say(report.json(csv.as_deref()));
+            output::say(report.json(&lists));
         } else {
-            output::say(report.text(csv.as_deref()));
+            output::say(report.text(&lists));
         }
         if let Some(failure) = &report.failure {
             output::note(format_args!("error: {failure}"));

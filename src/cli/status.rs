@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::output::{DONE, Failure, say};
 use super::runs::{as_json, as_line, moment};
-use crate::app;
+use crate::app::{self, gate};
 use crate::store::{Accounts, FinishedSweep, OpenSweep, Run, Store, holder};
 
 /// Arguments.
@@ -30,6 +30,7 @@ struct Status {
     decided: usize,
     open_sweep: Option<OpenSweep>,
     last_sweep: Option<FinishedSweep>,
+    stopped: Vec<String>,
     runs: Vec<Run>,
 }
 
@@ -63,6 +64,7 @@ impl Status {
             decided,
             open_sweep: store.open_sweep().await?,
             last_sweep: store.finished_sweeps(1).await?.pop(),
+            stopped: gate::stopped(store).await?,
             runs: store.runs(LATEST).await?,
         })
     }
@@ -93,6 +95,7 @@ impl Status {
                 "ended_at": moment(sweep.ended_at),
                 "verdict": sweep.verdict,
             })),
+            "stopped_fields": self.stopped,
             "runs": self.runs.iter().map(as_json).collect::<Vec<_>>(),
         })
     }
@@ -120,6 +123,7 @@ impl Status {
                 sweep.position.pass, sweep.position.page, sweep.run
             ));
         }
+        lines.extend(self.stopped.iter().map(|stopped| format!("stopped     {stopped}")));
         lines.extend(self.runs.iter().map(as_line));
         lines
     }

@@ -50,12 +50,14 @@ impl Report<'_> {
     }
 
     /// One JSON document.
-    pub fn json(&self, csv: Option<&Path>) -> Value {
+    pub fn json(&self, lists: &Lists) -> Value {
         let mut document = self.counts();
         document["run"] = json!(self.run.0);
         document["exit_code"] = json!(self.exit);
         document["error"] = json!(self.failure);
-        document["set_aside_file"] = json!(csv);
+        document["set_aside_file"] = json!(lists.set_aside);
+        document["both_changed_file"] = json!(lists.both_changed);
+        document["both_changed_fields"] = json!(self.summary.both_changed_rows);
         let ids = self.summary.set_aside_rows.iter().filter_map(|row| row.id).map(|id| id.0);
         document["set_aside_ids"] = json!(ids.collect::<Vec<_>>());
         document["sweep"] = self.summary.sweep.as_ref().map_or(Value::Null, sweep_json);
@@ -63,7 +65,7 @@ impl Report<'_> {
     }
 
     /// Some lines for people.
-    pub fn text(&self, csv: Option<&Path>) -> String {
+    pub fn text(&self, lists: &Lists) -> String {
         let summary = self.summary;
         let mut text = String::new();
         let state = match (self.exit, &self.failure) {
@@ -102,8 +104,11 @@ impl Report<'_> {
             let conflicts = ids(&summary.conflict_ids);
             line(&mut text, format_args!("  conflicts: {conflicts}; see `deskferry conflicts list`"));
         }
-        if let Some(csv) = csv {
+        if let Some(csv) = &lists.set_aside {
             line(&mut text, format_args!("  set-aside contacts are listed in {}", csv.display()));
+        }
+        if let Some(csv) = &lists.both_changed {
+            line(&mut text, format_args!("  fields changed on both sides are listed in {}", csv.display()));
         }
         let took = HumanDuration(Duration::from_millis(u64::try_from(self.duration_ms).unwrap_or_default()));
         line(
@@ -127,6 +132,9 @@ impl Report<'_> {
         for (count, remark) in remarks.iter().filter(|(count, _)| *count > 0) {
             line(text, format_args!("  {count} {remark}"));
         }
+        for stopped in &summary.stopped_fields {
+            line(text, format_args!("  stopped: {stopped}; nothing was written to it"));
+        }
         for (reason, count) in most(&summary.reasons) {
             line(text, format_args!("  set aside: {count} x {reason}"));
         }
@@ -135,25 +143,71 @@ impl Report<'_> {
         }
     }
 
-    /// Writes the set-aside contacts as CSV (ids and reasons, no personal data) beside the state; `None` when there are
-    /// none.
-    pub fn write_set_aside(&self, state: &Path) -> Result<Option<PathBuf>, Failure> {
-        if self.summary.set_aside_rows.is_empty() || self.exit == COULD_NOT_RUN && self.summary.handled() == 0 {
+    /// Writes what is to be looked at by people as CSV files beside the state: ids, fields and reasons, no personal data.
+    pub fn write_lists(&self, state: &Path) -> Result<Lists, Failure> {
+        if self.exit == COULD_NOT_RUN && self.summary.handled() == 0 {
+            return Ok(Lists::default());
+        }
+        let aside = self.summary.set_aside_rows.iter().map(|row| {
+            let field = row.reason.field.clone().unwrap_or_default();
+            [
+                shown(row.id),
+                row.reason.kind.as_str().to_owned(),
+                field,
+                shown(row.reason.status),
+                row.reason.detail.clone(),
+            ]
+        });
+        let both = self.summary.both_changed_rows.iter().map(|row| {
+            let stands = if row.written { "LiveDesk" } else { "FIRST LINE" };
+            [row.livedesk_id.to_string(), shown(row.firstline_id), row.field.clone(), stands.to_owned()]
+        });
+        let head = ["livedesk_id", "kind", "field", "status", "detail"];
+        Ok(Lists {
+            set_aside: self.write_list(state, "set-aside", head, aside)?,
+            both_changed: self.write_list(
+                state,
+                "both-changed",
+                ["livedesk_id", "firstline_id", "field", "stands"],
+                both,
+            )?,
+        })
+    }
+
+    /// `None` when there is nothing to list.
+    fn write_list<const N: usize>(
+        &self,
+        state: &Path,
+        what: &str,
+        head: [&str; N],
+        rows: impl ExactSizeIterator<Item = [String; N]>,
+    ) -> Result<Option<PathBuf>, Failure> {
+        if rows.len() == 0 {
             return Ok(None);
         }
-        let path = state.with_file_name(format!("deskferry-set-aside-{}.csv", self.run));
+        let path = state.with_file_name(format!("deskferry-{what}-{}.csv", self.run));
         let failed = |error: csv::Error| Failure::new(format!("{} could not be written: {error}", path.display()));
         let mut writer = csv::Writer::from_path(&path).map_err(failed)?;
-        writer.write_record(["livedesk_id", "kind", "field", "status", "detail"]).map_err(failed)?;
-        for row in &self.summary.set_aside_rows {
-            let id = row.id.map(|id| id.to_string()).unwrap_or_default();
-            let status = row.reason.status.map(|status| status.to_string()).unwrap_or_default();
-            let field = row.reason.field.as_deref().unwrap_or_default();
-            writer.write_record([&id, row.reason.kind.as_str(), field, &status, &row.reason.detail]).map_err(failed)?;
+        writer.write_record(head).map_err(failed)?;
+        for row in rows {
+            writer.write_record(row).map_err(failed)?;
         }
         writer.flush()?;
         Ok(Some(path))
     }
+}
+
+/// Where the lists of a run stand.
+#[derive(Debug, Default)]
+pub struct Lists {
+    /// What was set aside.
+    pub set_aside: Option<PathBuf>,
+    /// Fields that both sides had changed.
+    pub both_changed: Option<PathBuf>,
+}
+
+fn shown(value: Option<impl std::fmt::Display>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 fn line(text: &mut String, line: impl std::fmt::Display) {

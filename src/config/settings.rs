@@ -254,6 +254,8 @@ words!(
         Null = "null",
         /// An empty string.
         Empty = "empty",
+        /// Not at all: what the source emptied stays.
+        Leave = "leave",
     }
 );
 words!(

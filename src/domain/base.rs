@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::hash::{Digest, HashKey};
 use super::phone::{self, Country};
-use super::record::{Desired, DesiredRecord, FieldKey};
+use super::record::{Desired, DesiredRecord, FieldKey, Owner};
 
 /// Digest domain of field values.
 const VALUE: &str = "value";
@@ -58,6 +58,8 @@ pub fn canonical_phones(record: &DesiredRecord, home: Country) -> Vec<String> {
 pub struct WishDigests {
     /// Per field.
     pub fields: BTreeMap<FieldKey, Digest>,
+    /// Per field whose value only stands in for one that could not be read: for a create.
+    pub stand_ins: BTreeMap<FieldKey, Digest>,
     /// The e-mails as a whole.
     pub emails: Option<Digest>,
     /// The phones as a whole, their types included.
@@ -68,7 +70,7 @@ impl WishDigests {
     /// The digests of a record.
     pub fn of(key: &HashKey, record: &DesiredRecord, home: Country) -> Self {
         let nothing = value_digest(key, None);
-        let fields = record.fields.iter().filter_map(|(field, wished)| {
+        let all = record.fields.iter().filter_map(|(field, wished)| {
             let digest = match &wished.value {
                 Desired::Unknown => return None,
                 Desired::Empty => nothing,
@@ -76,16 +78,22 @@ impl WishDigests {
             };
             Some((*field, digest))
         });
-        let emails =
-            (record.emails.value != Desired::Unknown).then(|| key.digest(LIST, canonical_emails(record).join("\n")));
+        let (stand_ins, fields) = all.partition(|(field, _)| record.stand_ins.contains(field));
+        // A list that is only added to is not settled the way that a whole one is: it is looked at again.
+        let lines = |mut lines: Vec<String>, owner: Option<Owner>| {
+            lines.extend((owner == Some(Owner::Union)).then(|| String::from("+")));
+            lines.join("\n")
+        };
+        let emails = (record.emails.value != Desired::Unknown)
+            .then(|| key.digest(LIST, lines(canonical_emails(record), record.emails.owner)));
         let phones = (record.phones.value != Desired::Unknown).then(|| {
             let phones = record.phones.items().iter();
-            let mut lines: Vec<String> =
+            let mut wished: Vec<String> =
                 phones.map(|wished| format!("{} {}", phone::canonical(&wished.number, home), wished.kind)).collect();
-            lines.sort_unstable();
-            key.digest(LIST, lines.join("\n"))
+            wished.sort_unstable();
+            key.digest(LIST, lines(wished, record.phones.owner))
         });
-        Self { fields: fields.collect(), emails, phones }
+        Self { fields, stand_ins, emails, phones }
     }
 
     /// Hash of all that is wished and of the mapping's version. Parts that are unknown in this run are taken from

@@ -180,6 +180,11 @@ pub fn is_blank(current: &Value) -> bool {
     }
 }
 
+/// Equal texts mean the same option of a choice.
+pub fn canonical_choice(value: &Value) -> String {
+    canonical_scalar(value)
+}
+
 fn canonical_scalar(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -189,10 +194,15 @@ fn canonical_scalar(value: &Value) -> String {
     }
 }
 
-/// 3.0 and 3 are one number; integers stay exact beyond 2^53.
+/// 3.0 and 3 are one number; integers stay exact beyond 2^53, fractions to 15 digits, which is what survives a way
+/// through texts and databases.
 fn canonical_number(number: &Number) -> String {
     match number.as_f64() {
         Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 9.0e15 => format!("{float:.0}"),
+        Some(float) if number.is_f64() => {
+            let rounded = format!("{float:.14e}").parse().unwrap_or(float);
+            Number::from_f64(rounded).map_or_else(|| number.to_string(), |rounded| rounded.to_string())
+        }
         _ => number.to_string(),
     }
 }
@@ -291,6 +301,8 @@ pub struct DesiredRecord {
     pub emails: DesiredList<DesiredEmail>,
     /// Phone numbers, without repeats.
     pub phones: DesiredList<DesiredPhone>,
+    /// Fields whose value could not be read and only stands in for it: written at creation, unknown ever after.
+    pub stand_ins: BTreeSet<FieldKey>,
     /// Values that were left out (`on_error = "skip"`).
     pub warnings: Vec<FieldProblem>,
 }

@@ -195,6 +195,14 @@ impl Api {
         }))
     }
 
+    /// Deletes one object. What is not there is deleted (404, 410).
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        match self.json_if_any::<serde::de::IgnoredAny>(Request::delete(path)).await {
+            Err(failure) if matches!(failure.status(), Some(404 | 410)) => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
     /// Sends with a token and reads the answer; a token that is refused is renewed once.
     async fn json<T: DeserializeOwned + Send>(&self, request: Request) -> Result<T, Failure> {
         let header = self.auth.header(&self.http).await?;

@@ -196,6 +196,14 @@ impl ContactTarget for FirstLine {
         Ok(())
     }
 
+    async fn delete_email(&self, id: ChildId) -> Result<(), PortError> {
+        Ok(self.api.delete(&format!("/email-contact/{id}")).await?)
+    }
+
+    async fn delete_phone(&self, id: ChildId) -> Result<(), PortError> {
+        Ok(self.api.delete(&format!("/phone-number/{id}")).await?)
+    }
+
     async fn create_phone(
         &self,
         contact: FirstLineId,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use minijinja::value::{Value, ValueKind};
 use serde_json::Value as Json;
 
-use super::compile::version;
+use super::compile::version as version_of;
 use super::context::view;
 use super::convert::{Converted, LINE_LENGTH, convert, to_json};
 use super::expression::{Compiled, names_of};
@@ -79,7 +79,11 @@ pub struct Mapping {
     /// Top-level keys that some expression reads.
     names: Arc<[String]>,
     version: String,
+    /// Changes when the lines of e-mails or phones do.
+    lists: String,
     kinds: BTreeMap<FieldKey, FieldKind>,
+    /// Fields whose definition has drifted, and how: unknown in this run.
+    stopped: BTreeMap<FieldKey, String>,
     pub(super) fixtures: Vec<FixtureSpec>,
 }
 
@@ -106,7 +110,9 @@ impl Mapping {
         fixtures: Vec<FixtureSpec>,
     ) -> Self {
         let names = names_of(parts.expressions());
-        let version = version(canonical, &settings);
+        let lists = canonical.iter().filter(|line| line.get("list").is_some()).cloned().collect();
+        let lists = version_of(lists, &settings);
+        let version = version_of(canonical, &settings);
         let kinds = parts
             .fields
             .iter()
@@ -115,12 +121,53 @@ impl Mapping {
                 TargetKind::Line | TargetKind::Gender | TargetKind::Untyped => None,
             })
             .collect();
-        Self { parts, settings, names, version, kinds, fixtures }
+        Self { parts, settings, names, version, lists, kinds, stopped: BTreeMap::new(), fixtures }
     }
 
     /// Stable text for fingerprints: it changes when what the mapping makes of contacts may change.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What is kept with a link: the version, and a short mark of the lines that made its e-mails and phones.
+    pub fn mark(&self) -> String {
+        format!("{}/{}", self.version, self.lists_mark())
+    }
+
+    /// Whether the lines that made a link's e-mails and phones are those of this mapping. `mark` is what was kept.
+    pub fn has_lists_of(&self, mark: &str) -> bool {
+        mark.split_once('/').map_or(mark == self.version, |(_, lists)| lists == self.lists_mark())
+    }
+
+    /// What is kept with a link that was settled with this mapping, when `previous` was kept before: as long as a list
+    /// could not be read whole, the lines that made its rows are the earlier ones.
+    pub fn mark_after(&self, previous: Option<&str>, record: &DesiredRecord) -> String {
+        let emails = self.parts.emails.is_empty()
+            || (record.emails.value != Desired::Unknown && record.emails.owner == self.parts.emails_owner);
+        let phones = self.parts.phones.is_empty()
+            || (record.phones.value != Desired::Unknown && record.phones.owner == self.parts.phones_owner);
+        let whole = emails && phones;
+        match previous.filter(|mark| !whole && !self.has_lists_of(mark)) {
+            Some(mark) => format!("{}/{}", self.version, mark.split_once('/').map_or("", |(_, lists)| lists)),
+            None => self.mark(),
+        }
+    }
+
+    fn lists_mark(&self) -> &str {
+        self.lists.get(..8).unwrap_or(&self.lists)
+    }
+
+    /// Takes these fields out of this run: whatever the contact holds, they are unknown. The version stays.
+    #[must_use]
+    pub fn without(mut self, stopped: BTreeMap<FieldKey, String>) -> Self {
+        self.kinds.retain(|key, _| !stopped.contains_key(key));
+        self.stopped = stopped;
+        self
+    }
+
+    /// Why fields were taken out of this run, one sentence each.
+    pub fn stopped(&self) -> Vec<String> {
+        self.stopped.values().cloned().collect()
     }
 
     /// The expression that selects contacts; empty when all are carried.
@@ -189,6 +236,11 @@ impl Mapping {
     fn record(&self, contact: &Contact, view: &Value) -> Result<DesiredRecord, SetAside> {
         let mut record = DesiredRecord::default();
         for line in &self.parts.fields {
+            if self.stopped.contains_key(&line.target.key) {
+                let unknown = DesiredField { value: Desired::Unknown, owner: line.owner };
+                record.fields.insert(line.target.key, unknown);
+                continue;
+            }
             let result = line.evaluate(view).and_then(|value| line.convert(&value, &self.settings));
             let (mut value, problem) = match result {
                 Ok(Converted { value, remark }) => (value, remark),
@@ -198,6 +250,9 @@ impl Mapping {
             if line.target.key == FieldKey::FirstName && !matches!(value, Desired::Value(_)) {
                 if line.on_error == OnError::Reject {
                     return Err(set_aside(&line.target.label, String::from("is empty, and FIRST LINE requires it")));
+                }
+                if value == Desired::Unknown {
+                    record.stand_ins.insert(FieldKey::FirstName);
                 }
                 value = Desired::Value(FieldValue::Text(stand_in_name(contact)));
             }

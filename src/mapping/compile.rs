@@ -27,7 +27,8 @@ const PHONE_TYPES: [(&str, i64); 5] = [("home", 0), ("company", 1), ("mobile", 2
 /// Compiles `spec`, or says everything that is wrong with it.
 pub fn compile(spec: &MappingSpec, context: &CompileContext<'_>) -> Result<Mapping, Vec<MappingProblem>> {
     let settings = Arc::new(Settings { zone: context.time_zone.clone(), country: context.phone_country });
-    let mut compiler = Compiler { context, settings, problems: Vec::new(), canonical: Vec::new() };
+    let mut compiler = Compiler { context, settings, problems: Vec::new(), canonical: Vec::new(), owner: None };
+    compiler.owner = compiler.default_owner(spec.owner.as_deref());
     let parts = compiler.parts(spec);
     if compiler.problems.is_empty() {
         return Ok(Mapping::assemble(parts, compiler.settings, compiler.canonical, spec.tests.clone()));
@@ -41,6 +42,8 @@ struct Compiler<'a> {
     problems: Vec<MappingProblem>,
     /// The meaning of each line, for the version.
     canonical: Vec<Json>,
+    /// Owner of the lines that name none.
+    owner: Option<Owner>,
 }
 
 /// The parts that all kinds of lines share.
@@ -96,7 +99,7 @@ impl Compiler<'_> {
     ) -> Option<FieldLine> {
         let expression = self.expression(&line.value_place(), line.value);
         let on_error = self.on_error(line);
-        let owner = self.owner(line);
+        let owner = self.owner(line).or(self.owner);
         let target = match target {
             Ok(target) => target,
             Err((message, help)) => {
@@ -213,14 +216,15 @@ impl Compiler<'_> {
         let on_error = self.on_error(line);
         let expression = expression?;
         self.canonical.push(json!({
-            "list": line.place, "kind": kind, "value": expression.text(), "on_error": on_error.as_str(), "owner": line.owner,
+            "list": line.place, "kind": kind, "value": expression.text(), "on_error": on_error.as_str(),
+            "owner": line.owner.or(self.owner.map(owner_name)),
         }));
         Some(ListLine { label: line.place.to_owned(), expression, on_error, kind })
     }
 
     fn list_owner(&mut self, list: &str, owners: &[Option<Owner>]) -> Option<Owner> {
         let mut said = owners.iter().enumerate().filter_map(|(at, owner)| owner.map(|owner| (at, owner)));
-        let (_, first) = said.next()?;
+        let Some((_, first)) = said.next() else { return self.owner };
         if let Some((at, _)) = said.find(|(_, owner)| *owner != first) {
             let message = format!("all lines of {list} make one list, which has one owner");
             self.problem(
@@ -267,6 +271,19 @@ impl Compiler<'_> {
             let names = OWNERS.map(|(name, _)| name);
             let help = nearest(word, names).unwrap_or_else(|| format!("write one of {}", names.join(", ")));
             self.problem(format!("{}.owner", line.place), format!("unknown owner `{word}`"), Some(help));
+        }
+        found
+    }
+
+    /// The file's own `owner`. A union is for lists alone, so it says nothing about the other lines.
+    fn default_owner(&mut self, word: Option<&str>) -> Option<Owner> {
+        let word = word?;
+        let found =
+            OWNERS.iter().find(|(name, owner)| *name == word && *owner != Owner::Union).map(|(_, owner)| *owner);
+        if found.is_none() {
+            let names = ["source", "fill_blank", "target"];
+            let help = nearest(word, names).unwrap_or_else(|| format!("write one of {}", names.join(", ")));
+            self.problem("owner", format!("`{word}` is no owner for all lines"), Some(help));
         }
         found
     }

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod compile;
 mod context;
 mod convert;
+pub mod drift;
 pub mod explain;
 mod expression;
 mod filters;

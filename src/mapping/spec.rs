@@ -18,6 +18,8 @@ pub type Translation = BTreeMap<String, Value>;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MappingSpec {
+    /// Owner of every line that names none: `source`, `fill_blank` or `target`.
+    pub owner: Option<String>,
     /// Which contacts are carried; all of them without it.
     pub select: Option<SelectSpec>,
     /// Standard fields by their FIRST LINE name.

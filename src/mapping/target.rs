@@ -133,7 +133,7 @@ fn by_name(name: &str, definitions: &[FieldDefinition]) -> Result<Target, (Strin
     }
 }
 
-fn full_name(definition: &FieldDefinition) -> String {
+pub(super) fn full_name(definition: &FieldDefinition) -> String {
     tidy(&format!("{} / {}", definition.category, definition.name))
 }
 

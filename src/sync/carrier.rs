@@ -18,12 +18,13 @@ use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::phone;
 use crate::domain::sweep::ScanPosition;
-use crate::store::{Conflict, DeadLetter, Intent, Link, TWINS, WriteOp};
+use crate::store::{Conflict, DeadLetter, Decision, Intent, Link, TWINS, WriteOp};
 use crate::sync::carry::{Carried, Job};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::ports::{ContactTarget, MalformedRow};
 use crate::sync::progress::ProgressEvent;
+use crate::sync::resolve::SHARED;
 use crate::sync::summary::Summary;
 
 /// Pages between two checkpoints. What lies between is carried again after a crash, which costs no request: its
@@ -247,6 +248,8 @@ impl<T: ContactTarget> Carrier<T> {
         {
             return Prepared::Done { outcome: Outcome::SetAside(letter.reason()), ops: Vec::new() };
         }
+        let kept = link.as_ref().map(|link| Decision::Link(link.target));
+        let may_share = conflict.as_ref().is_some_and(|found| found.kind == SHARED && found.decision == kept);
         Prepared::Job(Box::new(Job {
             contact,
             record,
@@ -256,6 +259,7 @@ impl<T: ContactTarget> Carrier<T> {
             decision,
             dead_letter,
             in_conflict: conflict.is_some_and(|found| found.decision.is_none()),
+            may_share,
             superseded,
             sweep: self.sweep,
             directory: None,
@@ -363,7 +367,7 @@ impl<T: ContactTarget> Carrier<T> {
         };
         match result {
             Ok(Finished::Contact(carried)) => {
-                self.summary.both_changed += carried.both_changed;
+                self.summary.both_changed(carried.id, carried.target, carried.both_changed);
                 self.summary.kept += carried.kept;
                 self.summary.recreated += u64::from(carried.recreated);
                 self.summary.count(carried.id, carried.outcome);

@@ -1,33 +1,48 @@
 //! E-mails and phones: rows of their own at FIRST LINE, hung on a contact after it exists.
 //!
 //! A child create obeys the same rule as a contact create: its intent is committed first, and a doubtful one is read
-//! back through the contact, never resent within the doubt horizon.
+//! back through the contact, never resent within the doubt horizon. Rows are changed and removed only where this program
+//! made them and the list's owner is the source; what they held goes into the journal first.
 
-use crate::domain::base::Base;
+mod send;
+
 use std::collections::BTreeSet;
 
+use serde_json::{Map, Value, json};
+
+use crate::domain::base::Base;
 use crate::domain::hash::Digest;
-use crate::domain::ids::{ChildId, FirstLineId};
+use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::outcome::{SetAside, SetAsideKind};
 use crate::domain::phone;
 use crate::domain::record::{Owner, canonical_email};
 use crate::domain::target::TargetContact;
-use crate::store::{ChildKind, Intent, IntentKind, IntentState, LinkChild, StoreError, WriteOp};
-use crate::sync::carry::{Job, refused};
+use crate::store::{ChildKind, Intent, IntentKind, IntentState, JournalEntry, LinkChild, WriteOp};
+use crate::sync::carry::{Job, reason};
 use crate::sync::decide::{self, Authorship, ChildDecision, CurrentChild};
-use crate::sync::engine::{Engine, RunError};
+use crate::sync::engine::Engine;
 use crate::sync::ports::{ContactTarget, PortError};
 
 /// What is to be sent for the children of one contact.
 #[derive(Debug, Default)]
 pub struct ChildPlan {
     tasks: Vec<ChildTask>,
+    /// What the state is to know whether anything is sent or not.
+    rows: Vec<WriteOp>,
+    /// What the rows held that are to be changed or removed.
+    before: Map<String, Value>,
+    /// Lists that were settled before: what is new in them was never looked for.
+    settled: Vec<ChildKind>,
+    /// Lists of which both sides changed a row.
+    pub both_changed: Vec<ChildKind>,
+    /// Rows that stay as FIRST LINE has them.
+    pub kept: u64,
 }
 
 #[derive(Debug)]
 struct ChildTask {
     kind: ChildKind,
-    /// Its place in the wished list.
+    /// Its place in the wished list; of a removal, behind its end.
     place: usize,
     key: Digest,
     step: Step,
@@ -37,6 +52,26 @@ struct ChildTask {
 enum Step {
     Add(Intent),
     Change { child: ChildId, from: Digest },
+    Remove(ChildId),
+}
+
+/// A contact's children as they stand, and what is known of how they came to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Family<'a> {
+    /// The record.
+    pub(super) target: FirstLineId,
+    /// The record as it was read; `None` when it was created just now.
+    pub(super) current: Option<&'a TargetContact>,
+    /// The rows that this program made.
+    pub(super) ours: &'a [LinkChild],
+    /// Who made the record.
+    pub(super) authorship: Authorship,
+    /// What was last settled.
+    pub(super) before: Option<&'a Base>,
+    /// Whether the lists' lines are those that made the rows: only then is what is missing gone at the source.
+    pub(super) same_lines: bool,
+    /// The record was created and its children were never settled: creation goes on.
+    pub(super) unfinished: bool,
 }
 
 impl ChildPlan {
@@ -45,202 +80,134 @@ impl ChildPlan {
         self.tasks.is_empty()
     }
 
-    /// The intents to commit before anything is sent.
-    pub fn intents(&self) -> Vec<WriteOp> {
-        self.tasks
-            .iter()
-            .filter_map(|task| match &task.step {
-                Step::Add(intent) => Some(WriteOp::OpenIntent(intent.clone())),
-                Step::Change { .. } => None,
-            })
-            .collect()
+    /// What is to be committed before anything is sent: intents, the before-image, and which rows are ours no more.
+    pub(super) fn opening(&mut self, journal: impl FnOnce(Map<String, Value>) -> JournalEntry) -> Vec<WriteOp> {
+        let mut ops = std::mem::take(&mut self.rows);
+        ops.extend(self.tasks.iter().filter_map(|task| match &task.step {
+            Step::Add(intent) => Some(WriteOp::OpenIntent(intent.clone())),
+            Step::Change { .. } | Step::Remove(_) => None,
+        }));
+        if !self.before.is_empty() {
+            ops.push(WriteOp::Journal(journal(std::mem::take(&mut self.before))));
+        }
+        ops
     }
-}
 
-/// What became of the children.
-#[derive(Debug, Default)]
-pub struct ChildrenDone {
-    /// Rows to record.
-    pub ops: Vec<WriteOp>,
-    /// Whether a child's create is in doubt.
-    pub parked: bool,
-    /// The first refusal, if one was refused.
-    pub refused: Option<SetAside>,
+    /// Whether anything of this list is sent.
+    pub(super) fn writes(&self, kind: ChildKind) -> bool {
+        self.tasks.iter().any(|task| task.kind == kind)
+    }
+
+    /// Places in the wished list of what is new at the target; of a list that was settled before, because the keys of a
+    /// contact that is new were looked for when it was resolved.
+    pub(super) fn new_places(&self, kind: ChildKind) -> Vec<usize> {
+        if !self.settled.contains(&kind) {
+            return Vec::new();
+        }
+        let new = self.tasks.iter().filter(|task| task.kind == kind && !matches!(task.step, Step::Remove(_)));
+        new.map(|task| task.place).collect()
+    }
 }
 
 impl<T: ContactTarget> Engine<T> {
     /// Compares the wished children with what is there. Pure but for the intents' numbers.
-    pub(super) fn plan_children(
-        &self,
-        job: &Job,
-        target: FirstLineId,
-        current: Option<&TargetContact>,
-        ours: &[LinkChild],
-        authorship: Authorship,
-        before: Option<&Base>,
-    ) -> ChildPlan {
+    pub(super) fn plan_children(&self, job: &Job, family: Family<'_>) -> Result<ChildPlan, SetAside> {
         let mut plan = ChildPlan::default();
         for kind in [ChildKind::Email, ChildKind::Phone] {
             let (wished, settled, owner) = match kind {
                 ChildKind::Email => {
-                    (job.digests.emails, before.and_then(|before| before.emails), job.record.emails.owner)
+                    (job.digests.emails, family.before.and_then(|before| before.emails), job.record.emails.owner)
                 }
                 ChildKind::Phone => {
-                    (job.digests.phones, before.and_then(|before| before.phones), job.record.phones.owner)
+                    (job.digests.phones, family.before.and_then(|before| before.phones), job.record.phones.owner)
                 }
             };
             // Not looked at in this run, or not changed at the source since it was settled: what agents made of it stays.
             if wished.is_none() || wished == settled {
                 continue;
             }
+            plan.settled.extend(settled.map(|_| kind));
             // Adding a child overwrites nothing: on a record that is not ours the list is united with ours.
-            let owner = owner.unwrap_or(match authorship {
+            let owner = owner.unwrap_or(match family.authorship {
                 Authorship::Ours => Owner::Source,
                 Authorship::Theirs => Owner::Union,
             });
             // "Never after creation" means: at creation, yes.
-            let owner = if current.is_none() { Owner::Source } else { owner };
-            let wished = self.wished_keys(job, kind);
-            let held = current.map(|current| self.current_children(current, kind)).unwrap_or_default();
-            let ours: Vec<(Digest, ChildId)> =
-                ours.iter().filter(|child| child.kind == kind).map(|child| (child.key, child.child)).collect();
-            let ChildDecision { add, change, .. } = decide::children(&wished, &held, &ours, owner);
-            for place in add {
-                let intent = self.child_intent(job, kind, wished[place], target);
-                plan.tasks.push(ChildTask { kind, place, key: wished[place], step: Step::Add(intent) });
-            }
-            for (child, place) in change {
-                let from = ours.iter().find(|(_, id)| *id == child).map_or(wished[place], |(key, _)| *key);
-                plan.tasks.push(ChildTask { kind, place, key: wished[place], step: Step::Change { child, from } });
-            }
-        }
-        plan
-    }
-
-    /// Sends the plan, one child after the other. When the run has to end in between, the intents of children that
-    /// were not sent are closed, so that the next start need not doubt them.
-    pub(super) async fn run_children(
-        &self,
-        job: &Job,
-        target: FirstLineId,
-        profile_id: Option<i64>,
-        plan: ChildPlan,
-    ) -> Result<ChildrenDone, RunError> {
-        let mut done = ChildrenDone::default();
-        let mut tasks = plan.tasks.into_iter();
-        while let Some(task) = tasks.next() {
-            let result = match &task.step {
-                Step::Add(_) => self.add_child(job, target, profile_id, &task).await.map(Some),
-                Step::Change { child, .. } => {
-                    self.change_child(job, target, &task, *child).await.map(|()| Some(*child))
-                }
+            let creation = family.current.is_none() || (family.unfinished && settled.is_none());
+            let owner = if creation && owner != Owner::Union { Owner::Source } else { owner };
+            let held = match family.current {
+                None => Vec::new(),
+                Some(current) => self.current_children(current, kind).ok_or_else(|| {
+                    let why = "its list of e-mails or phones in FIRST LINE could not be read completely";
+                    reason(SetAsideKind::Unproven, Some(list_name(kind)), None, why)
+                })?,
             };
-            match (result, task.step) {
-                (Ok(child), step) => {
-                    match step {
-                        Step::Add(intent) => done.ops.push(WriteOp::CloseIntent { seq: intent.seq }),
-                        Step::Change { from, .. } => done.ops.push(WriteOp::RemoveChild {
-                            livedesk_id: job.contact.id,
-                            kind: task.kind,
-                            key: from,
-                        }),
-                    }
-                    if let Some(child) = child {
-                        let livedesk_id = job.contact.id;
-                        done.ops.push(WriteOp::PutChild(LinkChild {
-                            livedesk_id,
-                            kind: task.kind,
-                            key: task.key,
-                            child,
-                        }));
-                    }
-                }
-                (Err(PortError::Refused { status, fields }), step) => {
-                    done.ops.extend(closing(&step));
-                    let mut reason = refused(SetAsideKind::ChildRefused, &fields, status);
-                    reason.field = Some(format!("{}[{}]", list_name(task.kind), task.place));
-                    done.refused.get_or_insert(reason);
-                }
-                (Err(PortError::NotFound), step) => {
-                    done.ops.extend(closing(&step));
-                    let mut reason = refused(SetAsideKind::ChildRefused, &BTreeSet::new(), 404);
-                    reason.field = Some(format!("{}[{}]", list_name(task.kind), task.place));
-                    done.refused.get_or_insert(reason);
-                }
-                (Err(PortError::Doubt { .. }), Step::Add(intent)) => {
-                    self.store.write(vec![WriteOp::ParkIntent { seq: intent.seq, at: self.clock.now() }]).await?;
-                    match self.find_child(target, task.kind, task.key).await {
-                        Ok(Some(child)) => {
-                            let livedesk_id = job.contact.id;
-                            done.ops.push(WriteOp::CloseIntent { seq: intent.seq });
-                            done.ops.push(WriteOp::PutChild(LinkChild {
-                                livedesk_id,
-                                kind: task.kind,
-                                key: task.key,
-                                child,
-                            }));
-                        }
-                        // Not there yet, or not to be read: for the look at all doubts.
-                        Ok(None) | Err(PortError::Refused { .. } | PortError::NotFound) => done.parked = true,
-                        Err(error) => {
-                            self.leave_off(done.ops, tasks).await?;
-                            return Err(error.into());
-                        }
-                    }
-                }
-                (Err(error), step) => {
-                    done.ops.extend(closing(&step));
-                    self.leave_off(done.ops, tasks).await?;
-                    return Err(error.into());
-                }
-            }
+            let of_kind = family.ours.iter().filter(|child| child.kind == kind);
+            let ours: Vec<(Digest, ChildId)> = of_kind.map(|child| (child.key, child.child)).collect();
+            let keys = self.wished_keys(job, kind);
+            let decision = decide::children(&keys, &held, &ours, owner, family.same_lines);
+            self.note(&mut plan, job, family, (kind, &keys, &ours), decision);
         }
-        Ok(done)
+        Ok(plan)
     }
 
-    /// The run ends here: records what was done, and that the rest was never sent.
-    async fn leave_off(
+    /// Turns the decision on one list into tasks and rows.
+    fn note(
         &self,
-        mut ops: Vec<WriteOp>,
-        unsent: impl Iterator<Item = ChildTask>,
-    ) -> Result<(), StoreError> {
-        ops.extend(unsent.filter_map(|task| closing(&task.step)));
-        self.store.write(ops).await
-    }
-
-    async fn add_child(
-        &self,
+        plan: &mut ChildPlan,
         job: &Job,
-        target: FirstLineId,
-        profile_id: Option<i64>,
-        task: &ChildTask,
-    ) -> Result<ChildId, PortError> {
-        match task.kind {
-            ChildKind::Email => self.target.create_email(target, &job.record.emails.items()[task.place].address).await,
-            ChildKind::Phone => {
-                let phone = &job.record.phones.items()[task.place];
-                self.target.create_phone(target, profile_id, &phone.number, phone.kind).await
+        family: Family<'_>,
+        (kind, keys, ours): (ChildKind, &[Digest], &[(Digest, ChildId)]),
+        decision: ChildDecision,
+    ) {
+        let livedesk_id = job.contact.id;
+        let ChildDecision { add, change, remove, renamed, forget, kept, both_changed, present: _ } = decision;
+        let made_with = |child: ChildId| ours.iter().find(|(_, id)| *id == child).map(|(key, _)| *key);
+        for place in add {
+            let intent = self.child_intent(job, kind, keys[place], family.target);
+            plan.tasks.push(ChildTask { kind, place, key: keys[place], step: Step::Add(intent) });
+        }
+        let mut touched = Vec::new();
+        for (child, place) in change {
+            let from = made_with(child).unwrap_or(keys[place]);
+            touched.push(child);
+            plan.tasks.push(ChildTask { kind, place, key: keys[place], step: Step::Change { child, from } });
+        }
+        plan.kept += kept;
+        for child in remove {
+            let Some(key) = made_with(child) else { continue };
+            if self.settings.clears {
+                touched.push(child);
+                plan.tasks.push(ChildTask { kind, place: keys.len(), key, step: Step::Remove(child) });
+            } else {
+                plan.kept += 1;
             }
+        }
+        plan.both_changed.extend(both_changed.then_some(kind));
+        plan.rows.extend(forget.into_iter().map(|key| WriteOp::RemoveChild { livedesk_id, kind, key }));
+        for (from, key, child) in renamed {
+            plan.rows.push(WriteOp::RemoveChild { livedesk_id, kind, key: from });
+            plan.rows.push(WriteOp::PutChild(LinkChild { livedesk_id, kind, key, child }));
+        }
+        let images = family.current.map(|current| images(current, kind, &touched)).unwrap_or_default();
+        if !images.is_empty() {
+            plan.before.insert(list_name(kind).to_owned(), Value::Array(images));
         }
     }
 
-    async fn change_child(
-        &self,
-        job: &Job,
-        target: FirstLineId,
-        task: &ChildTask,
-        child: ChildId,
-    ) -> Result<(), PortError> {
-        match task.kind {
-            ChildKind::Email => self.target.update_email(child, &job.record.emails.items()[task.place].address).await,
-            ChildKind::Phone => {
-                let phone = &job.record.phones.items()[task.place];
-                self.target.update_phone(child, target, &phone.number, phone.kind).await
-            }
+    /// The before-image of rows that are about to be changed or removed.
+    pub(super) fn children_image(&self, id: LiveDeskId, target: FirstLineId, rows: Map<String, Value>) -> JournalEntry {
+        JournalEntry {
+            run: self.run,
+            livedesk_id: id,
+            target,
+            action: String::from("children"),
+            before: Value::Object(rows).to_string(),
+            at: self.clock.now(),
         }
     }
 
-    /// Looks for a child through the contact itself.
+    /// Looks for a child through the contact itself. A list that was not read to its end says nothing: `Refused`.
     pub(super) async fn find_child(
         &self,
         target: FirstLineId,
@@ -248,27 +215,25 @@ impl<T: ContactTarget> Engine<T> {
         key: Digest,
     ) -> Result<Option<ChildId>, PortError> {
         let Some(contact) = self.full_contact(target).await? else { return Ok(None) };
-        Ok(self.current_children(&contact, kind).into_iter().find(|child| child.key == key).map(|child| child.id))
+        let unread = || PortError::Refused { status: 0, fields: BTreeSet::new() };
+        let held = self.current_children(&contact, kind).ok_or_else(unread)?;
+        Ok(held.into_iter().find(|child| child.key == key).map(|child| child.id))
     }
 
-    fn current_children(&self, contact: &TargetContact, kind: ChildKind) -> Vec<CurrentChild> {
-        match kind {
-            ChildKind::Email => contact
-                .emails
-                .iter()
-                .flatten()
-                .map(|row| CurrentChild { id: row.id, key: self.email_digest(&canonical_email(&row.address)) })
-                .collect(),
-            ChildKind::Phone => contact
-                .phones
-                .iter()
-                .flatten()
-                .map(|row| {
-                    let canonical = phone::canonical(&row.number, self.settings.phone_country);
-                    CurrentChild { id: row.id, key: self.phone_digest(&canonical) }
-                })
-                .collect(),
-        }
+    /// What hangs on the contact; `None` when that could not be read completely.
+    fn current_children(&self, contact: &TargetContact, kind: ChildKind) -> Option<Vec<CurrentChild>> {
+        Some(match kind {
+            ChildKind::Email => {
+                let rows = contact.emails.as_ref()?.iter();
+                let key = |address: &str| self.email_digest(&canonical_email(address));
+                rows.map(|row| CurrentChild { id: row.id, key: key(&row.address) }).collect()
+            }
+            ChildKind::Phone => {
+                let rows = contact.phones.as_ref()?.iter();
+                let key = |number: &str| self.phone_digest(&phone::canonical(number, self.settings.phone_country));
+                rows.map(|row| CurrentChild { id: row.id, key: key(&row.number) }).collect()
+            }
+        })
     }
 
     fn wished_keys(&self, job: &Job, kind: ChildKind) -> Vec<Digest> {
@@ -306,14 +271,22 @@ impl<T: ContactTarget> Engine<T> {
     }
 }
 
-fn closing(step: &Step) -> Option<WriteOp> {
-    match step {
-        Step::Add(intent) => Some(WriteOp::CloseIntent { seq: intent.seq }),
-        Step::Change { .. } => None,
+/// The rows of a contact as they were read.
+fn images(current: &TargetContact, kind: ChildKind, ids: &[ChildId]) -> Vec<Value> {
+    match kind {
+        ChildKind::Email => {
+            let rows = current.emails.iter().flatten().filter(|row| ids.contains(&row.id));
+            rows.map(|row| json!({ "id": row.id.0, "address": row.address })).collect()
+        }
+        ChildKind::Phone => {
+            let rows = current.phones.iter().flatten().filter(|row| ids.contains(&row.id));
+            rows.map(|row| json!({ "id": row.id.0, "number": row.number, "type": row.kind })).collect()
+        }
     }
 }
 
-fn list_name(kind: ChildKind) -> &'static str {
+/// How people know a list.
+pub(super) fn list_name(kind: ChildKind) -> &'static str {
     match kind {
         ChildKind::Email => "emails",
         ChildKind::Phone => "phones",

@@ -3,6 +3,8 @@
 //! Nothing here sends anything. What comes out is the smallest write that the owners allow, and the base that
 //! holds once it was applied (design, section 4, Decide).
 
+mod lists;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -10,9 +12,12 @@ use serde_json::Value;
 use crate::domain::base::{Base, BaseField, WishDigests, value_digest};
 use crate::domain::field::FieldKind;
 use crate::domain::hash::{Digest, HashKey};
-use crate::domain::ids::ChildId;
-use crate::domain::record::{Desired, DesiredField, DesiredRecord, FieldKey, FieldValue, Owner, canonical_current};
+use crate::domain::record::{
+    Desired, DesiredField, DesiredRecord, FieldKey, FieldValue, Owner, canonical_choice, canonical_current,
+};
 use crate::domain::target::{TargetContact, WriteValue};
+
+pub use lists::{ChildDecision, CurrentChild, children};
 
 /// Who made the record that a contact is linked to; it decides the default owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +57,8 @@ pub fn kind_of(kinds: &Kinds, field: FieldKey) -> FieldKind {
 pub fn creation(record: &DesiredRecord, digests: &WishDigests) -> FieldDecision {
     let mut decision = FieldDecision::default();
     for (field, wished) in &record.fields {
-        let Some(&desired) = digests.fields.get(field) else { continue };
+        let stand_in = || digests.stand_ins.get(field);
+        let Some(&desired) = digests.fields.get(field).or_else(stand_in) else { continue };
         if let Desired::Value(value) = &wished.value {
             decision.write.insert(*field, WriteValue::Typed(value.clone()));
         }
@@ -61,24 +67,58 @@ pub fn creation(record: &DesiredRecord, digests: &WishDigests) -> FieldDecision 
     decision
 }
 
+/// What an update of fields goes by, beside the values.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Who made the record.
+    pub authorship: Authorship,
+    /// How fields are compared.
+    pub kinds: &'a Kinds,
+    /// Key of all digests.
+    pub key: &'a HashKey,
+    /// Whether a value that the source emptied is cleared at the target at all (`clear_form`).
+    pub clears: bool,
+}
+
+/// One field as both sides hold it, and as they held it when it was last settled.
+#[derive(Clone, Copy)]
+struct Sides {
+    desired: Digest,
+    target: Digest,
+    /// The target holds nothing.
+    blank: bool,
+    before: Option<BaseField>,
+}
+
+impl Sides {
+    /// Both changed since the base, and not to the same value.
+    fn both_changed(&self) -> bool {
+        let changed = |before: BaseField| before.desired != self.desired && before.target != self.target;
+        self.desired != self.target && self.before.is_some_and(changed)
+    }
+}
+
 /// The fields of an update. `base` is what was last settled, if anything was.
 pub fn update(
     record: &DesiredRecord,
     digests: &WishDigests,
     base: Option<&Base>,
     current: &TargetContact,
-    authorship: Authorship,
-    kinds: &Kinds,
-    key: &HashKey,
+    rules: Rules<'_>,
 ) -> FieldDecision {
     let mut decision = FieldDecision { base: base.cloned().unwrap_or_default(), ..FieldDecision::default() };
     for (field, wished) in &record.fields {
+        // Unknown in this run: neither compared nor written, and its base stays.
         let Some(&desired) = digests.fields.get(field) else { continue };
-        let kind = kind_of(kinds, *field);
+        let kind = kind_of(rules.kinds, *field);
         let stored = current.value(*field).and_then(|value| canonical_current(kind, value));
-        let target = value_digest(key, stored.as_deref());
+        let target = value_digest(rules.key, stored.as_deref());
         let before = decision.base.fields.get(field).copied();
-        let settled = match verdict(wished, desired, target, stored.is_none(), before, authorship) {
+        let sides = Sides { desired, target, blank: stored.is_none(), before };
+        let united = united(wished, kind, current.value(*field));
+        let adds_nothing = united.as_ref().is_some_and(|all| Some(all.canonical()) == stored);
+        let mut both = sides.both_changed();
+        let settled = match verdict(wished, &sides, adds_nothing, rules) {
             FieldVerdict::Equal => BaseField { desired, target: desired },
             FieldVerdict::Keep => {
                 decision.kept.push(*field);
@@ -86,14 +126,22 @@ pub fn update(
                 before.unwrap_or(BaseField { desired, target })
             }
             FieldVerdict::Leave => BaseField { desired, target },
-            FieldVerdict::Write { both } => {
-                if both {
-                    decision.both_changed.push(*field);
-                }
-                decision.write.insert(*field, write_value(&wished.value, wished.owner, kind, current.value(*field)));
-                BaseField { desired, target: desired }
+            FieldVerdict::NotCleared => {
+                decision.kept.push(*field);
+                BaseField { desired, target }
+            }
+            FieldVerdict::Write => {
+                // Without a base nobody knows who wrote what is overwritten.
+                both |= before.is_none() && !sides.blank;
+                let target = united.as_ref().map_or(desired, |all| value_digest(rules.key, Some(&all.canonical())));
+                let value = united.or_else(|| known(&wished.value));
+                decision.write.insert(*field, value.map_or(WriteValue::Clear, WriteValue::Typed));
+                BaseField { desired, target }
             }
         };
+        if both {
+            decision.both_changed.push(*field);
+        }
         decision.base.fields.insert(*field, settled);
     }
     decision
@@ -106,23 +154,19 @@ enum FieldVerdict {
     Keep,
     /// They differ, and the owner leaves the target as it is; the wish is noted as seen.
     Leave,
+    /// The source emptied it, and the operator wants nothing cleared.
+    NotCleared,
     /// The source's value is written.
-    Write { both: bool },
+    Write,
 }
 
-fn verdict(
-    wished: &DesiredField,
-    desired: Digest,
-    target: Digest,
-    blank: bool,
-    before: Option<BaseField>,
-    authorship: Authorship,
-) -> FieldVerdict {
+fn verdict(wished: &DesiredField, sides: &Sides, adds_nothing: bool, rules: Rules<'_>) -> FieldVerdict {
+    let Sides { desired, target, blank, before } = *sides;
     if desired == target {
         return FieldVerdict::Equal;
     }
     let empty = wished.value == Desired::Empty;
-    let owner = match (wished.owner, authorship, before) {
+    let owner = match (wished.owner, rules.authorship, before) {
         (Some(owner), _, _) => owner,
         // Without a base nobody knows who changed the field: an agent's word is not overwritten by default.
         (None, Authorship::Ours, Some(_)) => Owner::Source,
@@ -132,37 +176,41 @@ fn verdict(
     let emptied = blank && before.is_some_and(|before| before.desired == desired && before.target != target);
     match owner {
         Owner::FillBlank if emptied => FieldVerdict::Keep,
-        Owner::FillBlank if blank && !empty => FieldVerdict::Write { both: false },
+        Owner::FillBlank if blank && !empty => FieldVerdict::Write,
         Owner::FillBlank | Owner::Target => FieldVerdict::Leave,
-        Owner::Union if empty => FieldVerdict::Leave,
+        Owner::Union if empty || adds_nothing => FieldVerdict::Leave,
         Owner::Source | Owner::Union => match before {
+            // Neither has changed it: an earlier owner left them apart. One that the mapping names now decides anew.
+            Some(before) if before.desired == desired && before.target == target => {
+                if wished.owner.is_some() && !empty { FieldVerdict::Write } else { FieldVerdict::Keep }
+            }
             Some(before) if before.desired == desired => FieldVerdict::Keep,
-            Some(before) => FieldVerdict::Write { both: before.target != target },
             // Clearing needs proof that the value was ours.
             None if empty => FieldVerdict::Leave,
-            None => FieldVerdict::Write { both: !blank },
+            Some(_) if empty && !rules.clears => FieldVerdict::NotCleared,
+            Some(_) | None => FieldVerdict::Write,
         },
     }
 }
 
-fn write_value(
-    wished: &Desired<FieldValue>,
-    owner: Option<Owner>,
-    kind: FieldKind,
-    current: Option<&Value>,
-) -> WriteValue {
-    match wished {
-        Desired::Value(FieldValue::Choices(values)) if owner == Some(Owner::Union) => {
-            let mut all = current_choices(kind, current);
-            for value in values {
-                if !all.contains(value) {
-                    all.push(value.clone());
-                }
-            }
-            WriteValue::Typed(FieldValue::Choices(all))
+/// What a union writes: what is there, and what is wished beside it.
+fn united(wished: &DesiredField, kind: FieldKind, current: Option<&Value>) -> Option<FieldValue> {
+    let (Desired::Value(FieldValue::Choices(values)), Some(Owner::Union)) = (&wished.value, wished.owner) else {
+        return None;
+    };
+    let mut all = current_choices(kind, current);
+    for value in values {
+        if !all.iter().any(|held| canonical_choice(held) == canonical_choice(value)) {
+            all.push(value.clone());
         }
-        Desired::Value(value) => WriteValue::Typed(value.clone()),
-        Desired::Empty | Desired::Unknown => WriteValue::Clear,
+    }
+    Some(FieldValue::Choices(all))
+}
+
+fn known(wished: &Desired<FieldValue>) -> Option<FieldValue> {
+    match wished {
+        Desired::Value(value) => Some(value.clone()),
+        Desired::Empty | Desired::Unknown => None,
     }
 }
 
@@ -174,66 +222,6 @@ fn current_choices(kind: FieldKind, current: Option<&Value>) -> Vec<Value> {
         }
         None => Vec::new(),
     }
-}
-
-/// What is to be done with one list of children (e-mails or phones).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ChildDecision {
-    /// Wished children (by their place in the wished list) that the contact does not have.
-    pub add: Vec<usize>,
-    /// A child of ours whose value is no longer wished, and the wished one that takes its place.
-    pub change: Vec<(ChildId, usize)>,
-    /// Wished children that are there already, with their ids.
-    pub present: Vec<(ChildId, usize)>,
-}
-
-/// A child as it stands at the target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CurrentChild {
-    /// Its id.
-    pub id: ChildId,
-    /// Digest of its canonical value.
-    pub key: Digest,
-}
-
-/// Compares children by the digests of their canonical values.
-///
-/// `ours` are the children that this program made on this contact (value digest and id); one of them that is
-/// still there with its value unchanged, and no longer wished, is changed to a wished one that is missing.
-/// Nothing is ever removed here, and a child that somebody else made or edited is left alone. One of ours that is
-/// not there any more was removed or edited by somebody: it is not made again.
-pub fn children(
-    wished: &[Digest],
-    current: &[CurrentChild],
-    ours: &[(Digest, ChildId)],
-    owner: Owner,
-) -> ChildDecision {
-    let mut decision = ChildDecision::default();
-    if owner == Owner::Target || (owner == Owner::FillBlank && !current.is_empty()) {
-        for (place, key) in wished.iter().enumerate() {
-            if let Some(child) = current.iter().find(|child| child.key == *key) {
-                decision.present.push((child.id, place));
-            }
-        }
-        return decision;
-    }
-    let mut free: Vec<ChildId> = current
-        .iter()
-        .filter(|child| owner == Owner::Source && !wished.contains(&child.key))
-        .filter(|child| ours.iter().any(|(key, id)| *id == child.id && *key == child.key))
-        .map(|child| child.id)
-        .collect();
-    for (place, key) in wished.iter().enumerate() {
-        match current.iter().find(|child| child.key == *key) {
-            Some(child) => decision.present.push((child.id, place)),
-            None if ours.iter().any(|(made, _)| made == key) => {}
-            None => match free.pop() {
-                Some(child) => decision.change.push((child, place)),
-                None => decision.add.push(place),
-            },
-        }
-    }
-    decision
 }
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ pub struct EngineSettings {
     pub id_walk_limit: usize,
     /// Country of phone numbers without a country code.
     pub phone_country: Country,
+    /// Whether what the source emptied is cleared at the target.
+    pub clears: bool,
     /// Contacts worked on at once.
     pub jobs: usize,
     /// Whether a one-shot run waits for its parked creates at its end.

@@ -123,7 +123,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
 
     /// Runs it. The state is resumable whatever happens.
     pub async fn run(&self, entrants: Entrants) -> RunEnd {
-        let mut summary = Summary::default();
+        let mut summary = Summary { stopped_fields: self.engine.mapping.stopped(), ..Summary::default() };
         let result = self.run_into(entrants, &mut summary).await;
         let failure = match result {
             Ok(()) => None,

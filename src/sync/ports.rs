@@ -291,6 +291,12 @@ pub trait ContactTarget: Send + Sync + 'static {
     /// Changes the address of an e-mail row; safe to repeat.
     fn update_email(&self, id: ChildId, address: &str) -> impl Future<Output = Result<(), PortError>> + Send;
 
+    /// Deletes an e-mail row that we made; one that is not there is no error, so it is safe to repeat.
+    fn delete_email(&self, id: ChildId) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// Deletes a phone row that we made, as `delete_email`.
+    fn delete_phone(&self, id: ChildId) -> impl Future<Output = Result<(), PortError>> + Send;
+
     /// Hangs a phone on a contact; outcome may be in doubt. `profile_id` is used where the tenant asks for it.
     fn create_phone(
         &self,

@@ -3,6 +3,8 @@
 //! Stamp first, then the match keys in their configured order. A candidate counts only after it was read and compared
 //! here, and "none" only where the silence was proven (design, section 4, Resolve).
 
+mod shared;
+
 use std::collections::BTreeSet;
 
 use crate::domain::contact::Contact;
@@ -17,6 +19,11 @@ use crate::sync::finder::{FilterForm, QueryAnswer};
 use crate::sync::ports::{ChildFilter, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 use crate::sync::survey::{OWNERLESS, Survey};
+
+pub use shared::Holders;
+
+/// The kind of a conflict about keys that are on records of others.
+pub const SHARED: &str = "shared";
 
 /// Where look-ups go in this run.
 #[derive(Clone, Debug)]
@@ -252,7 +259,7 @@ impl<T: ContactTarget> Engine<T> {
         };
         Ok(match free.len() {
             0 if taken.is_empty() || self.settings.shared_keys == SharedKeys::Create => None,
-            0 => Some(Resolution::Conflict { kind: "shared", candidates: taken, keys }),
+            0 => Some(Resolution::Conflict { kind: SHARED, candidates: taken, keys }),
             1 => free.pop().map(|record| Resolution::Adopt(Box::new(record))),
             _ => Some(Resolution::Conflict {
                 kind: "several",
@@ -265,19 +272,21 @@ impl<T: ContactTarget> Engine<T> {
     /// The index is a moment old: the record itself must still hold the key.
     fn still_matches(&self, record: &TargetContact, wished: &DesiredRecord, key: MatchKey) -> bool {
         match key {
-            MatchKey::Email => record.emails.iter().flatten().any(|stored| {
-                let stored = canonical_email(&stored.address);
-                wished.emails.items().iter().any(|email| email.canonical() == stored)
+            // A list that was not read to its end may hold it.
+            MatchKey::Email => record.emails.as_ref().is_none_or(|rows| {
+                let held: BTreeSet<String> = rows.iter().map(|stored| canonical_email(&stored.address)).collect();
+                wished.emails.items().iter().any(|email| held.contains(&email.canonical()))
             }),
-            MatchKey::Phone => record.phones.iter().flatten().any(|stored| {
+            MatchKey::Phone => record.phones.as_ref().is_none_or(|rows| {
                 let home = self.settings.phone_country;
-                let stored = phone::canonical(&stored.number, home);
-                wished.phones.items().iter().any(|phone| phone::canonical(&phone.number, home) == stored)
+                let held: BTreeSet<String> = rows.iter().map(|stored| phone::canonical(&stored.number, home)).collect();
+                wished.phones.items().iter().any(|phone| held.contains(&phone::canonical(&phone.number, home)))
             }),
         }
     }
 
-    /// One contact with its children, which are read from their own lists where the record does not embed them.
+    /// One contact with its children, which are read from their own lists where the record does not embed them. A list
+    /// that has no end within reach stays unsaid: its filter is ignored, and what it holds of this contact unknown.
     pub async fn full_contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, PortError> {
         let Some(mut record) = self.target.contact(id).await? else { return Ok(None) };
         self.saw(id);
@@ -287,11 +296,14 @@ impl<T: ContactTarget> Engine<T> {
                 let answer = self.target.emails(&ChildFilter::Contact(id), page).await?;
                 let ended = answer.rows.is_empty() || answer.last_page.is_none_or(|last| page >= last);
                 emails.extend(answer.rows.into_iter().filter(|row| row.contact == Some(id)));
-                if ended || page == LIVE_PAGES {
+                if ended {
+                    record.emails = Some(emails);
+                    break;
+                }
+                if page == LIVE_PAGES {
                     break;
                 }
             }
-            record.emails = Some(emails);
         }
         if record.phones.is_none() {
             let mut phones = Vec::new();
@@ -303,11 +315,14 @@ impl<T: ContactTarget> Engine<T> {
                     owner.map_or(on.is_some() && on == profile, |owner| owner == id)
                 };
                 phones.extend(answer.rows.into_iter().filter(|row| hangs_here(row.contact, row.profile_id)));
-                if ended || page == LIVE_PAGES {
+                if ended {
+                    record.phones = Some(phones);
+                    break;
+                }
+                if page == LIVE_PAGES {
                     break;
                 }
             }
-            record.phones = Some(phones);
         }
         Ok(Some(record))
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::domain::ids::LiveDeskId;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside};
 use crate::domain::sweep::{SweepReport, Verdict};
+use crate::sync::carry::BothChanged;
 
 /// One contact that was set aside in this run, or still is from an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,19 @@ pub struct SetAsideRow {
     pub id: Option<LiveDeskId>,
     /// Why.
     pub reason: SetAside,
+}
+
+/// A field that both sides had changed, and whose value stands now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BothChangedRow {
+    /// The contact.
+    pub livedesk_id: i64,
+    /// Its record.
+    pub firstline_id: Option<i64>,
+    /// The field, or the list.
+    pub field: String,
+    /// Whether LiveDesk's value was written; else FIRST LINE's stays.
+    pub written: bool,
 }
 
 /// Ids are kept up to this many per list, so that memory stays bounded; the state holds all of them.
@@ -45,10 +59,15 @@ pub struct Summary {
     pub skipped_values: BTreeMap<String, u64>,
     /// Fields that both sides had changed, decided by their owner.
     pub both_changed: u64,
+    /// Which: the rows of the CSV.
+    #[serde(skip)]
+    pub both_changed_rows: Vec<BothChangedRow>,
     /// Fields that differ and stay as FIRST LINE has them.
     pub kept: u64,
     /// Records that were created again after a doubt was settled as "not there".
     pub recreated: u64,
+    /// Fields that stood still, because their definition is not what it was: which, and the difference.
+    pub stopped_fields: Vec<String>,
     /// Reasons of the set-aside contacts, grouped.
     pub reasons: BTreeMap<String, u64>,
     /// Ids of parked contacts, for people.
@@ -95,6 +114,15 @@ impl Summary {
         push_bounded(&mut self.set_aside_rows, SetAsideRow { id, reason });
     }
 
+    /// Counts and lists the fields of one contact that both sides had changed.
+    pub fn both_changed(&mut self, id: LiveDeskId, target: Option<FirstLineId>, fields: Vec<BothChanged>) {
+        self.both_changed += fields.len() as u64;
+        for BothChanged { field, written } in fields {
+            let row = BothChangedRow { livedesk_id: id.0, firstline_id: target.map(|id| id.0), field, written };
+            push_bounded(&mut self.both_changed_rows, row);
+        }
+    }
+
     /// Takes a parked contact back, because it was settled or is handled again.
     pub fn unpark(&mut self, id: LiveDeskId) {
         if let Some(place) = self.parked_ids.iter().position(|parked| *parked == id.0) {
@@ -121,7 +149,7 @@ impl Summary {
             return 130;
         }
         let short = matches!(&self.sweep, Some(SweepReport { verdict: Verdict::Short { .. } | Verdict::Counted, .. }));
-        u8::from(short || self.set_aside + self.parked + self.conflicts > 0)
+        u8::from(short || !self.stopped_fields.is_empty() || self.set_aside + self.parked + self.conflicts > 0)
     }
 }
 

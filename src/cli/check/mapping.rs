@@ -6,12 +6,14 @@
 use std::collections::BTreeSet;
 
 use super::findings::{Findings, Level};
-use crate::app;
+use crate::app::{self, gate};
 use crate::config::mapping_file::{MappingSource, Partly};
 use crate::config::settings::Settings;
 use crate::domain::field::FieldDefinition;
+use crate::mapping::drift::Gate;
 use crate::mapping::spec::MappingSpec;
 use crate::mapping::{Mapping, compile};
+use crate::store::Store;
 
 const MAPPING: &str = "mapping";
 const TESTS: &str = "mapping tests";
@@ -20,6 +22,7 @@ const TESTS: &str = "mapping tests";
 pub(super) struct Draft<'a> {
     source: &'a MappingSource,
     read: Partly<MappingSpec>,
+    gate: Option<Gate>,
 }
 
 impl<'a> Draft<'a> {
@@ -29,12 +32,28 @@ impl<'a> Draft<'a> {
         for problem in read.problems.drain(..) {
             findings.in_file(Level::Problem, MAPPING, problem);
         }
-        Self { source, read }
+        Self { source, read, gate: None }
+    }
+
+    /// Compares the definitions with those of the last run.
+    pub(super) async fn pass_gate(&mut self, definitions: &[FieldDefinition], store: &Store) {
+        if let Some(spec) = &self.read.value {
+            // A state that cannot be read is reported where the state is looked at.
+            self.gate = gate::examine(spec, definitions, store).await.ok();
+        }
     }
 
     /// Compiles it, and runs its tests.
     pub(super) fn check(self, settings: &Settings, definitions: Option<&[FieldDefinition]>, findings: &mut Findings) {
         let before = findings.count(Level::Problem);
+        let gate = self.gate.as_ref();
+        for drift in gate.iter().flat_map(|gate| &gate.drifts) {
+            let place = self.read.original(&drift.place);
+            let remedy = "the field is left out of every run until it is as it was, or you mend the line and run \
+                          `deskferry fields --accept`";
+            findings.in_file(Level::Warning, MAPPING, self.source.problem(&place, &drift.difference, remedy));
+        }
+        let definitions = gate.map(|gate| gate.definitions.as_slice()).or(definitions);
         if let Some(problem) = definitions.and_then(|definitions| app::stamp_problem(settings, definitions)) {
             findings.in_file(Level::Problem, "configuration", problem);
         }

@@ -44,7 +44,15 @@ pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
         return Ok(INTERRUPTED);
     }
     match spec {
-        Some(draft) => draft.check(settings, definitions.as_deref(), &mut findings),
+        Some(mut draft) => {
+            if let Some(definitions) = definitions.as_deref().filter(|_| examined.is_sound("state.path"))
+                && let Ok(store) = app::read_state(&settings.state.path, Arc::clone(&context.clock)).await
+            {
+                draft.pass_gate(definitions, &store).await;
+                store.close().await;
+            }
+            draft.check(settings, definitions.as_deref(), &mut findings);
+        }
         None => findings.not_checked("mapping", "the mapping file cannot be read"),
     }
     if examined.is_sound("state.path") {

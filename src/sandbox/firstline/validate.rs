@@ -103,6 +103,8 @@ impl<'a> Check<'a> {
         match value.as_i64().or_else(lenient) {
             Some(number) => Sent::Value(number),
             None if value.is_null() => self.cleared(key, value).map(|_| 0),
+            // As everywhere: the framework makes null of an empty text, unless the tenant stores it.
+            None if value == "" && self.switches.clear_by != ClearBy::Null => Sent::Clear,
             None => {
                 self.fail(key, "must be an integer");
                 Sent::No

@@ -8,7 +8,7 @@ pub(crate) mod process;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use deskferry::app::{self, Surroundings};
+use deskferry::app::{self, Surroundings, gate};
 use deskferry::cli::compare::{Comparison, compare};
 use deskferry::clock::{Clock, SystemClock};
 use deskferry::config::load;
@@ -181,9 +181,10 @@ impl World {
         let around = self.surroundings();
         let store = self.store().await;
         let learned = app::learned(&store).await.unwrap();
-        let mapping = self.compiled().await;
-        let platforms = app::connect(&settings, mapping.needs_inboxes(), &learned, &around).unwrap();
-        store.save_definitions(&platforms.firstline.definitions().await.unwrap()).await.unwrap();
+        let offline = app::compile_mapping(&settings, &self.mapping_source(), None).unwrap();
+        let platforms = app::connect(&settings, offline.needs_inboxes(), &learned, &around).unwrap();
+        let definitions = platforms.firstline.definitions().await.unwrap();
+        let mapping = gate::mapping(&settings, &self.mapping_source(), &definitions, &store).await.unwrap();
         let run = store.begin_run("backfill", &json!({})).await.unwrap();
         let pipeline = app::pipeline(&settings, &platforms, store.clone(), mapping, &around, run).await.unwrap();
         let end = match pipeline.preflight(&entrants).await {

@@ -1,0 +1,82 @@
+//! The rows that say what became of a contact: settled, set aside, in conflict.
+
+use super::{Carried, Job, sighting};
+use crate::domain::base::Base;
+use crate::domain::ids::FirstLineId;
+use crate::domain::outcome::{Outcome, SetAside};
+use crate::store::{Conflict, DeadLetter, Link, WriteOp};
+use crate::sync::engine::{Engine, RunError, SharedKeys};
+use crate::sync::ports::ContactTarget;
+
+impl<T: ContactTarget> Engine<T> {
+    /// The rows that say "this contact is done": link with fingerprint, sighting, nothing left over.
+    pub(super) fn settled(&self, job: &Job, link: &mut Link, mut base: Base, target: FirstLineId) -> Vec<WriteOp> {
+        base.emails = job.digests.emails.or(base.emails);
+        base.phones = job.digests.phones.or(base.phones);
+        link.base = base.encode();
+        link.fingerprint = Some(job.fingerprint);
+        link.mapping_version = Some(self.mapping.mark_after(link.mapping_version.as_deref(), &job.record));
+        link.updated_at = self.clock.now();
+        let mut ops = vec![WriteOp::PutLink(link.clone())];
+        if job.dead_letter.is_some() {
+            ops.push(WriteOp::ClearDeadLetter(job.contact.id));
+        }
+        if job.in_conflict {
+            ops.push(WriteOp::ClearConflict(job.contact.id));
+        }
+        if self.settings.shared_keys == SharedKeys::Conflict {
+            ops.extend(job.record.emails.items().iter().map(|email| self.index_email(&email.address, target)));
+            ops.extend(job.record.phones.items().iter().map(|phone| self.index_phone(&phone.number, target)));
+        }
+        ops.extend(sighting(job));
+        ops
+    }
+
+    pub(super) fn dead_letter(&self, job: &Job, reason: &SetAside) -> Vec<WriteOp> {
+        let now = self.clock.now();
+        let letter = DeadLetter {
+            livedesk_id: job.contact.id,
+            kind: reason.kind,
+            field: reason.field.clone(),
+            status: reason.status,
+            detail: reason.detail.clone(),
+            fingerprint: Some(job.fingerprint),
+            attempts: 1,
+            first_at: now,
+            last_at: now,
+            run: self.run,
+        };
+        let mut ops = vec![WriteOp::PutDeadLetter(letter)];
+        ops.extend(sighting(job));
+        ops
+    }
+
+    pub(super) async fn set_aside(&self, job: &Job, reason: SetAside) -> Result<Carried, RunError> {
+        self.store.write(self.dead_letter(job, &reason)).await?;
+        Ok(Carried::new(job.contact.id, Outcome::SetAside(reason)))
+    }
+
+    pub(super) async fn conflict(
+        &self,
+        job: &Job,
+        kind: &str,
+        candidates: Vec<FirstLineId>,
+        keys: &str,
+    ) -> Result<Carried, RunError> {
+        let conflict = Conflict {
+            livedesk_id: job.contact.id,
+            kind: kind.to_owned(),
+            candidates,
+            keys: keys.to_owned(),
+            run: self.run,
+            at: self.clock.now(),
+            decision: None,
+        };
+        // A decision that led to another conflict is used up: this is a new question.
+        let answered = job.decision.map(|_| WriteOp::ClearConflict(job.contact.id));
+        let mut ops: Vec<WriteOp> = answered.into_iter().chain([WriteOp::PutConflict(conflict)]).collect();
+        ops.extend(sighting(job));
+        self.store.write(ops).await?;
+        Ok(Carried::new(job.contact.id, Outcome::Conflict))
+    }
+}

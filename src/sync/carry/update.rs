@@ -1,0 +1,168 @@
+//! A contact that is linked: read, decide, write only what is owned, then the children.
+
+use serde_json::{Map, Value};
+
+use super::{BothChanged, Carried, Job, reason, refused, sighting};
+use crate::domain::base::Base;
+use crate::domain::outcome::{Outcome, SetAsideKind};
+use crate::domain::record::{FieldKey, is_blank};
+use crate::domain::target::{TargetContact, WriteValue};
+use crate::store::{JournalEntry, Link, Origin, WriteOp};
+use crate::sync::children::{ChildPlan, Family, list_name};
+use crate::sync::decide::{self, Authorship, Rules};
+use crate::sync::engine::{Engine, RunError};
+use crate::sync::ports::{ContactTarget, PortError};
+use crate::sync::resolve::{Holders, SHARED};
+use crate::sync::stamp::StampReading;
+
+impl<T: ContactTarget> Engine<T> {
+    /// Brings a linked record in step: read, decide, write only what is owned, then the children.
+    pub(super) async fn update(&self, job: &Job, mut link: Link, changed: Outcome) -> Result<Carried, RunError> {
+        let id = job.contact.id;
+        let Some(current) = self.full_contact(link.target).await? else {
+            let gone = "the linked record is not there any more (merged or deleted in FIRST LINE)";
+            return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
+        };
+        match self.scheme.read(&current) {
+            StampReading::Of(other) if other != id => {
+                return self.conflict(job, "stamp", vec![current.id], "link").await;
+            }
+            _ => {}
+        }
+        let authorship = match link.origin {
+            Origin::Created => Authorship::Ours,
+            Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,
+        };
+        let before = Base::decode(&link.base);
+        let rules =
+            Rules { authorship, kinds: self.mapping.kinds(), key: self.store.hash_key(), clears: self.settings.clears };
+        let decision = decide::update(&job.record, &job.digests, before.as_ref(), &current, rules);
+        let mut both_changed: Vec<BothChanged> = (decision.both_changed.iter())
+            .map(|field| BothChanged { field: field.to_string(), written: decision.write.contains_key(field) })
+            .collect();
+        let mut write = decision.write;
+        for (field, stamp) in self.scheme.fields(id) {
+            if current.value(field).is_some_and(is_blank) {
+                write.insert(field, WriteValue::Typed(stamp));
+            }
+        }
+        let unsettled = link.fingerprint.is_none();
+        let wrote_fields = !write.is_empty();
+        if wrote_fields {
+            // From here on the record is not what the fingerprint says, should this end in between.
+            link.fingerprint = None;
+            let journal = self.before_image(job, &current, write.keys());
+            self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(journal)]).await?;
+            match self.send_update(id, &current, write, authorship).await {
+                Ok(()) => {}
+                Err(RunError::Port(PortError::Refused { status, fields })) => {
+                    return self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await;
+                }
+                Err(RunError::Port(PortError::NotFound)) => {
+                    let gone = "the linked record vanished while it was being updated";
+                    return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let ours = self.store.children_of(id).await?;
+        let family = Family {
+            target: current.id,
+            current: Some(&current),
+            ours: &ours,
+            authorship,
+            before: before.as_ref(),
+            same_lines: link.mapping_version.as_deref().is_none_or(|mark| self.mapping.has_lists_of(mark)),
+            unfinished: unsettled && link.origin == Origin::Created,
+        };
+        let mut plan = match self.plan_children(job, family) {
+            Ok(plan) => plan,
+            Err(unproven) => return self.set_aside(job, unproven).await,
+        };
+        match self.holders_of_new(job, &plan, current.id).await? {
+            Holders::Nobody => {}
+            Holders::Others { candidates, keys } => return self.conflict(job, SHARED, candidates, keys).await,
+            Holders::Unproven(why) => {
+                return self.set_aside(job, reason(SetAsideKind::Unproven, None, None, why)).await;
+            }
+        }
+        both_changed.extend(
+            plan.both_changed
+                .iter()
+                .map(|kind| BothChanged { field: list_name(*kind).to_owned(), written: plan.writes(*kind) }),
+        );
+        let wrote = wrote_fields || !plan.is_empty();
+        // A create of this run whose answer was lost and found is a create.
+        let unchanged = match (&changed, link.origin) {
+            (Outcome::Adopted, _) => Outcome::Adopted,
+            (_, Origin::Created) if unsettled && link.run == self.run => Outcome::Created,
+            _ => Outcome::Unchanged,
+        };
+        let mut carried = Carried {
+            target: Some(current.id),
+            both_changed,
+            kept: decision.kept.len() as u64 + plan.kept,
+            ..Carried::new(id, if wrote && unchanged == Outcome::Unchanged { changed } else { unchanged })
+        };
+        let mut ops = plan.opening(|rows| self.children_image(id, current.id, rows));
+        if plan.is_empty() {
+            ops.extend(self.settled(job, &mut link, decision.base, current.id));
+            self.store.write(ops).await?;
+            return Ok(carried);
+        }
+        link.base = decision.base.encode();
+        link.fingerprint = None;
+        ops.insert(0, WriteOp::PutLink(link.clone()));
+        self.store.write(ops).await?;
+        if let Some(outcome) = self.finish_children(job, link, decision.base, current.profile_id, plan).await? {
+            carried.outcome = outcome;
+        }
+        Ok(carried)
+    }
+
+    /// Hangs the children and records the contact as settled; an outcome when something is left over.
+    pub(super) async fn finish_children(
+        &self,
+        job: &Job,
+        mut link: Link,
+        base: Base,
+        profile_id: Option<i64>,
+        plan: ChildPlan,
+    ) -> Result<Option<Outcome>, RunError> {
+        let target = link.target;
+        let done = self.run_children(job, target, profile_id, plan).await?;
+        let mut ops = done.ops;
+        // A doubt comes first: once it is settled the contact is carried again, and what is refused then is told.
+        if done.parked {
+            ops.extend(sighting(job));
+            self.store.write(ops).await?;
+            return Ok(Some(Outcome::Parked));
+        }
+        if let Some(reason) = done.refused {
+            ops.extend(self.dead_letter(job, &reason));
+            self.store.write(ops).await?;
+            return Ok(Some(Outcome::SetAside(reason)));
+        }
+        ops.extend(self.settled(job, &mut link, base, target));
+        self.store.write(ops).await?;
+        Ok(None)
+    }
+
+    fn before_image<'a>(
+        &self,
+        job: &Job,
+        current: &TargetContact,
+        fields: impl Iterator<Item = &'a FieldKey>,
+    ) -> JournalEntry {
+        let before: Map<String, Value> =
+            fields.map(|field| (field.to_string(), current.value(*field).cloned().unwrap_or(Value::Null))).collect();
+        JournalEntry {
+            run: self.run,
+            livedesk_id: job.contact.id,
+            target: current.id,
+            action: String::from("update"),
+            before: Value::Object(before).to_string(),
+            at: self.clock.now(),
+        }
+    }
+}
