@@ -14,14 +14,16 @@ use crate::domain::contact::Contact;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
-use crate::domain::record::{DesiredRecord, FieldKey, is_blank};
+use crate::domain::record::{Desired, DesiredRecord, FieldKey, is_blank};
 use crate::domain::target::{ContactWrite, NewContact, TargetContact, WriteValue};
 use crate::store::{
     Conflict, DeadLetter, Decision, Intent, IntentKind, IntentState, JournalEntry, Link, Origin, WriteOp,
 };
 use crate::sync::children::ChildPlan;
+use crate::sync::companies::CompanyOutcome;
 use crate::sync::decide::{self, Authorship, FieldDecision};
 use crate::sync::engine::{Engine, RunError, SharedKeys};
+use crate::sync::lists::{ListPlan, ListsDone};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::resolve::{Directory, Resolution};
 use crate::sync::stamp::StampReading;
@@ -37,6 +39,12 @@ pub struct Job {
     pub digests: WishDigests,
     /// Its fingerprint.
     pub fingerprint: Digest,
+    /// The fingerprint that is stored once it is settled: what could not be looked up counts as unknown in it.
+    pub settles: Digest,
+    /// The company to link, once it was looked up.
+    pub company: Option<i64>,
+    /// Why there is none to link, although one is wished.
+    pub company_outcome: Option<CompanyOutcome>,
     /// Its link, if it has one.
     pub link: Option<Link>,
     /// A person's decision about its identity.
@@ -66,30 +74,41 @@ pub struct Carried {
     pub kept: u64,
     /// Whether this create repeated one whose absence was proven.
     pub recreated: bool,
+    /// What was done about its tags and its company.
+    pub lists: ListsDone,
 }
 
 impl Carried {
     fn new(id: LiveDeskId, outcome: Outcome) -> Self {
-        Self { id, outcome, both_changed: 0, kept: 0, recreated: false }
+        Self { id, outcome, both_changed: 0, kept: 0, recreated: false, lists: ListsDone::default() }
     }
 }
 
 impl<T: ContactTarget> Engine<T> {
     /// Carries one contact. An error is one that ends the run; whatever concerns this contact alone is an outcome.
-    pub async fn carry(&self, job: Job) -> Result<Carried, RunError> {
-        match self.carry_one(&job).await {
+    pub async fn carry(&self, mut job: Job) -> Result<Carried, RunError> {
+        self.resolve_company(&mut job).await?;
+        let mut carried = match self.carry_one(&job).await {
             // A record that FIRST LINE cannot even show concerns this contact alone.
             Err(RunError::Port(PortError::Refused { status, fields })) => {
-                self.set_aside(&job, refused(SetAsideKind::Refused, &fields, status)).await
+                self.set_aside(&job, refused(SetAsideKind::Refused, &fields, status)).await?
             }
-            carried => carried,
-        }
+            carried => carried?,
+        };
+        carried.lists.company = carried.lists.company.or(job.company_outcome);
+        Ok(carried)
     }
 
     async fn carry_one(&self, job: &Job) -> Result<Carried, RunError> {
         if let Some(link) = job.link.clone()
             && job.decision.is_none()
         {
+            if link.fingerprint == Some(job.settles) {
+                // All that is new is a company that is not there.
+                let cleared = job.dead_letter.as_ref().map(|_| WriteOp::ClearDeadLetter(job.contact.id));
+                self.store.write(cleared.into_iter().chain(sighting(job)).collect()).await?;
+                return Ok(Carried::new(job.contact.id, Outcome::Unchanged));
+            }
             return self.update(job, link, Outcome::Updated).await;
         }
         let mut resolution = match job.decision {
@@ -143,7 +162,7 @@ impl<T: ContactTarget> Engine<T> {
     async fn create(&self, job: &Job) -> Result<Carried, RunError> {
         let id = job.contact.id;
         let FieldDecision { write: fields, base, .. } = decide::creation(&job.record, &job.digests);
-        let mut write = ContactWrite { fields, ..ContactWrite::default() };
+        let mut write = ContactWrite { fields, tag_ids: None, company_ids: job.company.map(|id| vec![id]) };
         write.fields.extend(self.scheme.fields(id).into_iter().map(|(key, value)| (key, WriteValue::Typed(value))));
         let intent = self.contact_intent(job);
         let (seq, opened_at) = (intent.seq, intent.opened_at);
@@ -232,7 +251,8 @@ impl<T: ContactTarget> Engine<T> {
             run: self.run,
         };
         let mut carried = Carried { recreated, ..Carried::new(id, Outcome::Created) };
-        if plan.is_empty() {
+        carried.lists.company = job.company.map(|_| CompanyOutcome::Linked);
+        if plan.is_empty() && job.record.tags.present.is_empty() {
             let mut ops = vec![closing];
             ops.extend(self.settled(job, &mut link, base, created.id));
             self.store.write(ops).await?;
@@ -241,9 +261,7 @@ impl<T: ContactTarget> Engine<T> {
         let mut ops = vec![closing, WriteOp::PutLink(link.clone())];
         ops.extend(plan.intents());
         self.store.write(ops).await?;
-        if let Some(outcome) = self.finish_children(job, link, base, created.profile_id, plan).await? {
-            carried.outcome = outcome;
-        }
+        self.finish_children(job, link, base, created.profile_id, plan, &mut carried, true).await?;
         Ok(carried)
     }
 
@@ -316,15 +334,25 @@ impl<T: ContactTarget> Engine<T> {
                 write.insert(field, WriteValue::Typed(stamp));
             }
         }
+        let lists = self.plan_lists(job, before.as_ref(), current.tag_ids.as_deref(), current.company_ids.as_deref());
         let unsettled = link.fingerprint.is_none();
-        let wrote_fields = !write.is_empty();
+        let wrote_fields = !write.is_empty() || lists.writes();
         if wrote_fields {
-            // From here on the record is not what the fingerprint says, should this end in between.
+            // From here on the record is not what the fingerprint says, should this end in between; and which tags are
+            // ours is known whatever the answer.
             link.fingerprint = None;
-            let journal = self.before_image(job, &current, write.keys());
+            link.base = lists.marked(before.as_ref()).encode();
+            let journal = self.before_image(job, &current, write.keys(), &lists);
             self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(journal)]).await?;
-            match self.send_update(id, &current, write, authorship).await {
+            match self.send_update(id, &current, lists.with(write.clone()), authorship).await {
                 Ok(()) => {}
+                Err(RunError::Port(PortError::Refused { status, fields })) if lists.are_named_by(&fields) => {
+                    // A list that is refused must not keep the fields back.
+                    if !write.is_empty() {
+                        self.send_update(id, &current, ListPlan::default().with(write), authorship).await?;
+                    }
+                    return self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await;
+                }
                 Err(RunError::Port(PortError::Refused { status, fields })) => {
                     return self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await;
                 }
@@ -347,49 +375,59 @@ impl<T: ContactTarget> Engine<T> {
         let mut carried = Carried {
             both_changed: decision.both_changed.len() as u64,
             kept: decision.kept.len() as u64,
+            lists: lists.done(),
             ..Carried::new(id, if wrote && unchanged == Outcome::Unchanged { changed } else { unchanged })
         };
+        let base = Base { tags: lists.tags.base, ..decision.base };
         if plan.is_empty() {
-            let ops = self.settled(job, &mut link, decision.base, current.id);
+            let ops = self.settled(job, &mut link, base, current.id);
             self.store.write(ops).await?;
             return Ok(carried);
         }
-        link.base = decision.base.encode();
+        link.base = base.encode();
         link.fingerprint = None;
         let mut ops = vec![WriteOp::PutLink(link.clone())];
         ops.extend(plan.intents());
         self.store.write(ops).await?;
-        if let Some(outcome) = self.finish_children(job, link, decision.base, current.profile_id, plan).await? {
-            carried.outcome = outcome;
-        }
+        self.finish_children(job, link, base, current.profile_id, plan, &mut carried, false).await?;
         Ok(carried)
     }
 
-    /// Hangs the children and records the contact as settled; an outcome when something is left over.
+    /// Hangs the children, and the tags of a record that was just `made`, and records the contact as settled; the
+    /// outcome says so when something is left over.
+    #[expect(clippy::too_many_arguments, reason = "the two ways to a settled record end here")]
     async fn finish_children(
         &self,
         job: &Job,
         mut link: Link,
-        base: Base,
+        mut base: Base,
         profile_id: Option<i64>,
         plan: ChildPlan,
-    ) -> Result<Option<Outcome>, RunError> {
+        carried: &mut Carried,
+        made: bool,
+    ) -> Result<(), RunError> {
         let target = link.target;
         let done = self.run_children(job, target, profile_id, plan).await?;
         let mut ops = done.ops;
         if let Some(reason) = done.refused {
             ops.extend(self.dead_letter(job, &reason));
-            self.store.write(ops).await?;
-            return Ok(Some(Outcome::SetAside(reason)));
-        }
-        if done.parked {
+            carried.outcome = Outcome::SetAside(reason);
+        } else if done.parked {
             ops.extend(sighting(job));
-            self.store.write(ops).await?;
-            return Ok(Some(Outcome::Parked));
+            carried.outcome = Outcome::Parked;
+        } else if made && !job.record.tags.present.is_empty() {
+            self.store.write(std::mem::take(&mut ops)).await?;
+            match self.tag_made(job, &mut link, &mut base, &mut carried.lists).await? {
+                None => ops.extend(self.settled(job, &mut link, base, target)),
+                Some(reason) => {
+                    ops.extend(self.dead_letter(job, &reason));
+                    carried.outcome = Outcome::SetAside(reason);
+                }
+            }
+        } else {
+            ops.extend(self.settled(job, &mut link, base, target));
         }
-        ops.extend(self.settled(job, &mut link, base, target));
-        self.store.write(ops).await?;
-        Ok(None)
+        Ok(self.store.write(ops).await?)
     }
 
     fn contact_intent(&self, job: &Job) -> Intent {
@@ -412,8 +450,13 @@ impl<T: ContactTarget> Engine<T> {
     fn settled(&self, job: &Job, link: &mut Link, mut base: Base, target: FirstLineId) -> Vec<WriteOp> {
         base.emails = job.digests.emails.or(base.emails);
         base.phones = job.digests.phones.or(base.phones);
+        match job.record.company {
+            Desired::Unknown => {}
+            Desired::Empty => base.company = None,
+            Desired::Value(_) => base.company = job.digests.company,
+        }
         link.base = base.encode();
-        link.fingerprint = Some(job.fingerprint);
+        link.fingerprint = Some(job.settles);
         link.mapping_version = Some(self.mapping.version().to_owned());
         link.updated_at = self.clock.now();
         let mut ops = vec![WriteOp::PutLink(link.clone())];
@@ -484,9 +527,11 @@ impl<T: ContactTarget> Engine<T> {
         job: &Job,
         current: &TargetContact,
         fields: impl Iterator<Item = &'a FieldKey>,
+        lists: &ListPlan,
     ) -> JournalEntry {
-        let before: Map<String, Value> =
+        let mut before: Map<String, Value> =
             fields.map(|field| (field.to_string(), current.value(*field).cloned().unwrap_or(Value::Null))).collect();
+        before.extend(lists.before(current));
         JournalEntry {
             run: self.run,
             livedesk_id: job.contact.id,

@@ -3,6 +3,8 @@
 //! Nothing here sends anything. What comes out is the smallest write that the owners allow, and the base that
 //! holds once it was applied (design, section 4, Decide).
 
+pub mod lists;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;

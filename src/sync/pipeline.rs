@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roaring::RoaringTreemap;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
@@ -153,6 +153,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         if fresh {
             // Nothing at the target may look like our stamp before the first write.
             engine.directory(&directory).await?;
+        }
+        if !matches!(entrants, Entrants::Only(_)) {
+            // A few contacts are not worth a walk over everybody who has a label: their tags stay as they are.
+            engine.read_labels(&self.source, self.sweep_rounds, &mut summary.tags).await?;
         }
         engine.progress.event(ProgressEvent::Phase(Phase::Carry));
         match &entrants {
@@ -310,7 +314,13 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// was carried with that.
     async fn open_sweep(&self) -> Result<(Option<i64>, Option<Resume>), RunError> {
         let store = &self.engine.store;
-        let mapping = |sweep: i64| json!([sweep, self.engine.mapping.version(), self.engine.mapping.selection()]);
+        let mapping = |sweep: i64| {
+            let mapping = &self.engine.mapping;
+            let tags = mapping.tags().iter().map(|line| json!([line.tag, line.labels]));
+            let mut begun_with = vec![json!(sweep), json!(mapping.version()), json!(mapping.selection())];
+            begun_with.extend(tags);
+            Value::Array(begun_with)
+        };
         let begun_with = store.profile_get(SWEEP_MAPPING).await?;
         if let Some(open) = store.open_sweep().await?
             && begun_with == Some(mapping(open.sweep))

@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside};
 use crate::domain::sweep::{SweepReport, Verdict};
+use crate::sync::companies::CompanySummary;
+use crate::sync::tags::TagSummary;
 
 /// One contact that was set aside in this run, or still is from an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,10 @@ pub struct Summary {
     pub kept: u64,
     /// Records that were created again after a doubt was settled as "not there".
     pub recreated: u64,
+    /// Tags.
+    pub tags: TagSummary,
+    /// Companies.
+    pub companies: CompanySummary,
     /// Reasons of the set-aside contacts, grouped.
     pub reasons: BTreeMap<String, u64>,
     /// Ids of parked contacts, for people.
@@ -121,7 +127,7 @@ impl Summary {
             return 130;
         }
         let short = matches!(&self.sweep, Some(SweepReport { verdict: Verdict::Short { .. } | Verdict::Counted, .. }));
-        u8::from(short || self.set_aside + self.parked + self.conflicts > 0)
+        u8::from(short || self.tags.is_incomplete() || self.set_aside + self.parked + self.conflicts > 0)
     }
 }
 
