@@ -14,7 +14,7 @@ use super::expression::{Compiled, names_of};
 use super::filters::Settings;
 use super::filters::text::cut;
 use super::spec::{FixtureSpec, Translation};
-use super::tags::TagLine;
+use super::tags::{COMPANY, TagLine};
 use super::target::{Target, TargetKind};
 use crate::domain::contact::Contact;
 use crate::domain::field::FieldKind;
@@ -146,6 +146,11 @@ impl Mapping {
         &self.parts.tags
     }
 
+    /// One text per meaning of the tags.
+    pub fn tags_text(&self) -> String {
+        self.parts.tags.iter().map(|line| format!("{:?} {:?}\n", line.tag, line.labels)).collect()
+    }
+
     /// Whether existing companies are linked.
     pub fn links_companies(&self) -> bool {
         self.parts.company.is_some()
@@ -251,7 +256,7 @@ impl Mapping {
         let named = expression
             .evaluate(view)
             .and_then(|value| convert(&value, &TargetKind::Line, &Translation::new(), &self.settings));
-        let problem = |problem| FieldProblem { field: String::from("company"), problem };
+        let problem = |problem| FieldProblem { field: COMPANY.to_owned(), problem };
         match named {
             Ok(Converted { value: Desired::Value(FieldValue::Text(name)), remark: None }) => Desired::Value(name),
             Ok(Converted { remark: None, .. }) => Desired::Empty,

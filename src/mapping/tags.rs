@@ -11,6 +11,8 @@ use super::expression::nearest;
 use super::spec::MappingSpec;
 use crate::domain::record::Owner;
 
+/// How the line of the company is called.
+pub(super) const COMPANY: &str = "company";
 /// Where LiveDesk keeps a company's name, under both keys that it is known to use.
 pub(super) const COMPANY_VALUE: &str = "additional_attributes.company_name or additional_attributes.company";
 
@@ -125,6 +127,7 @@ mod tests {
     use crate::domain::record::{Desired, Owner};
     use crate::mapping::MappingProblem;
     use crate::mapping::compile::testing::{compile, mapping};
+    use crate::mapping::explain::{Outcome, explain};
 
     fn problems(file: Json) -> Vec<MappingProblem> {
         compile(file, None).expect_err("problems")
@@ -188,5 +191,20 @@ mod tests {
         let row = json!({ "name": "N", "custom_attributes": { "firm": "B" } });
         assert_eq!(company(named, row), Desired::Value(String::from("B")));
         assert_eq!(company(json!({ "contact": { "first_name": "name" } }), json!({ "name": "N" })), Desired::Unknown);
+    }
+
+    #[test]
+    fn tests_of_a_file_and_explanations_know_the_company() {
+        let row = json!({ "id": 1, "name": "N", "additional_attributes": { "company": "Example Ltd" } });
+        let file = |expected: &str| {
+            json!({ "companies": "link", "contact": { "first_name": "name" }, "tests": [
+                { "name": "t", "contact": row, "expect": { "company": expected } } ] })
+        };
+        assert!(mapping(file("Example Ltd")).run_fixtures()[0].passed());
+        assert!(!mapping(file("Other")).run_fixtures()[0].passed());
+        let told = explain(&mapping(file("x")), &contact(row.clone()), true);
+        let line = told.lines.last().expect("a line");
+        let shown = line.values.as_ref().map(|values| values.result.clone());
+        assert_eq!((line.field.as_str(), line.outcome, shown), ("company", Outcome::Value, Some(json!("Example Ltd"))));
     }
 }

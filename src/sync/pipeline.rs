@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roaring::RoaringTreemap;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
@@ -314,13 +314,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// was carried with that.
     async fn open_sweep(&self) -> Result<(Option<i64>, Option<Resume>), RunError> {
         let store = &self.engine.store;
-        let mapping = |sweep: i64| {
-            let mapping = &self.engine.mapping;
-            let tags = mapping.tags().iter().map(|line| json!([line.tag, line.labels]));
-            let mut begun_with = vec![json!(sweep), json!(mapping.version()), json!(mapping.selection())];
-            begun_with.extend(tags);
-            Value::Array(begun_with)
-        };
+        let mapping = &self.engine.mapping;
+        let mapping = |sweep: i64| json!([sweep, mapping.version(), mapping.selection(), mapping.tags_text()]);
         let begun_with = store.profile_get(SWEEP_MAPPING).await?;
         if let Some(open) = store.open_sweep().await?
             && begun_with == Some(mapping(open.sweep))
