@@ -135,6 +135,7 @@ impl Report<'_> {
         for stopped in &summary.stopped_fields {
             line(text, format_args!("  stopped: {stopped}; nothing was written to it"));
         }
+        lists_text(text, summary);
         for (reason, count) in most(&summary.reasons) {
             line(text, format_args!("  set aside: {count} x {reason}"));
         }
@@ -220,6 +221,34 @@ fn most(entries: &std::collections::BTreeMap<String, u64>) -> Vec<(&String, u64)
     entries.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     entries.truncate(REASONS);
     entries
+}
+
+/// What was done about tags and companies, where anything was.
+fn lists_text(text: &mut String, summary: &Summary) {
+    let (tags, companies) = (&summary.tags, &summary.companies);
+    let remarks = [
+        (tags.added, "tags were put on contacts"),
+        (tags.removed, "tags were taken off contacts whose label is gone"),
+        (tags.not_shown, "contacts got no tags, because FIRST LINE does not show which they have"),
+        (companies.linked, "contacts were linked to their company"),
+        (companies.not_found, "contacts name a company that FIRST LINE does not have"),
+        (companies.several, "contacts name a company that FIRST LINE has more than once"),
+        (companies.unknown, "contacts name a company that could not be looked up"),
+        (companies.not_shown, "contacts were linked to no company, because FIRST LINE does not show theirs"),
+    ];
+    for (count, remark) in remarks.iter().filter(|(count, _)| *count > 0) {
+        line(text, format_args!("  {count} {remark}"));
+    }
+    for (label, why) in &tags.labels_unknown {
+        line(text, format_args!("  label \"{label}\" not read, its tag is as it was: {why}"));
+    }
+    for label in &tags.labels_empty {
+        line(text, format_args!("  label \"{label}\": no contact has it, its tag is as it was"));
+    }
+    for (tag, why) in &tags.refused {
+        let without = tags.left_out.get(tag).copied().unwrap_or_default();
+        line(text, format_args!("  tag \"{tag}\" cannot be had ({why}): {without} contacts were carried without it"));
+    }
 }
 
 fn sweep_text(sweep: &SweepReport) -> String {

@@ -2,7 +2,7 @@
 //!
 //! The base answers "who changed this field since?", the fingerprint "is there anything to do at all?".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::hash::{Digest, HashKey};
 use super::phone::{self, Country};
@@ -12,6 +12,12 @@ use super::record::{Desired, DesiredRecord, FieldKey, Owner};
 const VALUE: &str = "value";
 /// Digest domain of child lists.
 const LIST: &str = "list";
+/// Digest domain of names of tags and companies.
+const NAME: &str = "name";
+/// Codes of groups beside the fields, in base and fingerprint; no field has one of these.
+const TAG_CODES: [(i64, TagBase); 4] =
+    [(-20, TagBase::Found), (-21, TagBase::Ours), (-22, TagBase::Owed), (-23, TagBase::Sent)];
+const COMPANY_CODE: i64 = -30;
 
 /// What both sides held for one field when it was last settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +26,19 @@ pub struct BaseField {
     pub desired: Digest,
     /// What the target held.
     pub target: Digest,
+}
+
+/// How a tag that was wished came to stand on the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagBase {
+    /// It was there already: somebody else's, never taken away.
+    Found,
+    /// This program put it there.
+    Ours,
+    /// It was about to be put there: whether the request arrived, the record says.
+    Sent,
+    /// It was not put there, because the record does not show its tags.
+    Owed,
 }
 
 /// The base of one link.
@@ -31,11 +50,20 @@ pub struct Base {
     pub emails: Option<Digest>,
     /// The wished phones as a whole.
     pub phones: Option<Digest>,
+    /// The tags that were wished, by the digest of their name.
+    pub tags: BTreeMap<Digest, TagBase>,
+    /// The wished company.
+    pub company: Option<Digest>,
 }
 
 /// Digest of a value's canonical text; the empty text stands for "nothing".
 pub fn value_digest(key: &HashKey, canonical: Option<&str>) -> Digest {
     key.digest(VALUE, canonical.unwrap_or(""))
+}
+
+/// Digest of a tag's or a company's name.
+pub fn name_digest(key: &HashKey, name: &str) -> Digest {
+    key.digest(NAME, name)
 }
 
 /// Canonical forms of the wished e-mails, sorted.
@@ -64,6 +92,8 @@ pub struct WishDigests {
     pub emails: Option<Digest>,
     /// The phones as a whole, their types included.
     pub phones: Option<Digest>,
+    /// The company.
+    pub company: Option<Digest>,
 }
 
 impl WishDigests {
@@ -93,7 +123,12 @@ impl WishDigests {
             wished.sort_unstable();
             key.digest(LIST, lines(wished, record.phones.owner))
         });
-        Self { fields, stand_ins, emails, phones }
+        let company = match &record.company {
+            Desired::Unknown => None,
+            Desired::Empty => Some(nothing),
+            Desired::Value(name) => Some(name_digest(key, name)),
+        };
+        Self { fields, stand_ins, emails, phones, company }
     }
 
     /// Hash of all that is wished and of the mapping's version. Parts that are unknown in this run are taken from
@@ -115,13 +150,31 @@ impl WishDigests {
             bytes.extend_from_slice(&field_code(*field).to_le_bytes());
             push_digest(&mut bytes, self.fields.get(field).copied().or_else(last));
         }
+        // Groups that hold nothing leave no trace, so that whoever uses none keeps the fingerprints there are.
+        for tag in wished_tags(record, base) {
+            bytes.extend_from_slice(&TAG_CODES[0].0.to_le_bytes());
+            push_digest(&mut bytes, Some(tag));
+        }
+        let company = self.company.or_else(|| base.and_then(|base| base.company));
+        if let Some(company) = company.filter(|company| *company != value_digest(key, None)) {
+            bytes.extend_from_slice(&COMPANY_CODE.to_le_bytes());
+            push_digest(&mut bytes, Some(company));
+        }
         key.digest("fingerprint", &bytes)
     }
 }
 
+/// The tags that are wished, sorted: those that are known to be, and of the unknown ones those that were.
+fn wished_tags(record: &DesiredRecord, base: Option<&Base>) -> BTreeSet<Digest> {
+    let before = base.into_iter().flat_map(|base| base.tags.keys());
+    let before = before.filter(|tag| !record.tags.absent.contains(tag));
+    before.chain(&record.tags.present).copied().collect()
+}
+
 impl Base {
     /// Compact form for the store: after the two list digests, per field its code (8 bytes), the wished digest (16), and
-    /// what the target held: 0 for the same, or 1 and its digest (16).
+    /// what the target held: 0 for the same, or 1 and its digest (16). Tags and the company are entries of the same form,
+    /// under codes that no field has.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(2 + 32 + self.fields.len() * 41);
         push_digest(&mut bytes, self.emails);
@@ -131,6 +184,14 @@ impl Base {
             bytes.extend_from_slice(&entry.desired.0);
             push_digest(&mut bytes, (entry.target != entry.desired).then_some(entry.target));
         }
+        let tags = self.tags.iter().filter_map(|(tag, state)| {
+            TAG_CODES.iter().find(|(_, known)| known == state).map(|(code, _)| (*code, *tag))
+        });
+        for (code, digest) in tags.chain(self.company.map(|company| (COMPANY_CODE, company))) {
+            bytes.extend_from_slice(&code.to_le_bytes());
+            bytes.extend_from_slice(&digest.0);
+            push_digest(&mut bytes, None);
+        }
         bytes
     }
 
@@ -138,15 +199,21 @@ impl Base {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (emails, rest) = take_digest(bytes)?;
         let (phones, mut rest) = take_digest(rest)?;
-        let mut base = Self { fields: BTreeMap::new(), emails, phones };
+        let mut base = Self { emails, phones, ..Self::default() };
         while !rest.is_empty() {
             let (code, after) = rest.split_first_chunk()?;
             let (desired, after) = after.split_first_chunk()?;
             let (target, after) = take_digest(after)?;
-            let desired = Digest(*desired);
-            let field = BaseField { desired, target: target.unwrap_or(desired) };
-            base.fields.insert(field_of(i64::from_le_bytes(*code))?, field);
+            let (code, desired) = (i64::from_le_bytes(*code), Digest(*desired));
             rest = after;
+            if let Some((_, state)) = TAG_CODES.iter().find(|(tag, _)| *tag == code) {
+                base.tags.insert(desired, *state);
+            } else if code == COMPANY_CODE {
+                base.company = Some(desired);
+            } else {
+                let field = BaseField { desired, target: target.unwrap_or(desired) };
+                base.fields.insert(field_of(code)?, field);
+            }
         }
         Some(base)
     }
@@ -192,10 +259,10 @@ fn field_of(code: i64) -> Option<FieldKey> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Base, BaseField, WishDigests, value_digest};
+    use super::{Base, BaseField, TagBase, WishDigests, name_digest, value_digest};
     use crate::domain::hash::HashKey;
     use crate::domain::phone::Country;
-    use crate::domain::record::{Desired, DesiredField, DesiredRecord, FieldKey, FieldValue};
+    use crate::domain::record::{Desired, DesiredField, DesiredRecord, DesiredTags, FieldKey, FieldValue};
 
     fn record(points: Desired<FieldValue>) -> DesiredRecord {
         let mut record = DesiredRecord::default();
@@ -212,6 +279,11 @@ mod tests {
             base.fields.insert(field, BaseField { desired: digest, target: value_digest(&key, None) });
         }
         base.fields.insert(FieldKey::Custom(34), BaseField { desired: digest, target: digest });
+        assert_eq!(Base::decode(&base.encode()), Some(base.clone()));
+        for (name, state) in [("a", TagBase::Found), ("b", TagBase::Ours), ("c", TagBase::Owed), ("d", TagBase::Sent)] {
+            base.tags.insert(name_digest(&key, name), state);
+        }
+        base.company = Some(name_digest(&key, "Example Ltd"));
         assert_eq!(Base::decode(&base.encode()), Some(base.clone()));
         assert_eq!(Base::decode(&base.encode()[1..]), None);
         assert_eq!(Base::decode(&[]), None);
@@ -231,6 +303,38 @@ mod tests {
         assert_eq!(known, print(Desired::Unknown));
         assert_ne!(known, print(Desired::Empty));
         assert_ne!(known, print(Desired::Value(FieldValue::Text("8".into()))));
+    }
+
+    #[test]
+    fn a_tag_that_is_unknown_never_changes_a_fingerprint() {
+        let key = HashKey::new([3; 32]);
+        let [vip, news] = ["vip", "news"].map(|name| name_digest(&key, name));
+        let base = Base { tags: [(vip, TagBase::Ours)].into(), ..Base::default() };
+        let print = |present: &[_], absent: &[_]| {
+            let mut record = record(Desired::Empty);
+            record.tags = DesiredTags { present: present.to_vec(), absent: absent.to_vec() };
+            WishDigests::of(&key, &record, Country::TAIWAN).fingerprint(&key, &record, Some(&base), "1")
+        };
+        let known = print(&[vip], &[news]);
+        for (present, absent) in [(&[][..], &[][..]), (&[], &[news]), (&[vip], &[])] {
+            assert_eq!(print(present, absent), known);
+        }
+        let changed = [print(&[vip, news], &[]), print(&[], &[vip]), print(&[news], &[vip])];
+        assert!(changed.iter().all(|print| *print != known));
+        assert_ne!(changed[0], changed[1]);
+    }
+
+    #[test]
+    fn a_contact_without_tags_and_company_keeps_the_fingerprint_it_had_before_there_were_any() {
+        let key = HashKey::new([3; 32]);
+        let plain = record(Desired::Empty);
+        let print = |record: &DesiredRecord| {
+            WishDigests::of(&key, record, Country::TAIWAN).fingerprint(&key, record, None, "1")
+        };
+        let nobody = DesiredTags { present: vec![], absent: vec![name_digest(&key, "vip")] };
+        let read = DesiredRecord { tags: nobody, company: Desired::Empty, ..plain.clone() };
+        assert_eq!(print(&plain), print(&read));
+        assert_ne!(print(&plain), print(&DesiredRecord { company: Desired::Value("A".into()), ..plain.clone() }));
     }
 
     #[test]

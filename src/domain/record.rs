@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Number, Value};
 
 use super::field::FieldKind;
+use super::hash::Digest;
 
 /// Three states of a wish. *Unknown* (not looked at, or not convertible) never clears and never counts as a change.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Desired<T> {
     /// Nothing is known in this run.
+    #[default]
     Unknown,
     /// The source holds nothing.
     Empty,
@@ -283,6 +285,23 @@ impl<T> Default for DesiredList<T> {
     }
 }
 
+/// Tags, each by itself, as the digest of its name: a label that could not be read says nothing of its own tag, and
+/// takes nothing from the others. A tag that is in neither list is *unknown*.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DesiredTags {
+    /// Tags whose label the contact has.
+    pub present: Vec<Digest>,
+    /// Tags whose label was read, and the contact does not have it.
+    pub absent: Vec<Digest>,
+}
+
+impl DesiredTags {
+    /// Whether nothing is known of any tag, as in a run that reads no labels.
+    pub fn is_unknown(&self) -> bool {
+        self.present.is_empty() && self.absent.is_empty()
+    }
+}
+
 /// Why one value of one contact could not be used. Holds no value of the contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldProblem {
@@ -303,6 +322,10 @@ pub struct DesiredRecord {
     pub phones: DesiredList<DesiredPhone>,
     /// Fields whose value could not be read and only stands in for it: written at creation, unknown ever after.
     pub stand_ins: BTreeSet<FieldKey>,
+    /// Tags. The mapping knows nothing of them; a run that reads labels puts them in.
+    pub tags: DesiredTags,
+    /// The name of its company.
+    pub company: Desired<String>,
     /// Values that were left out (`on_error = "skip"`).
     pub warnings: Vec<FieldProblem>,
 }

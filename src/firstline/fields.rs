@@ -120,6 +120,12 @@ impl<T: Serialize> Serialize for UpdateBody<'_, T> {
     }
 }
 
+/// The body of a tag's create.
+#[derive(serde::Serialize)]
+pub(super) struct TagBody<'a> {
+    pub(super) name: &'a str,
+}
+
 /// The body of an e-mail's create or update. Address is always sent: two statements on whether an update needs it.
 #[derive(serde::Serialize)]
 pub(super) struct EmailBody<'a> {

@@ -3,6 +3,7 @@
 //! Turns the engine's words into calls and answers into domain types. Every answer is a set of candidates: what a
 //! filter is worth is for the engine to find out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::de::IgnoredAny;
@@ -11,16 +12,16 @@ use super::api::Api;
 use super::auth::BadToken;
 use super::definitions::{CategoryRow, ColumnRow, merged};
 use super::error::Failure;
-use super::fields::{ContactBody, EmailBody, PhoneBody, json_filter};
+use super::fields::{ContactBody, EmailBody, PhoneBody, TagBody, json_filter};
 use super::profile::{PhoneOwner, Profile};
 use super::settings::FirstLineSettings;
-use super::wire::{ContactRow, Created, EmailRow, KeysSeen, List, Meta, NewContactRow, PhoneRow};
+use super::wire::{ContactRow, Created, EmailRow, KeysSeen, List, Meta, NamedRow, NewContactRow, PhoneRow};
 use crate::clock::Clock;
 use crate::domain::field::FieldDefinition;
 use crate::domain::ids::{ChildId, FirstLineId};
 use crate::domain::target::{ContactWrite, NewContact, TargetContact, TargetEmail, TargetPhone};
 use crate::http::HttpClient;
-use crate::sync::ports::{ChildFilter, ContactFilter, ContactTarget, FilterEncoding, PortError, TargetPage};
+use crate::sync::ports::{ChildFilter, ContactFilter, ContactTarget, FilterEncoding, Named, PortError, TargetPage};
 
 /// FIRST LINE.
 pub struct FirstLine {
@@ -99,6 +100,30 @@ impl FirstLine {
         }
         let contact = self.read_contact(phone.contact).await?;
         contact.and_then(|contact| contact.profile_id).ok_or(Failure::NoProfile)
+    }
+}
+
+impl FirstLine {
+    /// Rows of a list beside the contacts whose name may be this one. A list that is refused to this account, or with
+    /// this filter, concerns what rests on it, not the run.
+    async fn named(&self, path: &'static str, name: &str) -> Result<Option<Vec<Named>>, PortError> {
+        let rows = self.api.whole_list(path, &[("name", name.to_owned())], NamedRow::id).await;
+        match rows.map_err(refused_list) {
+            Ok(rows) => Ok(rows.map(|rows| rows.into_iter().map(NamedRow::into_named).collect())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn refused_list(failure: Failure) -> PortError {
+    match failure {
+        Failure::List { source, .. } => Failure::Api(source).into(),
+        Failure::Api(error) if error.status() == Some(403) => {
+            PortError::Refused { status: 403, fields: error.fields() }
+        }
+        // A list without an end is no reason to carry nothing.
+        Failure::Tenant(_) => PortError::Refused { status: 200, fields: BTreeSet::new() },
+        failure => failure.into(),
     }
 }
 
@@ -217,6 +242,19 @@ impl ContactTarget for FirstLine {
     async fn update_phone(&self, id: ChildId, contact: FirstLineId, number: &str, kind: i64) -> Result<(), PortError> {
         self.write_phone(&PhoneWrite { row: Some(id), contact, profile_id: None, number, kind }).await?;
         Ok(())
+    }
+
+    async fn tags(&self, name: &str) -> Result<Option<Vec<Named>>, PortError> {
+        self.named("/contact-tag", name).await
+    }
+
+    async fn create_tag(&self, name: &str) -> Result<Named, PortError> {
+        let created = self.api.create::<Created>("/contact-tag", &TagBody { name }).await.map_err(refused_list)?;
+        Ok(Named { id: created.child().0, name: name.to_owned() })
+    }
+
+    async fn companies(&self, name: &str) -> Result<Option<Vec<Named>>, PortError> {
+        self.named("/company", name).await
     }
 }
 

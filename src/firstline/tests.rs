@@ -16,7 +16,7 @@ use crate::domain::target::{ContactWrite, WriteValue};
 use crate::http::observe::Silent;
 use crate::http::testserver::{Act, Seen, TestServer, answer, json as json_answer};
 use crate::http::{HttpClient, HttpSettings, Secret};
-use crate::sync::ports::{ChildFilter, ContactFilter, ContactTarget, FilterEncoding, PortError};
+use crate::sync::ports::{ChildFilter, ContactFilter, ContactTarget, FilterEncoding, Named, PortError};
 
 fn token() -> FirstLineSettings {
     FirstLineSettings::new(Credentials::Token(Secret::new("tok")))
@@ -652,4 +652,51 @@ fn a_token_with_a_line_break_is_refused_at_once() {
     let settings = FirstLineSettings::new(Credentials::Token(Secret::new("tok\n")));
     let error = FirstLine::new(http.unwrap(), settings, clock).err().unwrap();
     assert!(!error.to_string().contains("tok\n"));
+}
+
+#[tokio::test]
+async fn tags_and_companies_are_searched_by_name_to_the_last_page() {
+    let server = TestServer::with(|seen| {
+        let page: u32 = seen.param("page").unwrap().parse().unwrap();
+        let rows = json!([{ "id": page.to_string(), "name": "VIP", "contacts_count": 3 }]);
+        json_answer(200, &json!({ "data": rows, "meta": { "current_page": page, "last_page": 2 } }))
+    })
+    .await;
+    let firstline = connect(&server, token());
+    let named = |id| Named { id, name: String::from("VIP") };
+    assert_eq!(firstline.tags("VIP").await.unwrap(), Some(vec![named(1), named(2)]));
+    assert_eq!(firstline.companies("VIP").await.unwrap(), Some(vec![named(1), named(2)]));
+    let seen = server.seen();
+    assert_eq!((seen[0].line(), seen[2].line()), (String::from("GET /contact-tag"), String::from("GET /company")));
+    assert!(seen.iter().all(|seen| seen.param("name") == Some("VIP")));
+}
+
+#[tokio::test]
+async fn a_tenant_that_has_or_shows_no_tags_and_companies_stops_no_run() {
+    for status in [404, 403, 422] {
+        let server = TestServer::with(move |_| json_answer(status, &json!({ "message": "no" }))).await;
+        let firstline = connect(&server, token());
+        for found in [firstline.tags("a").await, firstline.companies("a").await] {
+            match (status, found) {
+                (404, Ok(None)) | (403 | 422, Err(PortError::Refused { .. })) => {}
+                (_, other) => panic!("{status}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tag_is_created_once_whatever_the_answer() {
+    for (status, doubt) in [(201, false), (503, true), (422, false), (403, false)] {
+        let server =
+            TestServer::with(move |_| json_answer(status, &json!({ "data": { "id": "7", "name": "VIP" } }))).await;
+        match connect(&server, token()).create_tag("VIP").await {
+            Ok(made) => assert_eq!((status, made.id), (201, 7)),
+            Err(PortError::Doubt { .. }) => assert!(doubt, "{status}"),
+            Err(PortError::Refused { .. }) => assert!(!doubt, "{status}"),
+            Err(other) => panic!("{status}: {other}"),
+        }
+        assert_eq!(server.seen().len(), 1);
+        assert_eq!(server.seen()[0].json(), json!({ "name": "VIP" }));
+    }
 }

@@ -14,6 +14,7 @@ use super::lenient::{Int, Said, Text, is_list, present, soft, there};
 use crate::domain::ids::{ChildId, FirstLineId};
 use crate::domain::record::FieldKey;
 use crate::domain::target::{NewContact, TargetContact, TargetEmail, TargetPhone};
+use crate::sync::ports::Named;
 
 /// A single object.
 #[derive(Deserialize)]
@@ -132,16 +133,16 @@ pub(super) struct ContactRow {
     cz_cols: Said<Vec<ColumnValue>>,
     #[serde(default, deserialize_with = "soft")]
     email_contacts: Option<Vec<EmailRow>>,
-    #[serde(default, deserialize_with = "soft")]
-    tags: Option<Vec<Reference>>,
-    #[serde(default, deserialize_with = "soft")]
-    tag_ids: Option<Vec<Reference>>,
-    #[serde(default, deserialize_with = "soft")]
-    tag_id: Option<Vec<Reference>>,
-    #[serde(default, deserialize_with = "soft")]
-    companies: Option<Vec<Reference>>,
-    #[serde(default, deserialize_with = "soft")]
-    company_ids: Option<Vec<Reference>>,
+    #[serde(default)]
+    tags: Said<Vec<Reference>>,
+    #[serde(default)]
+    tag_ids: Said<Vec<Reference>>,
+    #[serde(default)]
+    tag_id: Said<Vec<Reference>>,
+    #[serde(default)]
+    companies: Said<Vec<Reference>>,
+    #[serde(default)]
+    company_ids: Said<Vec<Reference>>,
 }
 
 #[derive(Deserialize)]
@@ -173,6 +174,8 @@ enum Reference {
 pub(super) struct KeysSeen {
     membership_no: AtomicBool,
     cz_cols: AtomicBool,
+    tags: AtomicBool,
+    companies: AtomicBool,
 }
 
 impl KeysSeen {
@@ -182,6 +185,15 @@ impl KeysSeen {
         }
         if cz_cols {
             self.cz_cols.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn note_lists(&self, tags: bool, companies: bool) {
+        if tags {
+            self.tags.store(true, Ordering::Relaxed);
+        }
+        if companies {
+            self.companies.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -194,6 +206,9 @@ impl ContactRow {
     /// Remembers which keys the row has.
     pub(super) fn noted(self, keys: &KeysSeen) -> Self {
         keys.note(self.membership_no.is_some(), matches!(self.cz_cols, Said::This(_)));
+        let said = |list: &Said<Vec<Reference>>| matches!(list, Said::This(_));
+        let tags = said(&self.tags) || said(&self.tag_ids) || said(&self.tag_id);
+        keys.note_lists(tags, said(&self.companies) || said(&self.company_ids));
         self
     }
 
@@ -204,6 +219,14 @@ impl ContactRow {
         }
         if matches!(self.cz_cols, Said::Nothing) && keys.cz_cols.load(Ordering::Relaxed) {
             self.cz_cols = Said::This(Vec::new());
+        }
+        let silent = |list: &Said<Vec<Reference>>| matches!(list, Said::Nothing);
+        let tags = silent(&self.tags) && silent(&self.tag_ids) && silent(&self.tag_id);
+        if tags && keys.tags.load(Ordering::Relaxed) {
+            self.tags = Said::This(Vec::new());
+        }
+        if silent(&self.companies) && silent(&self.company_ids) && keys.companies.load(Ordering::Relaxed) {
+            self.companies = Said::This(Vec::new());
         }
         self
     }
@@ -219,7 +242,10 @@ impl ContactRow {
             (FieldKey::BirthAt, self.birth_at),
         ];
         let (profile_of_row, phones) = self.profile.map_or((None, None), |profile| (profile.id, profile.phones));
-        let ids = |list: Option<Vec<Reference>>| list.map(|list| list.into_iter().map(Reference::id).collect());
+        let ids = |lists: Vec<Said<Vec<Reference>>>| {
+            let list = lists.into_iter().find_map(Said::this);
+            list.map(|list| list.into_iter().map(Reference::id).collect())
+        };
         TargetContact {
             id,
             profile_id: self.profile_id.or(profile_of_row).map(|profile| profile.0),
@@ -229,8 +255,8 @@ impl ContactRow {
             }),
             emails: self.email_contacts.map(|rows| rows.into_iter().map(EmailRow::into_email).collect()),
             phones: phones.map(|rows| rows.into_iter().map(PhoneRow::into_phone).collect()),
-            tag_ids: ids(self.tags.or(self.tag_ids).or(self.tag_id)),
-            company_ids: ids(self.companies.or(self.company_ids)),
+            tag_ids: ids(vec![self.tags, self.tag_ids, self.tag_id]),
+            company_ids: ids(vec![self.companies, self.company_ids]),
         }
     }
 }
@@ -317,6 +343,24 @@ impl NewContactRow {
         keys.note(self.membership_no, self.cz_cols);
         let profile_id = self.profile_id.or(self.profile.map(|profile| profile.id)).map(|profile| profile.0);
         NewContact { id: FirstLineId(self.id.0), profile_id }
+    }
+}
+
+/// A tag or a company.
+#[derive(Deserialize)]
+pub(super) struct NamedRow {
+    id: Int,
+    #[serde(default)]
+    name: Text,
+}
+
+impl NamedRow {
+    pub(super) fn id(&self) -> i64 {
+        self.id.0
+    }
+
+    pub(super) fn into_named(self) -> Named {
+        Named { id: self.id.0, name: self.name.0 }
     }
 }
 

@@ -12,7 +12,10 @@ use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::{Direction, DirectionStyle};
 use crate::http::secret::AuthHeader;
 use crate::http::{ApiError, Decision, HttpClient, Request, Secret};
-use crate::sync::ports::{MalformedRow, PageRequest, PortError, SourcePage};
+use crate::sync::ports::{LabelStyle, MalformedRow, PageRequest, PortError, SourcePage};
+
+/// The label that a list is asked for, if it is.
+pub(super) type Label<'a> = Option<(&'a str, LabelStyle)>;
 
 /// What the adapter is built from, besides its client.
 #[derive(Clone, Debug)]
@@ -81,18 +84,23 @@ impl Api {
     }
 
     /// One page of the list.
-    pub(super) async fn list(&self, page: PageRequest) -> Result<wire::ListAnswer, AnswerError> {
+    pub(super) async fn list(&self, page: PageRequest, label: Label<'_>) -> Result<wire::ListAnswer, AnswerError> {
         let key = page.order.key.as_str();
         let descending = page.order.direction == Direction::Descending;
         let mut request = Request::get("/contacts")
             .query("page", &page.page.to_string())
-            .query("include_contact_inboxes", self.include_contact_inboxes);
+            .query("include_contact_inboxes", if label.is_some() { "false" } else { self.include_contact_inboxes });
         request = match page.style {
             DirectionStyle::Parameter => {
                 request.query("sort", key).query("direction", if descending { "desc" } else { "asc" })
             }
             DirectionStyle::Minus if descending => request.query("sort", &["-", key].concat()),
             DirectionStyle::Minus => request.query("sort", key),
+        };
+        request = match label {
+            Some((label, LabelStyle::List)) => request.query("labels[]", label),
+            Some((label, LabelStyle::Text)) => request.query("labels", label),
+            None => request,
         };
         if let Some(size) = &self.page_size {
             request = request.query("page_size", size);
@@ -108,12 +116,18 @@ impl Api {
 }
 
 /// What a failed read of a page means. That the spelling with a minus is refused says nothing about the list itself,
-/// and is told as `Refused`; page 1 surely exists, and a later one that does not has no rows.
-pub(super) fn page_or_error(error: AnswerError, request: PageRequest) -> Result<SourcePage, PortError> {
+/// and is told as `Refused`, as a filter is that is refused; page 1 surely exists, and a later one that does not has no rows.
+pub(super) fn page_or_error(
+    error: AnswerError,
+    request: PageRequest,
+    label: Label<'_>,
+) -> Result<SourcePage, PortError> {
     let has_minus = request.style == DirectionStyle::Minus && request.order.direction == Direction::Descending;
     match &error {
         AnswerError::Api(ApiError::Status { status: 404, .. }) if request.page > 1 => Ok(SourcePage::default()),
-        AnswerError::Api(api @ ApiError::Status { status: status @ (400 | 422), .. }) if has_minus => {
+        AnswerError::Api(api @ ApiError::Status { status: status @ (400 | 422), .. })
+            if has_minus || label.is_some() =>
+        {
             Err(PortError::Refused { status: *status, fields: api.fields() })
         }
         _ => {

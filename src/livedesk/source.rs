@@ -5,12 +5,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use super::api::{AnswerError, Api, CredentialsError, LiveDeskSettings, page_or_error, port_error};
+use super::api::{AnswerError, Api, CredentialsError, Label, LiveDeskSettings, page_or_error, port_error};
 use super::wire::ListAnswer;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::http::{ApiError, Decision, HttpClient};
-use crate::sync::ports::{ByIdAnswer, ContactSource, PageRequest, PortError, SourcePage};
+use crate::sync::ports::{ByIdAnswer, ContactSource, LabelStyle, PageRequest, PortError, SourcePage};
 
 /// What is known about the read by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,23 +90,23 @@ fn is_no_endpoint(error: &ApiError) -> bool {
     }
 }
 
-impl ContactSource for LiveDesk {
-    async fn page(&self, request: PageRequest) -> Result<SourcePage, PortError> {
+impl LiveDesk {
+    async fn listed(&self, request: PageRequest, label: Label<'_>) -> Result<SourcePage, PortError> {
         let is_another = |answer: &ListAnswer| {
             answer.current_page.is_some_and(|page| page != u64::from(request.page))
                 && !self.page_echo_is_wrong.load(Ordering::Relaxed)
         };
-        match self.api.list(request).await {
+        match self.api.list(request, label).await {
             Ok(answer) if !is_another(&answer) => return Ok(answer.page),
             // No list, or another page than the one asked for: a proxy's doing, perhaps.
             Ok(_) | Err(AnswerError::Shape(_)) => {}
-            Err(error) => return page_or_error(error, request),
+            Err(error) => return page_or_error(error, request, label),
         }
         // Asked again, the rows are taken as they are: a server may just echo a wrong number, and one that ignores
         // `page` gives the same rows for every page, which a pass detects by their ids.
-        let again = match self.api.list(request).await {
+        let again = match self.api.list(request, label).await {
             Ok(again) => again,
-            Err(error) => return page_or_error(error, request),
+            Err(error) => return page_or_error(error, request, label),
         };
         if is_another(&again) {
             self.page_echo_is_wrong.store(true, Ordering::Relaxed);
@@ -117,6 +117,21 @@ impl ContactSource for LiveDesk {
             );
         }
         Ok(again.page)
+    }
+}
+
+impl ContactSource for LiveDesk {
+    async fn page(&self, request: PageRequest) -> Result<SourcePage, PortError> {
+        self.listed(request, None).await
+    }
+
+    async fn labelled_page(
+        &self,
+        label: &str,
+        style: LabelStyle,
+        request: PageRequest,
+    ) -> Result<SourcePage, PortError> {
+        self.listed(request, Some((label, style))).await
     }
 
     async fn by_id(&self, id: LiveDeskId, known: LiveDeskId) -> Result<ByIdAnswer, PortError> {

@@ -13,7 +13,7 @@ use crate::domain::sweep::{DirectionStyle, Order, Verdict};
 use crate::http::observe::Silent;
 use crate::http::testserver::{Act, Seen, TestServer, answer, json as json_answer};
 use crate::http::{HttpClient, HttpSettings, Secret};
-use crate::sync::ports::{ByIdAnswer, ContactSource as _, PageRequest, PortError};
+use crate::sync::ports::{ByIdAnswer, ContactSource as _, LabelStyle, PageRequest, PortError};
 use crate::sync::scan::{Goal, Sweep, SweepPlan, SweepStep};
 
 const SECRET: &str = "s3cr3t-of-the-api";
@@ -281,4 +281,28 @@ async fn a_sweep_over_the_wire_is_proven() {
         }
     };
     assert_eq!((seen, report.verdict), (32, Verdict::Proven));
+}
+
+#[tokio::test]
+async fn the_contacts_of_a_label_are_asked_for_in_both_spellings_and_without_inboxes() {
+    let server = TestServer::with(|_| page_of(&[1], 1)).await;
+    let settings = LiveDeskSettings { include_contact_inboxes: true, ..settings() };
+    let livedesk = LiveDesk::new(client(&server), &settings).unwrap();
+    for style in [LabelStyle::List, LabelStyle::Text] {
+        let page = livedesk.labelled_page("a & b", style, request(0, DirectionStyle::Parameter, 1)).await.unwrap();
+        assert_eq!(page.len(), 1);
+    }
+    let seen = server.seen();
+    assert_eq!((seen[0].param("labels[]"), seen[1].param("labels")), (Some("a & b"), Some("a & b")));
+    assert_eq!(seen[0].param("include_contact_inboxes"), Some("false"));
+}
+
+#[tokio::test]
+async fn a_filter_by_label_that_is_refused_stops_no_run() {
+    for (status, refused) in [(400, true), (422, true), (403, false), (404, false)] {
+        let server = TestServer::with(move |_| json_answer(status, &json!({ "error": "labels" }))).await;
+        let style = DirectionStyle::Parameter;
+        let error = adapter(&server).labelled_page("vip", LabelStyle::List, request(0, style, 1)).await.unwrap_err();
+        assert_eq!(matches!(error, PortError::Refused { .. }), refused, "{status}: {error}");
+    }
 }

@@ -14,6 +14,7 @@ use super::expression::{Compiled, names_of};
 use super::filters::Settings;
 use super::filters::text::cut;
 use super::spec::{FixtureSpec, Translation};
+use super::tags::{COMPANY, TagLine};
 use super::target::{Target, TargetKind};
 use crate::domain::contact::Contact;
 use crate::domain::field::FieldKind;
@@ -70,6 +71,8 @@ pub(super) struct Parts {
     pub(super) emails_owner: Option<Owner>,
     pub(super) phones: Vec<ListLine<i64>>,
     pub(super) phones_owner: Option<Owner>,
+    pub(super) tags: Vec<TagLine>,
+    pub(super) company: Option<Compiled>,
 }
 
 /// A compiled mapping. Cheap to share, made once per run.
@@ -98,7 +101,7 @@ impl Parts {
         let fields = self.fields.iter().map(|line| &line.expression);
         let emails = self.emails.iter().map(|line| &line.expression);
         let phones = self.phones.iter().map(|line| &line.expression);
-        self.select.iter().chain(fields).chain(emails).chain(phones)
+        self.select.iter().chain(fields).chain(emails).chain(phones).chain(&self.company)
     }
 }
 
@@ -185,6 +188,21 @@ impl Mapping {
         !self.parts.emails.is_empty() || !self.parts.phones.is_empty()
     }
 
+    /// The tags that labels stand for.
+    pub fn tags(&self) -> &[TagLine] {
+        &self.parts.tags
+    }
+
+    /// One text per meaning of the tags.
+    pub fn tags_text(&self) -> String {
+        self.parts.tags.iter().map(|line| format!("{:?} {:?}\n", line.tag, line.labels)).collect()
+    }
+
+    /// Whether existing companies are linked.
+    pub fn links_companies(&self) -> bool {
+        self.parts.company.is_some()
+    }
+
     /// Ids of the custom fields that it writes.
     pub fn used_definitions(&self) -> BTreeSet<i64> {
         let custom = |line: &FieldLine| match line.target.key {
@@ -261,6 +279,7 @@ impl Mapping {
         }
         record.emails = self.emails(view, &mut record.warnings)?;
         record.phones = self.phones(view, &mut record.warnings)?;
+        record.company = self.company(view, &mut record.warnings);
         Ok(record)
     }
 
@@ -285,6 +304,27 @@ impl Mapping {
     /// What conversions need to know.
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    fn company(&self, view: &Value, warnings: &mut Vec<FieldProblem>) -> Desired<String> {
+        let Some(expression) = &self.parts.company else { return Desired::Unknown };
+        let named = expression
+            .evaluate(view)
+            .and_then(|value| convert(&value, &TargetKind::Line, &Translation::new(), &self.settings));
+        let problem = |problem| FieldProblem { field: COMPANY.to_owned(), problem };
+        match named {
+            Ok(Converted { value: Desired::Value(FieldValue::Text(name)), remark: None }) => Desired::Value(name),
+            Ok(Converted { remark: None, .. }) => Desired::Empty,
+            // A name that had to be cut is another name.
+            Ok(Converted { remark: Some(remark), .. }) => {
+                warnings.push(problem(remark));
+                Desired::Unknown
+            }
+            Err(error) => {
+                warnings.push(problem(error));
+                Desired::Unknown
+            }
+        }
     }
 
     fn emails(&self, view: &Value, warnings: &mut Vec<FieldProblem>) -> Result<DesiredList<DesiredEmail>, SetAside> {

@@ -11,6 +11,7 @@ use super::convert::{convert, option};
 use super::expression::{Compiled, names_of, nearest};
 use super::filters::Settings;
 use super::spec::{MappingSpec, Translation};
+use super::tags::{COMPANY_VALUE, company_policy, tag_lines};
 use super::target::{Target, TargetKind};
 use super::{CompileContext, MappingProblem};
 use crate::domain::field::FieldKind;
@@ -60,7 +61,9 @@ impl Compiler<'_> {
         let fields = self.fields(spec);
         let (emails, emails_owner) = self.emails(spec);
         let (phones, phones_owner) = self.phones(spec);
-        Parts { select, fields, emails, emails_owner, phones, phones_owner }
+        let tags = tag_lines(spec, &mut self.problems);
+        let company = self.company(spec);
+        Parts { select, fields, emails, emails_owner, phones, phones_owner, tags, company }
     }
 
     fn problem(&mut self, place: impl Into<String>, message: impl Into<String>, help: Option<String>) {
@@ -209,6 +212,15 @@ impl Compiler<'_> {
             lines.extend(self.list_line(&line, kind));
         }
         (lines, self.list_owner("phones", &owners))
+    }
+
+    /// The expression of the company's name, where companies are linked. It is no part of the version: whose company
+    /// changes is seen by the fingerprint.
+    fn company(&mut self, spec: &MappingSpec) -> Option<Compiled> {
+        let links = company_policy(spec, &mut self.problems);
+        let text = spec.company.as_ref().map_or(COMPANY_VALUE, |company| &company.value);
+        let expression = self.expression("company.value", text);
+        expression.filter(|_| links)
     }
 
     fn list_line<T: Copy + serde::Serialize>(&mut self, line: &Line<'_>, kind: T) -> Option<ListLine<T>> {

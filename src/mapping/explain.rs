@@ -6,8 +6,9 @@ use serde_json::Value as Json;
 
 use super::apply::{Mapping, list_texts};
 use super::convert::{Converted, to_json};
+use super::tags::COMPANY;
 use crate::domain::contact::Contact;
-use crate::domain::record::{Desired, FieldKey, FieldValue, Owner};
+use crate::domain::record::{Desired, DesiredRecord, FieldKey, FieldValue, Owner};
 
 /// What became of one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,11 +154,40 @@ pub fn explain(mapping: &Mapping, contact: &Contact, show_values: bool) -> Expla
         });
     }
 
+    lines.extend(company_line(mapping, &view, record.as_ref(), show_values));
+
     Explanation {
         selected: mapping.select(contact).map_err(|problem| problem.problem),
         select: mapping.parts.select.as_ref().map(|select| select.text().to_owned()),
         lines,
     }
+}
+
+fn company_line(
+    mapping: &Mapping,
+    view: &minijinja::Value,
+    record: Option<&DesiredRecord>,
+    show_values: bool,
+) -> Option<ExplainedLine> {
+    let expression = mapping.parts.company.as_ref()?;
+    let given = expression.evaluate(view);
+    let problem = record.and_then(|record| record.warnings.iter().find(|warning| warning.field == COMPANY));
+    let (outcome, result) = match record.map(|record| &record.company) {
+        Some(Desired::Value(name)) => (Outcome::Value, Json::from(name.as_str())),
+        Some(Desired::Empty) => (Outcome::Empty, Json::Null),
+        Some(Desired::Unknown) | None => (Outcome::LeftOut, Json::Null),
+    };
+    Some(ExplainedLine {
+        field: COMPANY.to_owned(),
+        name: None,
+        kind: "name of a company",
+        expression: expression.text().to_owned(),
+        gave: given.as_ref().ok().map(kind_name),
+        outcome,
+        owner: None,
+        problem: problem.map(|problem| problem.problem.clone()),
+        values: show_values.then(|| ShownValues { expression: raw(&given), result }),
+    })
 }
 
 /// A typed value as it would be sent.

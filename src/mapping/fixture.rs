@@ -10,6 +10,7 @@ use super::apply::Mapping;
 use super::explain::shown;
 use super::expression::nearest;
 use super::spec::FixtureSpec;
+use super::tags::COMPANY;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::SetAside;
@@ -33,7 +34,7 @@ impl FixtureReport {
 }
 
 /// Expectations that are no fields.
-const SPECIAL: [&str; 5] = ["emails", "phones", "selected", "rejected", "left_out"];
+const SPECIAL: [&str; 6] = ["emails", "phones", "company", "selected", "rejected", "left_out"];
 
 impl Mapping {
     /// Runs the mapping file's own tests.
@@ -102,6 +103,12 @@ impl Mapping {
                     if detailed { expected.clone() } else { each(expected, |text| json!(canonical(text, country))) };
                 compare(word, &expected, &Json::Array(actual))
             }
+            COMPANY => match &record.company {
+                Desired::Value(name) => compare(word, expected, &json!(name)),
+                Desired::Empty if is_blank(expected) => None,
+                Desired::Empty => Some(format!("{word} is empty, expected {expected}")),
+                Desired::Unknown => Some(format!("{word} is not linked or could not be read, expected {expected}")),
+            },
             "left_out" => {
                 let actual: BTreeSet<&str> = record.warnings.iter().map(|warning| warning.field.as_str()).collect();
                 let expected: BTreeSet<String> = match expected {

@@ -15,6 +15,7 @@ mod filters;
 pub mod fixture;
 mod scan;
 pub mod spec;
+pub mod tags;
 mod target;
 
 use std::fmt;

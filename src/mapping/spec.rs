@@ -30,6 +30,12 @@ pub struct MappingSpec {
     pub emails: Vec<EmailSpec>,
     /// Phone numbers, one line per source of them.
     pub phones: Vec<PhoneSpec>,
+    /// Tags, one line per LiveDesk label.
+    pub tags: Vec<TagSpec>,
+    /// `off` (default) or `link`: whether existing companies are linked.
+    pub companies: Option<String>,
+    /// The name of a contact's company.
+    pub company: Option<CompanySpec>,
     /// Fixtures for `map test`.
     pub tests: Vec<FixtureSpec>,
 }
@@ -135,6 +141,26 @@ pub struct PhoneSpec {
     pub on_error: Option<String>,
     /// Owner of the whole list.
     pub owner: Option<String>,
+}
+
+/// A `[[tags]]` entry.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TagSpec {
+    /// The label in LiveDesk.
+    pub label: String,
+    /// The tag in FIRST LINE; without it, the label's own name.
+    pub tag: Option<String>,
+    /// `union` (default) or `source`.
+    pub owner: Option<String>,
+}
+
+/// `[company]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompanySpec {
+    /// The expression.
+    pub value: String,
 }
 
 /// A `[[tests]]` entry: an invented contact and what the mapping must make of it.

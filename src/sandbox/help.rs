@@ -32,6 +32,7 @@ pub const LIVEDESK: &[(&str, &str)] = &[
     ("current_page", "meta.current_page: echo (text when page was sent) or number"),
     ("count_offset", "added to meta.count; below zero the count is lower than the rows"),
     ("search_counts_page", "a search counts the rows of its page only, adds has_more and sees hidden contacts"),
+    ("labels", "filter by label: both, list (labels[]), text (labels), unknown_ignored, ignored, refused"),
     ("by_id", "GET by id exists; without it every id is 404"),
     ("presence_flips", "online contacts flip their presence from answer to answer"),
     ("stuck_page", "pages above this one answer this one again (0: off)"),

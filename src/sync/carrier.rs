@@ -205,7 +205,7 @@ impl<T: ContactTarget> Carrier<T> {
         let link = known.links.remove(&id);
         let dead_letter = known.dead_letters.remove(&id);
         let conflict = known.conflicts.remove(&id);
-        let record = match engine.mapping.map(&contact) {
+        let mut record = match engine.mapping.map(&contact) {
             Ok(Some(record)) => record,
             Ok(None) => {
                 self.summary.left_as_is += u64::from(link.is_some());
@@ -224,6 +224,9 @@ impl<T: ContactTarget> Carrier<T> {
         let superseded = self.superseded.remove(&id);
         if superseded.is_none() && known.in_doubt.contains(&id) {
             return Prepared::Done { outcome: Outcome::Parked, ops: Vec::new() };
+        }
+        if let Some(tags) = engine.tags.get() {
+            record.tags = tags.wish(id, &mut self.summary.tags.left_out);
         }
         let base = link.as_ref().and_then(|link| Base::decode(&link.base));
         let key = engine.store.hash_key();
@@ -255,6 +258,9 @@ impl<T: ContactTarget> Carrier<T> {
             record,
             digests,
             fingerprint,
+            settles: fingerprint,
+            company: None,
+            company_outcome: None,
             link,
             decision,
             dead_letter,
@@ -370,6 +376,7 @@ impl<T: ContactTarget> Carrier<T> {
                 self.summary.both_changed(carried.id, carried.target, carried.both_changed);
                 self.summary.kept += carried.kept;
                 self.summary.recreated += u64::from(carried.recreated);
+                carried.lists.count_into(&mut self.summary);
                 self.summary.count(carried.id, carried.outcome);
                 self.engine.progress.event(ProgressEvent::Advance(1));
                 self.part_done(page);

@@ -19,7 +19,9 @@ use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::DesiredRecord;
 use crate::domain::target::TargetContact;
 use crate::store::{DeadLetter, Decision, Intent, Link, Origin, WriteOp};
+use crate::sync::companies::CompanyOutcome;
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::lists::ListsDone;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::resolve::{Directory, Resolution};
 use crate::sync::stamp::StampReading;
@@ -35,6 +37,12 @@ pub struct Job {
     pub digests: WishDigests,
     /// Its fingerprint.
     pub fingerprint: Digest,
+    /// The fingerprint that is stored once it is settled: what could not be looked up counts as unknown in it.
+    pub settles: Digest,
+    /// The company to link, once it was looked up.
+    pub company: Option<i64>,
+    /// Why there is none to link, although one is wished.
+    pub company_outcome: Option<CompanyOutcome>,
     /// Its link, if it has one.
     pub link: Option<Link>,
     /// A person's decision about its identity.
@@ -68,6 +76,8 @@ pub struct Carried {
     pub kept: u64,
     /// Whether this create repeated one whose absence was proven.
     pub recreated: bool,
+    /// What was done about its tags and its company.
+    pub lists: ListsDone,
 }
 
 /// A field, or a list, that both sides had changed since it was last settled.
@@ -81,26 +91,43 @@ pub struct BothChanged {
 
 impl Carried {
     fn new(id: LiveDeskId, outcome: Outcome) -> Self {
-        Self { id, outcome, target: None, both_changed: Vec::new(), kept: 0, recreated: false }
+        Self {
+            id,
+            outcome,
+            target: None,
+            both_changed: Vec::new(),
+            kept: 0,
+            recreated: false,
+            lists: ListsDone::default(),
+        }
     }
 }
 
 impl<T: ContactTarget> Engine<T> {
     /// Carries one contact. An error is one that ends the run; whatever concerns this contact alone is an outcome.
-    pub async fn carry(&self, job: Job) -> Result<Carried, RunError> {
-        match self.carry_one(&job).await {
+    pub async fn carry(&self, mut job: Job) -> Result<Carried, RunError> {
+        self.resolve_company(&mut job).await?;
+        let mut carried = match self.carry_one(&job).await {
             // A record that FIRST LINE cannot even show concerns this contact alone.
             Err(RunError::Port(PortError::Refused { status, fields })) => {
-                self.set_aside(&job, refused(SetAsideKind::Refused, &fields, status)).await
+                self.set_aside(&job, refused(SetAsideKind::Refused, &fields, status)).await?
             }
-            carried => carried,
-        }
+            carried => carried?,
+        };
+        carried.lists.company = carried.lists.company.or(job.company_outcome);
+        Ok(carried)
     }
 
     async fn carry_one(&self, job: &Job) -> Result<Carried, RunError> {
         if let Some(link) = job.link.clone()
             && job.decision.is_none()
         {
+            if link.fingerprint == Some(job.settles) {
+                // All that is new is a company that is not there.
+                let cleared = job.dead_letter.as_ref().map(|_| WriteOp::ClearDeadLetter(job.contact.id));
+                self.store.write(cleared.into_iter().chain(sighting(job)).collect()).await?;
+                return Ok(Carried::new(job.contact.id, Outcome::Unchanged));
+            }
             return self.update(job, link, Outcome::Updated).await;
         }
         let mut resolution = match job.decision {

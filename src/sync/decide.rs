@@ -3,7 +3,8 @@
 //! Nothing here sends anything. What comes out is the smallest write that the owners allow, and the base that
 //! holds once it was applied (design, section 4, Decide).
 
-mod lists;
+mod children;
+pub mod lists;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use crate::domain::record::{
 };
 use crate::domain::target::{TargetContact, WriteValue};
 
-pub use lists::{ChildDecision, CurrentChild, children};
+pub use children::{ChildDecision, CurrentChild, children};
 
 /// Who made the record that a contact is linked to; it decides the default owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //!
 //! `Engine` belongs to one run. It holds no contact and no list; what grows with the account lives in the store.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -16,10 +16,12 @@ use crate::domain::phone::Country;
 use crate::domain::record::FieldKey;
 use crate::mapping::Mapping;
 use crate::store::{Link, Origin, Store, StoreError};
+use crate::sync::companies::Companies;
 use crate::sync::decide::Kinds;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
+use crate::sync::tags::TagTable;
 
 /// A key by which an existing record may be recognised, after link and stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,6 +134,10 @@ pub struct Engine<T> {
     pub(super) linking: Mutex<()>,
     /// The kinds of all fields that are known, mapped or not.
     pub(super) kinds: Kinds,
+    /// The tags of this run; unset where no labels are read.
+    pub(super) tags: OnceLock<TagTable>,
+    /// What is known of companies in this run.
+    pub(super) companies: Companies,
 }
 
 impl<T: ContactTarget> Engine<T> {
@@ -172,6 +178,8 @@ impl<T: ContactTarget> Engine<T> {
             experiment: Mutex::new(()),
             linking: Mutex::new(()),
             kinds,
+            tags: OnceLock::new(),
+            companies: Companies::default(),
         })
     }
 

@@ -1,18 +1,21 @@
 //! The engine: what a run does, from scanning the source to recording the result.
 //!
 //! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `directory`,
-//! `resolve`, `finder` and `survey` (which record is it?), `decide` (pure), `carry` and `children` (apply and record), `settle`
+//! `resolve`, `finder` and `survey` (which record is it?), `decide` (pure), `carry`, `children` and `lists` (apply and record), `settle`
 //! (doubt). `pipeline` is one run; `ports` are the doors to both platforms. Nothing here knows HTTP, SQL text or the
 //! terminal.
 
 pub mod carrier;
 pub mod carry;
 pub mod children;
+pub mod companies;
 pub mod decide;
 pub mod directory;
 pub mod engine;
 pub mod finder;
+pub mod labels;
 pub mod left_overs;
+pub mod lists;
 pub mod lookup;
 pub mod pipeline;
 pub mod ports;
@@ -24,5 +27,6 @@ pub mod settle;
 pub mod stamp;
 pub mod summary;
 pub mod survey;
+pub mod tags;
 pub mod trial;
 pub mod witness;

@@ -154,6 +154,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             // Nothing at the target may look like our stamp before the first write.
             engine.directory(&directory).await?;
         }
+        if !matches!(entrants, Entrants::Only(_)) {
+            // A few contacts are not worth a walk over everybody who has a label: their tags stay as they are.
+            engine.read_labels(&self.source, self.sweep_rounds, &mut summary.tags).await?;
+        }
         engine.progress.event(ProgressEvent::Phase(Phase::Carry));
         match &entrants {
             Entrants::All | Entrants::First(_) => {
@@ -310,7 +314,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// was carried with that.
     async fn open_sweep(&self) -> Result<(Option<i64>, Option<Resume>), RunError> {
         let store = &self.engine.store;
-        let mapping = |sweep: i64| json!([sweep, self.engine.mapping.version(), self.engine.mapping.selection()]);
+        let mapping = &self.engine.mapping;
+        let mapping = |sweep: i64| json!([sweep, mapping.version(), mapping.selection(), mapping.tags_text()]);
         let begun_with = store.profile_get(SWEEP_MAPPING).await?;
         if let Some(open) = store.open_sweep().await?
             && begun_with == Some(mapping(open.sweep))

@@ -80,6 +80,15 @@ pub struct PageRequest {
     pub page: u32,
 }
 
+/// How the list is asked for the contacts of one label (notes LiveDesk 3.1: a text or a list of texts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelStyle {
+    /// `labels[]=..`
+    List,
+    /// `labels=..`
+    Text,
+}
+
 /// A row that could not be read as a contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MalformedRow {
@@ -186,6 +195,15 @@ pub trait ContactSource: Send + Sync + 'static {
     /// 422); every other failure of a page stops the run.
     fn page(&self, request: PageRequest) -> impl Future<Output = Result<SourcePage, PortError>> + Send;
 
+    /// One page of the contacts that have a label. A filter that is not known is ignored, so what comes may be everybody.
+    /// `Refused` says that this filter is not taken.
+    fn labelled_page(
+        &self,
+        label: &str,
+        style: LabelStyle,
+        request: PageRequest,
+    ) -> impl Future<Output = Result<SourcePage, PortError>> + Send;
+
     /// One contact. `known` is the id of a contact that surely exists; the adapter uses it, once, to find out
     /// whether a read by id exists at all.
     fn by_id(&self, id: LiveDeskId, known: LiveDeskId) -> impl Future<Output = Result<ByIdAnswer, PortError>> + Send;
@@ -239,6 +257,15 @@ pub enum ChildFilter {
     Value(String),
     /// Of one contact.
     Contact(FirstLineId),
+}
+
+/// A tag or a company: what its list says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its id.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
 }
 
 /// FIRST LINE.
@@ -314,4 +341,13 @@ pub trait ContactTarget: Send + Sync + 'static {
         number: &str,
         kind: i64,
     ) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// Tags whose name may be this one: the search is fuzzy, or ignored. `None` where there are no tags at all.
+    fn tags(&self, name: &str) -> impl Future<Output = Result<Option<Vec<Named>>, PortError>> + Send;
+
+    /// Creates a tag; outcome may be in doubt, as with `create`.
+    fn create_tag(&self, name: &str) -> impl Future<Output = Result<Named, PortError>> + Send;
+
+    /// Companies whose name may be this one, as with `tags`. `None` where there are no companies at all.
+    fn companies(&self, name: &str) -> impl Future<Output = Result<Option<Vec<Named>>, PortError>> + Send;
 }

@@ -33,6 +33,8 @@ pub enum Phase {
     LeftOvers,
     /// Reading the target's own list.
     Survey,
+    /// Reading who has which label at the source.
+    Labels,
     /// Carrying contacts.
     Carry,
     /// Waiting for doubts to be settled.
@@ -47,6 +49,7 @@ impl Phase {
         match self {
             Self::LeftOvers => "settling what an earlier run left open",
             Self::Survey => "reading FIRST LINE's customers",
+            Self::Labels => "reading LiveDesk's labels",
             Self::Carry => "carrying contacts",
             Self::Settle => "settling doubtful creates",
             Self::Audit => "looking for twins",

@@ -8,6 +8,8 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside};
 use crate::domain::sweep::{SweepReport, Verdict};
 use crate::sync::carry::BothChanged;
+use crate::sync::companies::CompanySummary;
+use crate::sync::tags::TagSummary;
 
 /// One contact that was set aside in this run, or still is from an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,10 @@ pub struct Summary {
     pub recreated: u64,
     /// Fields that stood still, because their definition is not what it was: which, and the difference.
     pub stopped_fields: Vec<String>,
+    /// Tags.
+    pub tags: TagSummary,
+    /// Companies.
+    pub companies: CompanySummary,
     /// Reasons of the set-aside contacts, grouped.
     pub reasons: BTreeMap<String, u64>,
     /// Ids of parked contacts, for people.
@@ -149,7 +155,8 @@ impl Summary {
             return 130;
         }
         let short = matches!(&self.sweep, Some(SweepReport { verdict: Verdict::Short { .. } | Verdict::Counted, .. }));
-        u8::from(short || !self.stopped_fields.is_empty() || self.set_aside + self.parked + self.conflicts > 0)
+        let left_over = self.set_aside + self.parked + self.conflicts > 0;
+        u8::from(short || self.tags.is_incomplete() || !self.stopped_fields.is_empty() || left_over)
     }
 }
 

@@ -31,10 +31,9 @@ impl<T: ContactTarget> Engine<T> {
         &self,
         id: LiveDeskId,
         current: &TargetContact,
-        write: BTreeMap<FieldKey, WriteValue>,
+        partial: ContactWrite,
         authorship: Authorship,
     ) -> Result<(), RunError> {
-        let partial = ContactWrite { fields: write, ..ContactWrite::default() };
         match (self.update_semantics(), authorship) {
             (UpdateSemantics::Partial, _) => {
                 self.target.update(current.id, &partial).await?;
@@ -102,7 +101,11 @@ impl<T: ContactTarget> Engine<T> {
             .map(|(key, value)| (key, written_back(decide::kind_of(&self.kinds, key), value)))
             .collect();
         fields.extend(partial.fields);
-        ContactWrite { fields, tag_ids: current.tag_ids.clone(), company_ids: current.company_ids.clone() }
+        ContactWrite {
+            fields,
+            tag_ids: partial.tag_ids.or_else(|| current.tag_ids.clone()),
+            company_ids: partial.company_ids.or_else(|| current.company_ids.clone()),
+        }
     }
 
     /// Writes down the whole record, and that a trial on it has begun.

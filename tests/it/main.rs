@@ -25,6 +25,7 @@ mod repository;
 mod resume;
 mod signals;
 mod source_text;
+mod tags;
 mod tie;
 mod unhappy;
 mod world;

@@ -12,6 +12,7 @@ use crate::config::settings::Settings;
 use crate::domain::field::FieldDefinition;
 use crate::mapping::drift::Gate;
 use crate::mapping::spec::MappingSpec;
+use crate::mapping::tags::{TagLine, lists_of};
 use crate::mapping::{Mapping, compile};
 use crate::store::Store;
 
@@ -41,6 +42,11 @@ impl<'a> Draft<'a> {
             // A state that cannot be read is reported where the state is looked at.
             self.gate = gate::examine(spec, definitions, store).await.ok();
         }
+    }
+
+    /// Its tags, and whether it links companies.
+    pub(super) fn lists(&self) -> (Vec<TagLine>, bool) {
+        self.read.value.as_ref().map(lists_of).unwrap_or_default()
     }
 
     /// Compiles it, and runs its tests.
@@ -181,6 +187,12 @@ fn without(spec: &MappingSpec, places: &[String]) -> MappingSpec {
     rest.emails.retain(|_| !at.next().is_some_and(|at| bad("emails", at)));
     let mut at = 0..;
     rest.phones.retain(|_| !at.next().is_some_and(|at| bad("phones", at)));
+    let mut at = 0..;
+    rest.tags.retain(|_| !at.next().is_some_and(|at| bad("tags", at)));
+    if places.iter().any(|place| place.starts_with("compan")) {
+        rest.companies = None;
+        rest.company = None;
+    }
     for (list, before, after) in
         [("emails", spec.emails.len(), rest.emails.len()), ("phones", spec.phones.len(), rest.phones.len())]
     {

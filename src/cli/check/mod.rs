@@ -5,6 +5,7 @@
 //! which needs it.
 
 mod findings;
+mod lists;
 mod mapping;
 mod platforms;
 mod state;
@@ -16,6 +17,7 @@ use super::{Context, start_log};
 use crate::app::{self, Surroundings};
 use crate::config::load::{Examined, examine, process_environment};
 use crate::config::settings::{LogFormat, Settings};
+use crate::mapping::tags::TagLine;
 use crate::sync::progress::Silent;
 use crate::telemetry;
 use findings::{Findings, Level};
@@ -39,7 +41,8 @@ pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
     configuration(&examined, &mut findings);
     let settings = &examined.settings;
     let spec = examined.mapping.as_ref().map(|source| mapping::Draft::read(source, &mut findings));
-    let definitions = connect(&examined, context, &mut findings).await;
+    let wished = spec.as_ref().map(mapping::Draft::lists).unwrap_or_default();
+    let definitions = connect(&examined, &wished, context, &mut findings).await;
     if context.stop.is_cancelled() {
         return Ok(INTERRUPTED);
     }
@@ -94,6 +97,7 @@ fn configuration(examined: &Examined, findings: &mut Findings) {
 /// Looks at both platforms at once; gives the definitions when they can be read.
 async fn connect(
     examined: &Examined,
+    (tags, companies): &(Vec<TagLine>, bool),
     context: &Context,
     findings: &mut Findings,
 ) -> Option<Vec<crate::domain::field::FieldDefinition>> {
@@ -108,7 +112,12 @@ async fn connect(
             return;
         }
         match app::connect_livedesk(settings, false, &learned, &around) {
-            Ok((source, _)) => platforms::livedesk(source, &mut livedesk_findings).await,
+            Ok((source, _)) => {
+                platforms::livedesk(Arc::clone(&source), &mut livedesk_findings).await;
+                if livedesk_findings.count(Level::Problem) == 0 {
+                    lists::labels(source, tags, &mut livedesk_findings).await;
+                }
+            }
             Err(error) => livedesk_findings.problem("LiveDesk", Failure::chain(&error).to_string(), ""),
         }
     };
@@ -119,7 +128,14 @@ async fn connect(
             return None;
         }
         match app::connect_firstline(settings, &learned, &around) {
-            Ok((target, _)) => platforms::firstline(target.as_ref(), &mut firstline_findings).await,
+            Ok((target, _)) => {
+                let definitions = platforms::firstline(target.as_ref(), &mut firstline_findings).await;
+                if definitions.is_some() {
+                    lists::tags(target.as_ref(), tags, &mut firstline_findings).await;
+                    lists::companies(target.as_ref(), *companies, &mut firstline_findings).await;
+                }
+                definitions
+            }
             Err(error) => {
                 firstline_findings.problem("FIRST LINE", Failure::chain(&error).to_string(), "");
                 None

@@ -10,8 +10,8 @@ use crate::sync::lookup::OLDEST_FIRST;
 use crate::sync::ports::{ChildFilter, ContactSource, ContactTarget, PortError, SourcePage, TargetPage};
 use crate::sync::scan::{Goal, ScanError, Sweep, SweepPlan};
 
-const LIVEDESK: &str = "LiveDesk";
-const FIRSTLINE: &str = "FIRST LINE";
+pub(super) const LIVEDESK: &str = "LiveDesk";
+pub(super) const FIRSTLINE: &str = "FIRST LINE";
 
 /// Reads a page, and looks at the order in both directions.
 pub(super) async fn livedesk<S: ContactSource>(source: Arc<S>, findings: &mut Findings) {
@@ -100,6 +100,6 @@ fn total<R>(page: &TargetPage<R>) -> String {
     page.total.map_or_else(|| format!("at least {}", page.rows.len()), |total| total.to_string())
 }
 
-fn words(error: &PortError) -> String {
+pub(super) fn words(error: &PortError) -> String {
     Failure::chain(error).to_string()
 }

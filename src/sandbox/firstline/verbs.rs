@@ -130,6 +130,11 @@ impl FirstLine {
         self.write().add_tag(name.to_owned(), None)
     }
 
+    /// Every tag, as id and name, oldest first.
+    pub fn tags(&self) -> Vec<(u64, String)> {
+        self.read().tags.iter().map(|tag| (tag.id, tag.name.clone())).collect()
+    }
+
     /// Adds a company.
     pub fn add_company(&self, name: &str, sn: Option<&str>, domains: &[&str]) -> u64 {
         let mut model = self.write();

@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use super::order::{Field, Sort};
-use super::switches::{DirectionStyle, LiveDeskSwitches};
+use super::switches::{DirectionStyle, LabelFilter, LiveDeskSwitches};
 use super::{LiveDesk, wire};
 use crate::sandbox::people::{ContactObject, is_listed};
 
@@ -34,7 +34,15 @@ async fn list(State(desk): State<LiveDesk>, headers: HeaderMap, RawQuery(raw): R
     if let Some(refusal) = refuse(&desk, &headers, &switches) {
         return refusal;
     }
-    let query = Query::parse(raw.as_deref().unwrap_or_default(), &switches);
+    let mut query = Query::parse(raw.as_deref().unwrap_or_default(), &switches);
+    match switches.labels {
+        LabelFilter::Refused if !query.labels.is_empty() => {
+            let refusal = Json(json!({ "error": "labels is invalid" }));
+            return (StatusCode::UNPROCESSABLE_ENTITY, refusal).into_response();
+        }
+        LabelFilter::UnknownIgnored => query.labels.retain(|label| desk.has_label(label)),
+        _ => {}
+    }
     let searched = query.q.is_some() || !query.labels.is_empty();
     let page = if searched {
         desk.count("search");
@@ -97,7 +105,12 @@ impl Query {
         let wanted =
             one("page_size").and_then(|text| text.parse().ok()).filter(|size| (1..=LARGEST_PAGE).contains(size));
         let size = wanted.filter(|_| switches.honour_page_size).unwrap_or(switches.page_size.max(1));
-        let labels = pairs.iter().filter(|(key, _)| key == "labels" || key == "labels[]");
+        let style = switches.labels;
+        let labels = pairs.iter().filter(|(key, _)| match key.as_str() {
+            "labels" => !matches!(style, LabelFilter::List | LabelFilter::Ignored),
+            "labels[]" => !matches!(style, LabelFilter::Text | LabelFilter::Ignored),
+            _ => false,
+        });
         let labels = labels.flat_map(|(_, value)| value.split(',')).map(str::trim).filter(|it| !it.is_empty());
         Self {
             number,

@@ -13,7 +13,7 @@ mod wire;
 mod tests;
 
 pub(crate) use api::dump_body;
-pub use switches::{DirectionStyle, LiveDeskSwitches, PageStyle, Spelling, Ties};
+pub use switches::{DirectionStyle, LabelFilter, LiveDeskSwitches, PageStyle, Spelling, Ties};
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,6 +48,8 @@ struct State {
     model: Model,
     switches: Arc<LiveDeskSwitches>,
     drift: Drift,
+    /// Labels that were set; everybody else has those of the generator.
+    labels: BTreeMap<u64, Vec<String>>,
     /// List requests ever, never reset: what a plan made anew depends on.
     served: u64,
     counts: BTreeMap<&'static str, u64>,
@@ -69,6 +71,7 @@ impl LiveDesk {
             model: Model::new(people),
             switches: Arc::new(switches),
             drift: Drift::default(),
+            labels: BTreeMap::new(),
             served: 0,
             counts: BTreeMap::new(),
         };
@@ -117,6 +120,25 @@ impl LiveDesk {
             (Some(base), Some(mergee)) => state.model.merge(base, mergee),
             _ => false,
         }
+    }
+
+    /// Gives a contact these labels and no others, as an agent would: no timestamp moves.
+    pub fn set_labels(&self, id: u64, labels: &[&str]) {
+        self.state().labels.insert(id, labels.iter().map(|label| (*label).to_owned()).collect());
+    }
+
+    /// The labels of a contact.
+    pub fn labels(&self, id: u64) -> Vec<String> {
+        let state = self.state();
+        let row = state.model.find(id);
+        row.map(|row| state.labels_of(self.0.people, row)).unwrap_or_default()
+    }
+
+    /// Whether some contact has this label.
+    pub(crate) fn has_label(&self, label: &str) -> bool {
+        let state = self.state();
+        let mut rows = state.model.existing();
+        rows.any(|row| state.labels_of(self.0.people, row).iter().any(|it| it == label))
     }
 
     /// The contact sends a message: `last_activity_at` becomes now.
@@ -215,6 +237,7 @@ impl LiveDesk {
         labels: &[String],
         matches: impl Fn(&ContactObject) -> bool,
     ) -> Page {
+        let people = self.0.people;
         let (candidates, switches, served) = {
             let mut state = self.state();
             state.served += 1;
@@ -223,17 +246,11 @@ impl LiveDesk {
             if state.switches.search_counts_page {
                 rows.extend(state.model.existing().filter(|row| !state.model.lists(*row)));
             }
-            let stored: Vec<_> = rows.into_iter().map(|row| (row, state.model.stored(row))).collect();
+            rows.retain(|row| labels.is_empty() || state.labels_of(people, *row).iter().any(|it| labels.contains(it)));
+            let stored: Vec<_> = rows.into_iter().map(|row| state.model.stored(row)).collect();
             (stored, Arc::clone(&state.switches), state.served)
         };
-        let people = self.0.people;
-        let labelled =
-            |row: u32| labels.is_empty() || people.labels(row).iter().any(|it| labels.iter().any(|l| l == it));
-        let hits: Vec<Stored> = candidates
-            .into_iter()
-            .filter(|(row, stored)| labelled(*row) && matches(&stored.render(people)))
-            .map(|(_, stored)| stored)
-            .collect();
+        let hits: Vec<Stored> = candidates.into_iter().filter(|stored| matches(&stored.render(people))).collect();
         let total = hits.len();
         let skip = usize::try_from(page - 1).unwrap_or(usize::MAX).saturating_mul(size as usize);
         Page { rows: hits.into_iter().skip(skip).take(size as usize).collect(), total, served, switches }
@@ -245,6 +262,11 @@ impl LiveDesk {
 }
 
 impl State {
+    fn labels_of(&self, people: People, row: u32) -> Vec<String> {
+        let generated = || people.labels(row).into_iter().map(str::to_owned).collect();
+        self.labels.get(&id_of(row)).cloned().unwrap_or_else(generated)
+    }
+
     fn drift(&mut self, people: People, seed: u64) {
         let switches = Arc::clone(&self.switches);
         let Some((change, draw)) = self.drift.before_list(&switches.drift, seed) else { return };

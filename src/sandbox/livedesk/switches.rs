@@ -36,6 +36,8 @@ pub struct LiveDeskSwitches {
     pub count_offset: i64,
     /// Whether a search counts only the rows of its page, adds `has_more` and sees hidden contacts.
     pub search_counts_page: bool,
+    /// What the filter by label does.
+    pub labels: LabelFilter,
     /// Whether GET by id exists; without it every id is 404.
     pub by_id: bool,
     /// Whether online contacts flip their presence from one answer to the next.
@@ -62,12 +64,31 @@ impl Default for LiveDeskSwitches {
             current_page: PageStyle::Echo,
             count_offset: 0,
             search_counts_page: false,
+            labels: LabelFilter::Both,
             by_id: true,
             presence_flips: false,
             stuck_page: 0,
             drift: DriftSwitches::default(),
         }
     }
+}
+
+/// What the filter by label does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelFilter {
+    /// `labels[]=` and `labels=` filter.
+    Both,
+    /// Only `labels[]=` does; the other is ignored.
+    List,
+    /// Only `labels=` does; the other is ignored.
+    Text,
+    /// A label that does not exist is ignored: everybody comes.
+    UnknownIgnored,
+    /// Every label is ignored.
+    Ignored,
+    /// 422.
+    Refused,
 }
 
 /// How a client asks for a descending order.

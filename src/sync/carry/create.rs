@@ -9,6 +9,7 @@ use crate::domain::outcome::{Outcome, SetAsideKind};
 use crate::domain::target::{ContactWrite, NewContact, WriteValue};
 use crate::store::{Intent, IntentKind, IntentState, Link, Origin, WriteOp};
 use crate::sync::children::Family;
+use crate::sync::companies::CompanyOutcome;
 use crate::sync::decide::{self, Authorship, FieldDecision};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::ports::{ContactTarget, PortError};
@@ -19,7 +20,7 @@ impl<T: ContactTarget> Engine<T> {
     pub(super) async fn create(&self, job: &Job) -> Result<Carried, RunError> {
         let id = job.contact.id;
         let FieldDecision { write: fields, base, .. } = decide::creation(&job.record, &job.digests);
-        let mut write = ContactWrite { fields, ..ContactWrite::default() };
+        let mut write = ContactWrite { fields, tag_ids: None, company_ids: job.company.map(|id| vec![id]) };
         write.fields.extend(self.scheme.fields(id).into_iter().map(|(key, value)| (key, WriteValue::Typed(value))));
         let intent = self.contact_intent(job);
         let (seq, opened_at) = (intent.seq, intent.opened_at);
@@ -120,7 +121,8 @@ impl<T: ContactTarget> Engine<T> {
             run: self.run,
         };
         let mut carried = Carried { recreated, ..Carried::new(id, Outcome::Created) };
-        if plan.is_empty() {
+        carried.lists.company = job.company.map(|_| CompanyOutcome::Linked);
+        if plan.is_empty() && job.record.tags.present.is_empty() {
             let mut ops = vec![closing];
             ops.extend(self.settled(job, &mut link, base, created.id));
             self.store.write(ops).await?;
@@ -129,9 +131,7 @@ impl<T: ContactTarget> Engine<T> {
         let mut ops = vec![closing, WriteOp::PutLink(link.clone())];
         ops.extend(plan.opening(|rows| self.children_image(id, created.id, rows)));
         self.store.write(ops).await?;
-        if let Some(outcome) = self.finish_children(job, link, base, created.profile_id, plan).await? {
-            carried.outcome = outcome;
-        }
+        self.finish_children(job, link, base, created.profile_id, plan, &mut carried, true).await?;
         Ok(carried)
     }
 

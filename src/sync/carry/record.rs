@@ -4,6 +4,7 @@ use super::{Carried, Job, sighting};
 use crate::domain::base::Base;
 use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside};
+use crate::domain::record::Desired;
 use crate::store::{Conflict, DeadLetter, Link, WriteOp};
 use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::ports::ContactTarget;
@@ -13,8 +14,13 @@ impl<T: ContactTarget> Engine<T> {
     pub(super) fn settled(&self, job: &Job, link: &mut Link, mut base: Base, target: FirstLineId) -> Vec<WriteOp> {
         base.emails = job.digests.emails.or(base.emails);
         base.phones = job.digests.phones.or(base.phones);
+        match job.record.company {
+            Desired::Unknown => {}
+            Desired::Empty => base.company = None,
+            Desired::Value(_) => base.company = job.digests.company,
+        }
         link.base = base.encode();
-        link.fingerprint = Some(job.fingerprint);
+        link.fingerprint = Some(job.settles);
         link.mapping_version = Some(self.mapping.mark_after(link.mapping_version.as_deref(), &job.record));
         link.updated_at = self.clock.now();
         let mut ops = vec![WriteOp::PutLink(link.clone())];

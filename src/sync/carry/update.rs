@@ -11,6 +11,7 @@ use crate::store::{JournalEntry, Link, Origin, WriteOp};
 use crate::sync::children::{ChildPlan, Family, list_name};
 use crate::sync::decide::{self, Authorship, Rules};
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::lists::ListPlan;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::resolve::{Holders, SHARED};
 use crate::sync::stamp::StampReading;
@@ -46,15 +47,25 @@ impl<T: ContactTarget> Engine<T> {
                 write.insert(field, WriteValue::Typed(stamp));
             }
         }
+        let lists = self.plan_lists(job, before.as_ref(), current.tag_ids.as_deref(), current.company_ids.as_deref());
         let unsettled = link.fingerprint.is_none();
-        let wrote_fields = !write.is_empty();
+        let wrote_fields = !write.is_empty() || lists.writes();
         if wrote_fields {
-            // From here on the record is not what the fingerprint says, should this end in between.
+            // From here on the record is not what the fingerprint says, should this end in between; and which tags are
+            // ours is known whatever the answer.
             link.fingerprint = None;
-            let journal = self.before_image(job, &current, write.keys());
+            link.base = lists.marked(before.as_ref()).encode();
+            let journal = self.before_image(job, &current, write.keys(), &lists);
             self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(journal)]).await?;
-            match self.send_update(id, &current, write, authorship).await {
+            match self.send_update(id, &current, lists.with(write.clone()), authorship).await {
                 Ok(()) => {}
+                Err(RunError::Port(PortError::Refused { status, fields })) if lists.are_named_by(&fields) => {
+                    // A list that is refused must not keep the fields back.
+                    if !write.is_empty() {
+                        self.send_update(id, &current, ListPlan::default().with(write), authorship).await?;
+                    }
+                    return self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await;
+                }
                 Err(RunError::Port(PortError::Refused { status, fields })) => {
                     return self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await;
                 }
@@ -102,50 +113,60 @@ impl<T: ContactTarget> Engine<T> {
             target: Some(current.id),
             both_changed,
             kept: decision.kept.len() as u64 + plan.kept,
+            lists: lists.done(),
             ..Carried::new(id, if wrote && unchanged == Outcome::Unchanged { changed } else { unchanged })
         };
+        let base = Base { tags: lists.tags.base, ..decision.base };
         let mut ops = plan.opening(|rows| self.children_image(id, current.id, rows));
         if plan.is_empty() {
-            ops.extend(self.settled(job, &mut link, decision.base, current.id));
+            ops.extend(self.settled(job, &mut link, base, current.id));
             self.store.write(ops).await?;
             return Ok(carried);
         }
-        link.base = decision.base.encode();
+        link.base = base.encode();
         link.fingerprint = None;
         ops.insert(0, WriteOp::PutLink(link.clone()));
         self.store.write(ops).await?;
-        if let Some(outcome) = self.finish_children(job, link, decision.base, current.profile_id, plan).await? {
-            carried.outcome = outcome;
-        }
+        self.finish_children(job, link, base, current.profile_id, plan, &mut carried, false).await?;
         Ok(carried)
     }
 
-    /// Hangs the children and records the contact as settled; an outcome when something is left over.
+    /// Hangs the children, and the tags of a record that was just `made`, and records the contact as settled; the
+    /// outcome says so when something is left over.
+    #[expect(clippy::too_many_arguments, reason = "the two ways to a settled record end here")]
     pub(super) async fn finish_children(
         &self,
         job: &Job,
         mut link: Link,
-        base: Base,
+        mut base: Base,
         profile_id: Option<i64>,
         plan: ChildPlan,
-    ) -> Result<Option<Outcome>, RunError> {
+        carried: &mut Carried,
+        made: bool,
+    ) -> Result<(), RunError> {
         let target = link.target;
         let done = self.run_children(job, target, profile_id, plan).await?;
         let mut ops = done.ops;
         // A doubt comes first: once it is settled the contact is carried again, and what is refused then is told.
         if done.parked {
             ops.extend(sighting(job));
-            self.store.write(ops).await?;
-            return Ok(Some(Outcome::Parked));
-        }
-        if let Some(reason) = done.refused {
+            carried.outcome = Outcome::Parked;
+        } else if let Some(reason) = done.refused {
             ops.extend(self.dead_letter(job, &reason));
-            self.store.write(ops).await?;
-            return Ok(Some(Outcome::SetAside(reason)));
+            carried.outcome = Outcome::SetAside(reason);
+        } else if made && !job.record.tags.present.is_empty() {
+            self.store.write(std::mem::take(&mut ops)).await?;
+            match self.tag_made(job, &mut link, &mut base, &mut carried.lists).await? {
+                None => ops.extend(self.settled(job, &mut link, base, target)),
+                Some(reason) => {
+                    ops.extend(self.dead_letter(job, &reason));
+                    carried.outcome = Outcome::SetAside(reason);
+                }
+            }
+        } else {
+            ops.extend(self.settled(job, &mut link, base, target));
         }
-        ops.extend(self.settled(job, &mut link, base, target));
-        self.store.write(ops).await?;
-        Ok(None)
+        Ok(self.store.write(ops).await?)
     }
 
     fn before_image<'a>(
@@ -153,9 +174,11 @@ impl<T: ContactTarget> Engine<T> {
         job: &Job,
         current: &TargetContact,
         fields: impl Iterator<Item = &'a FieldKey>,
+        lists: &ListPlan,
     ) -> JournalEntry {
-        let before: Map<String, Value> =
+        let mut before: Map<String, Value> =
             fields.map(|field| (field.to_string(), current.value(*field).cloned().unwrap_or(Value::Null))).collect();
+        before.extend(lists.before(current));
         JournalEntry {
             run: self.run,
             livedesk_id: job.contact.id,

@@ -8,7 +8,9 @@ use serde_json::Map;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::{Direction, DirectionStyle, SortKey, SweepReport};
-use crate::sync::ports::{ByIdAnswer, ContactSource, MalformedRow, PageRequest, PortError, SourcePage, SourceRow};
+use crate::sync::ports::{
+    ByIdAnswer, ContactSource, LabelStyle, MalformedRow, PageRequest, PortError, SourcePage, SourceRow,
+};
 use crate::sync::scan::{Goal, Resume, ScanError, ScannedPage, Sweep, SweepPlan, SweepStep};
 
 /// Deterministic dice (splitmix64).
@@ -362,6 +364,15 @@ impl ContactSource for World {
             Some(error) if has_minus => Err(error()),
             _ => Ok(state.answer(request)),
         }
+    }
+
+    async fn labelled_page(
+        &self,
+        _label: &str,
+        _style: LabelStyle,
+        request: PageRequest,
+    ) -> Result<SourcePage, PortError> {
+        self.page(request).await
     }
 
     async fn by_id(&self, _id: LiveDeskId, _known: LiveDeskId) -> Result<ByIdAnswer, PortError> {
