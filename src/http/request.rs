@@ -47,6 +47,11 @@ impl Request {
         Self::new(Method::PUT, path, Repeat::Safe)
     }
 
+    /// A deletion: the second one finds nothing left to delete.
+    pub fn delete(path: &str) -> Self {
+        Self::new(Method::DELETE, path, Repeat::Safe)
+    }
+
     fn new(method: Method, path: &str, repeat: Repeat) -> Self {
         debug_assert!(path.starts_with('/'), "paths start with a slash");
         Self { method, target: path.to_owned(), auth: None, body: None, repeat }

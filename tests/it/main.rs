@@ -18,6 +18,7 @@ mod identity;
 mod kill;
 mod mapping_example;
 mod privacy;
+mod probe;
 mod rebuild;
 mod repository;
 mod resume;
