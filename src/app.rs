@@ -3,6 +3,7 @@
 //! The only place that knows all parts. It decides nothing; commands call it and the engine does the work.
 
 pub mod gate;
+pub mod probe;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,9 +21,10 @@ use crate::config::{Problem, Problems};
 use crate::domain::contact::Contact;
 use crate::domain::field::{FieldDefinition, FieldKind};
 use crate::domain::ids::RunId;
+use crate::domain::tenant::TenantReport;
 use crate::firstline::auth::BadToken;
 use crate::firstline::profile::{PhoneOwner, Profile, UpdateChoice, UpdateMethod};
-use crate::firstline::settings::{BooleanForm, ClearForm, Credentials, FirstLineSettings};
+use crate::firstline::settings::{Credentials, FirstLineSettings};
 use crate::firstline::target::FirstLine;
 use crate::http::client::BuildError;
 use crate::http::observe::{HttpCounts, HttpObserver, WaitReason};
@@ -197,20 +199,16 @@ pub fn connect_firstline(
         settings::UpdateMethod::PostQuery => UpdateChoice::Fixed(UpdateMethod::PostQuery),
         settings::UpdateMethod::Put => UpdateChoice::Fixed(UpdateMethod::Put),
     };
+    for difference in probe::differences(settings, &learned.tenant) {
+        tracing::warn!("{difference}");
+    }
     let target = FirstLine::new(
         firstline_http.clone(),
         FirstLineSettings {
             credentials,
-            per_page: firstline.per_page,
-            boolean_form: match firstline.boolean_form {
-                settings::BooleanForm::Number => BooleanForm::OneZero,
-                settings::BooleanForm::Bool => BooleanForm::TrueFalse,
-            },
-            clear_form: match firstline.clear_form {
-                // With `leave` nothing is cleared, so the form of clearing is never used.
-                settings::ClearForm::Null | settings::ClearForm::Leave => ClearForm::Null,
-                settings::ClearForm::Empty => ClearForm::EmptyText,
-            },
+            per_page: probe::per_page(firstline, &learned.tenant),
+            boolean_form: probe::boolean_form(firstline, &learned.tenant),
+            clear_form: probe::clear_form(firstline, &learned.tenant),
             profile: Profile { update, ..learned.firstline },
         },
         Arc::clone(&around.clock),
@@ -273,15 +271,16 @@ impl HttpObserver for Observer {
 }
 
 /// What earlier runs found out about the platforms.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Learned {
     firstline: Profile,
+    tenant: TenantReport,
     by_id: ByIdSupport,
 }
 
 impl Default for Learned {
     fn default() -> Self {
-        Self { firstline: Profile::default(), by_id: ByIdSupport::Unknown }
+        Self { firstline: Profile::default(), tenant: TenantReport::default(), by_id: ByIdSupport::Unknown }
     }
 }
 
@@ -293,7 +292,7 @@ const BY_ID: &str = "livedesk_by_id";
 /// Reads what earlier runs found out.
 pub async fn learned(store: &Store) -> Result<Learned, StoreError> {
     let text = |value: Option<Value>| value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
-    let mut learned = Learned::default();
+    let mut learned = Learned { tenant: probe::stored(store).await?.unwrap_or_default(), ..Learned::default() };
     if let Some(method) = UpdateMethod::parse(&text(store.profile_get(UPDATE_METHOD).await?)) {
         learned.firstline.update = UpdateChoice::Found(method);
     }

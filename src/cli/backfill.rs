@@ -99,7 +99,7 @@ fn seconds(requests: u64, rate: f64) -> Option<u64> {
     (rate > 0.0).then(|| (requests as f64 / rate) as u64)
 }
 
-fn confirmed() -> Result<bool, Failure> {
+pub(super) fn confirmed() -> Result<bool, Failure> {
     note("go on? [y/N]");
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;

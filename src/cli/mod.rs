@@ -13,6 +13,7 @@ pub mod fields;
 pub mod init;
 pub mod map;
 pub mod output;
+pub mod probe;
 pub mod progress;
 pub mod retry;
 pub mod runs;
@@ -70,6 +71,8 @@ enum Command {
     Init(init::Args),
     /// Check configuration, credentials, permissions, definitions, mapping and state: every problem at once
     Check(check::Args),
+    /// Settle on scratch contacts how this tenant of FIRST LINE behaves, and keep it for every later run
+    Probe(probe::Args),
     /// List FIRST LINE's custom fields beside the LiveDesk attributes seen, with mapping lines to paste
     Fields(fields::Args),
     /// Try the mapping file: its own tests, or one contact step by step
@@ -186,6 +189,7 @@ async fn run(command: Command, context: Context) -> Result<u8, Failure> {
     match command {
         Command::Init(args) => init::run(&args, &context),
         Command::Check(args) => check::run(args, &context).await,
+        Command::Probe(args) => probe::run(args, &context).await,
         Command::Fields(args) => fields::run(args, &context).await,
         Command::Map(args) => map::run(args, &context).await,
         Command::Status(args) => status::run(args, &context).await,

@@ -95,9 +95,15 @@ fn firstline(section: &mut Section<'_>, shared: &Route) -> FirstLine {
         limits: limits(section, 1.0),
         update_method: section.value("update_method", UpdateMethod::Auto, values::one_of(UpdateMethod::WORDS)),
         time_zone: section.value("time_zone", taipei(), values::time_zone),
-        per_page: section.value("per_page", 50, values::whole(1..=1000)),
-        boolean_form: section.value("boolean_form", BooleanForm::Number, values::one_of(BooleanForm::WORDS)),
-        clear_form: section.value("clear_form", ClearForm::Null, values::one_of(ClearForm::WORDS)),
+        per_page: section.value("per_page", None, |raw| {
+            if matches!(values::text(raw).as_deref(), Ok("auto")) {
+                Ok(None)
+            } else {
+                values::whole(1..=1000)(raw).map(Some)
+            }
+        }),
+        boolean_form: section.value("boolean_form", BooleanForm::Auto, values::one_of(BooleanForm::WORDS)),
+        clear_form: section.value("clear_form", ClearForm::Auto, values::one_of(ClearForm::WORDS)),
         route: route(section).or(shared),
     }
 }

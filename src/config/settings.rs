@@ -64,6 +64,9 @@ pub struct LiveDesk {
     pub route: Route,
 }
 
+/// Rows a page to ask FIRST LINE for while neither the operator nor the profile says how many.
+pub const USUAL_PER_PAGE: u32 = 50;
+
 /// `[firstline]`.
 #[derive(Clone, Debug)]
 pub struct FirstLine {
@@ -85,8 +88,8 @@ pub struct FirstLine {
     pub update_method: UpdateMethod,
     /// Zone of the tenant's dates and times.
     pub time_zone: TimeZone,
-    /// Rows a page to ask for.
-    pub per_page: u32,
+    /// Rows a page to ask for; `None` takes what the profile knows, or [`USUAL_PER_PAGE`].
+    pub per_page: Option<u32>,
     /// How a boolean is written.
     pub boolean_form: BooleanForm,
     /// How a field is cleared.
@@ -241,15 +244,21 @@ words!(
 words!(
     /// How a boolean custom field is written.
     BooleanForm {
+        /// As the profile knows, else 1 and 0.
+        Auto = "auto",
         /// 1 and 0.
         Number = "number",
         /// true and false.
         Bool = "bool",
+        /// "1" and "0".
+        Text = "text",
     }
 );
 words!(
     /// How a field is cleared.
     ClearForm {
+        /// As the profile knows, else `null`.
+        Auto = "auto",
         /// `null`.
         Null = "null",
         /// An empty string.

@@ -13,3 +13,4 @@ pub mod phone;
 pub mod record;
 pub mod sweep;
 pub mod target;
+pub mod tenant;

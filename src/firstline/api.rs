@@ -17,7 +17,7 @@ use super::profile::{Learned, UpdateChoice, UpdateMethod};
 use super::settings::FirstLineSettings;
 use super::wire::{List, MaybeOne, Meta, One};
 use crate::clock::Clock;
-use crate::http::{ApiError, HttpClient, Repeat, Request};
+use crate::http::{ApiError, HttpClient, Repeat, Reply, Request};
 
 /// Pages of definitions that are read at most: a tenant has dozens of categories, not thousands.
 const DEFINITION_PAGES_MAX: u32 = 500;
@@ -203,8 +203,12 @@ impl Api {
         }
     }
 
-    /// Sends with a token and reads the answer; a token that is refused is renewed once.
     async fn json<T: DeserializeOwned + Send>(&self, request: Request) -> Result<T, Failure> {
+        Ok(self.reply(request).await?.value)
+    }
+
+    /// Sends with a token and reads the answer; a token that is refused is renewed once.
+    pub(super) async fn reply<T: DeserializeOwned + Send>(&self, request: Request) -> Result<Reply<T>, Failure> {
         let header = self.auth.header(&self.http).await?;
         let request = request.auth(header.clone());
         let (reply, header) = match self.http.json(&request).await {
@@ -216,11 +220,11 @@ impl Api {
             answer => (answer?, header),
         };
         self.auth.worked(&header);
-        Ok(reply.value)
+        Ok(reply)
     }
 
     /// The same for a write that may be answered with nothing.
-    async fn json_if_any<T: DeserializeOwned + Send>(&self, request: Request) -> Result<Option<T>, Failure> {
+    pub(super) async fn json_if_any<T: DeserializeOwned + Send>(&self, request: Request) -> Result<Option<T>, Failure> {
         let header = self.auth.header(&self.http).await?;
         let request = request.auth(header.clone());
         let (answer, header) = match self.http.json_if_any(&request).await {

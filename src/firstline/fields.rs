@@ -18,6 +18,13 @@ pub(super) struct Forms {
     pub(super) clear: ClearForm,
 }
 
+impl Forms {
+    /// Whether a value is in the body at all.
+    fn sends(self, value: &WriteValue) -> bool {
+        !(self.clear == ClearForm::LeftOut && matches!(value, WriteValue::Clear))
+    }
+}
+
 /// A body, as bytes.
 pub(super) fn body(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("maps with text keys and no foreign types always serialise")
@@ -32,12 +39,13 @@ pub(super) struct ContactBody<'a> {
 impl Serialize for ContactBody<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (key, value) in &self.write.fields {
+        let sent = |(_, value): &(&FieldKey, &WriteValue)| self.forms.sends(value);
+        for (key, value) in self.write.fields.iter().filter(sent) {
             if let Some(name) = key.standard_name() {
                 map.serialize_entry(name, &Wire(value, self.forms))?;
             }
         }
-        if self.write.fields.keys().any(|key| matches!(key, FieldKey::Custom(_))) {
+        if self.write.fields.iter().filter(sent).any(|(key, _)| matches!(key, FieldKey::Custom(_))) {
             map.serialize_entry("cz_cols", &Columns(self.write, self.forms))?;
         }
         if let Some(ids) = &self.write.tag_ids {
@@ -56,7 +64,9 @@ impl Serialize for Columns<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for (key, value) in &self.0.fields {
-            if let FieldKey::Custom(id) = key {
+            if let FieldKey::Custom(id) = key
+                && self.1.sends(value)
+            {
                 list.serialize_element(&Column { id: *id, value: Wire(value, self.1) })?;
             }
         }
@@ -77,7 +87,7 @@ impl Serialize for Wire<'_> {
         match (self.0, self.1.clear) {
             (WriteValue::Typed(value), _) => typed(value, self.1.boolean, serializer),
             (WriteValue::AsRead(value), _) => value.serialize(serializer),
-            (WriteValue::Clear, ClearForm::Null) => serializer.serialize_unit(),
+            (WriteValue::Clear, ClearForm::Null | ClearForm::LeftOut) => serializer.serialize_unit(),
             (WriteValue::Clear, ClearForm::EmptyText) => serializer.serialize_str(""),
         }
     }
@@ -92,6 +102,7 @@ fn typed<S: Serializer>(value: &FieldValue, boolean: BooleanForm, serializer: S)
         FieldValue::Boolean(yes) => match boolean {
             BooleanForm::OneZero => serializer.serialize_u8(u8::from(*yes)),
             BooleanForm::TrueFalse => serializer.serialize_bool(*yes),
+            BooleanForm::Text => serializer.serialize_str(if *yes { "1" } else { "0" }),
         },
         FieldValue::Choice(value) => value.serialize(serializer),
         FieldValue::Choices(values) => values.serialize(serializer),
@@ -192,6 +203,22 @@ mod tests {
         assert_eq!(written(WriteValue::Typed(FieldValue::Boolean(true)), other), json!(true));
         assert_eq!((written(WriteValue::Clear, usual), written(WriteValue::Clear, other)), (json!(null), json!("")));
         assert_eq!(written(WriteValue::AsRead(json!("19999")), usual), json!("19999"));
+    }
+
+    #[test]
+    fn a_field_that_is_cleared_by_leaving_it_out_is_not_sent() {
+        let write = ContactWrite {
+            fields: [
+                (FieldKey::LastName, WriteValue::Clear),
+                (FieldKey::Custom(5), WriteValue::Clear),
+                (FieldKey::Custom(6), WriteValue::Typed(FieldValue::Boolean(true))),
+            ]
+            .into(),
+            ..ContactWrite::default()
+        };
+        let forms = forms(BooleanForm::Text, ClearForm::LeftOut);
+        let sent: Value = serde_json::from_slice(&body(&ContactBody { write: &write, forms })).unwrap();
+        assert_eq!(sent, json!({"cz_cols": [{"id": 6, "value": "1"}]}));
     }
 
     #[test]

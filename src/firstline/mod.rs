@@ -3,11 +3,13 @@
 //! Reading order: [`settings`], [`target`] (the port), [`api`] (endpoints), [`auth`] (the token), [`profile`] (what was
 //! found out about this tenant), `wire` and `fields` (what travels, and how it is read and written), [`error`].
 //! Facts about the platform are in the platform notes; where they contradict each other, both readings are accepted.
-//! It never deletes, never follows `links`, and believes no filter.
+//! [`probe`] settles what they leave open, on scratch contacts; it alone deletes. Nothing follows `links`, and no filter
+//! is believed.
 
 pub mod api;
 pub mod auth;
 pub mod error;
+pub mod probe;
 pub mod profile;
 pub mod settings;
 pub mod target;

@@ -30,6 +30,8 @@ pub enum BooleanForm {
     OneZero,
     /// `true` and `false`.
     TrueFalse,
+    /// `"1"` and `"0"`.
+    Text,
 }
 
 /// How a field is emptied (notes FIRST LINE 4.3: unknown).
@@ -40,6 +42,8 @@ pub enum ClearForm {
     Null,
     /// An empty text.
     EmptyText,
+    /// It is not sent, which resets it at a tenant where an update replaces the record. Of use nowhere else.
+    LeftOut,
 }
 
 /// Settings of the adapter. The base URL belongs to the HTTP client's settings.

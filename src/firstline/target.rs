@@ -25,7 +25,7 @@ use crate::sync::ports::{ChildFilter, ContactFilter, ContactTarget, FilterEncodi
 
 /// FIRST LINE.
 pub struct FirstLine {
-    api: Api,
+    pub(super) api: Api,
     keys: KeysSeen,
 }
 
@@ -40,7 +40,7 @@ impl FirstLine {
         self.api.learned.get()
     }
 
-    async fn read_contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, Failure> {
+    pub(super) async fn read_contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, Failure> {
         match self.api.get::<ContactRow>(&format!("/contact/{id}")).await {
             Ok(row) => Ok(Some(row.noted(&self.keys).completed(&self.keys).into_contact())),
             // 410 says the same of a record that was there once.

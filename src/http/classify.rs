@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::error::Category;
 use url::Url;
 
-use super::error::{ApiError, BadBody};
+use super::error::{ApiError, BadBody, ErrorShape};
 use super::response::Response;
 use crate::clock::Clock;
 
@@ -62,7 +62,22 @@ pub(super) fn refusal(status: u16, headers: &HeaderMap, body: &[u8], clock: &dyn
         return ApiError::RateLimited { retry_after };
     }
     let complaint: Complaint = serde_json::from_slice(body).unwrap_or_default();
-    ApiError::Status { status, fields: complaint.fields(), code: complaint.code(), retry_after }
+    ApiError::Status { status, fields: complaint.fields(), code: complaint.code(), retry_after, shape: shape(body) }
+}
+
+/// What a refusal's body looks like.
+fn shape(body: &[u8]) -> ErrorShape {
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => return ErrorShape::Empty,
+        Some(b'<') => return ErrorShape::Html,
+        Some(_) => {}
+    }
+    match serde_json::from_slice::<Value>(body) {
+        Ok(Value::Object(object)) if object.get("errors").is_some_and(Value::is_object) => ErrorShape::Laravel,
+        Ok(Value::Object(object)) if object.contains_key("message") => ErrorShape::Message,
+        Ok(_) => ErrorShape::OtherJson,
+        Err(_) => ErrorShape::Text,
+    }
 }
 
 /// A body without the byte order mark that some servers put before their JSON, and that no reader of JSON takes.
@@ -86,7 +101,13 @@ pub(super) fn envelope(response: &Response) -> Result<(), ApiError> {
         && let Some(code) = complaint.code()
     {
         let fields = complaint.fields();
-        return Err(ApiError::Status { status: response.status, fields, code: Some(code), retry_after: None });
+        return Err(ApiError::Status {
+            status: response.status,
+            fields,
+            code: Some(code),
+            retry_after: None,
+            shape: shape(bytes),
+        });
     }
     Ok(())
 }

@@ -67,6 +67,8 @@ pub enum ApiError {
         code: Option<i64>,
         /// When to come back, if the answer says so.
         retry_after: Option<Duration>,
+        /// The shape of the body; none of its text.
+        shape: ErrorShape,
     },
     /// Status 429.
     #[error("asked to slow down (status 429)")]
@@ -132,6 +134,37 @@ pub enum ApiError {
     /// The program is shutting down.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// The shape of a refusal's body: what `probe` reports, and all that is kept of it beside field names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorShape {
+    /// Nothing.
+    Empty,
+    /// An object with an `errors` object, as Laravel writes it.
+    Laravel,
+    /// An object with a `message` and no `errors`.
+    Message,
+    /// Any other JSON.
+    OtherJson,
+    /// A page for people.
+    Html,
+    /// Anything else.
+    Text,
+}
+
+impl ErrorShape {
+    /// A stable word for reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Laravel => "laravel",
+            Self::Message => "message",
+            Self::OtherJson => "other_json",
+            Self::Html => "html",
+            Self::Text => "text",
+        }
+    }
 }
 
 /// What is wrong with a body.
@@ -236,6 +269,16 @@ impl ApiError {
             | Self::Transport { .. }
             | Self::Timeout { .. }
             | Self::Interrupted => None,
+        }
+    }
+
+    /// The shape of the refusal's body, if there was a refusal.
+    pub fn shape(&self) -> Option<ErrorShape> {
+        match self {
+            Self::Status { shape, .. } => Some(*shape),
+            Self::Exhausted { last, .. } => last.shape(),
+            Self::Doubtful { cause } => cause.shape(),
+            _ => None,
         }
     }
 

@@ -25,7 +25,7 @@ mod tests;
 pub(crate) mod testserver;
 
 pub use client::HttpClient;
-pub use error::{ApiError, Decision};
+pub use error::{ApiError, Decision, ErrorShape};
 pub use request::{Repeat, Request};
 pub use response::{Reply, Response};
 pub use secret::Secret;

@@ -47,7 +47,7 @@ impl Request {
         Self::new(Method::PUT, path, Repeat::Safe)
     }
 
-    /// A deletion: gone twice is gone.
+    /// A deletion: the second one finds nothing left to delete.
     pub fn delete(path: &str) -> Self {
         Self::new(Method::DELETE, path, Repeat::Safe)
     }

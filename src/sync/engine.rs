@@ -14,6 +14,7 @@ use crate::domain::base::Base;
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use crate::domain::phone::Country;
 use crate::domain::record::FieldKey;
+use crate::domain::tenant::{PROFILE_KEY, TenantReport};
 use crate::mapping::Mapping;
 use crate::store::{Link, Origin, Store, StoreError};
 use crate::sync::companies::Companies;
@@ -76,7 +77,7 @@ pub enum UpdateSemantics {
 }
 
 /// Profile key under which the update semantics are remembered.
-const UPDATE_SEMANTICS: &str = "update_semantics";
+pub const UPDATE_SEMANTICS: &str = "update_semantics";
 
 /// Why a run had to end.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +129,8 @@ pub struct Engine<T> {
     pub run: RunId,
     highest: AtomicI64,
     semantics: AtomicU8,
+    /// What a probe found out about the tenant; empty without one.
+    pub(super) tenant: TenantReport,
     /// Held while the update semantics are being tried, so that one record is enough.
     pub(super) experiment: Mutex<()>,
     /// Held while an existing record is linked, so that it is linked to one contact only.
@@ -160,6 +163,7 @@ impl<T: ContactTarget> Engine<T> {
             Some("replace") => UpdateSemantics::Replace,
             _ => UpdateSemantics::Unknown,
         };
+        let tenant = store.profile_get(PROFILE_KEY).await?.as_ref().map(TenantReport::from_json).unwrap_or_default();
         let definitions = store.definitions().await?;
         let mut kinds: Kinds = definitions.into_iter().map(|field| (FieldKey::Custom(field.id), field.kind)).collect();
         kinds.extend(mapping.kinds());
@@ -175,6 +179,7 @@ impl<T: ContactTarget> Engine<T> {
             run,
             highest: AtomicI64::new(highest),
             semantics: AtomicU8::new(semantics as u8),
+            tenant,
             experiment: Mutex::new(()),
             linking: Mutex::new(()),
             kinds,

@@ -10,8 +10,9 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::target::TargetContact;
+use crate::domain::tenant::StampFilter;
 use crate::sync::engine::{Engine, RunError};
-use crate::sync::ports::{ContactFilter, ContactTarget, PortError};
+use crate::sync::ports::{ContactFilter, ContactTarget, FilterEncoding, PortError};
 use crate::sync::stamp::StampReading;
 
 /// Pages of a filtered answer that are read before the filter is held to be ignored.
@@ -51,6 +52,10 @@ pub struct Walk {
 impl<T: ContactTarget> Engine<T> {
     /// Asks one form of filter for a contact's stamp.
     pub async fn query_stamp(&self, id: LiveDeskId, filter: &ContactFilter) -> Result<QueryAnswer, PortError> {
+        if self.tenant.is_useless(form_of(filter)) {
+            // A probe has seen it ignored or refused: its answer would say nothing.
+            return Ok(QueryAnswer::Unusable);
+        }
         let mut found = Vec::new();
         let mut confirmed = 0;
         let mut unread = false;
@@ -241,6 +246,14 @@ pub(super) enum Sight {
 
 fn found_or(found: Vec<TargetContact>, otherwise: QueryAnswer) -> QueryAnswer {
     if found.is_empty() { otherwise } else { QueryAnswer::Found(found) }
+}
+
+fn form_of(filter: &ContactFilter) -> StampFilter {
+    match filter {
+        ContactFilter::MembershipNo(_) => StampFilter::MembershipNo,
+        ContactFilter::CustomField { encoding: FilterEncoding::Brackets, .. } => StampFilter::Brackets,
+        ContactFilter::CustomField { encoding: FilterEncoding::Json, .. } => StampFilter::Json,
+    }
 }
 
 /// A form of filter, by its place in [`crate::sync::stamp::StampScheme::filters`].

@@ -20,6 +20,7 @@ mod kill;
 mod mapping_example;
 mod owners;
 mod privacy;
+mod probe;
 mod rebuild;
 mod repository;
 mod resume;

@@ -8,6 +8,7 @@ mod findings;
 mod lists;
 mod mapping;
 mod platforms;
+mod profile;
 mod state;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use super::{Context, start_log};
 use crate::app::{self, Surroundings};
 use crate::config::load::{Examined, examine, process_environment};
 use crate::config::settings::{LogFormat, Settings};
+use crate::domain::field::FieldDefinition;
+use crate::domain::tenant::TenantReport;
 use crate::mapping::tags::TagLine;
 use crate::sync::progress::Silent;
 use crate::telemetry;
@@ -42,7 +45,7 @@ pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
     let settings = &examined.settings;
     let spec = examined.mapping.as_ref().map(|source| mapping::Draft::read(source, &mut findings));
     let wished = spec.as_ref().map(mapping::Draft::lists).unwrap_or_default();
-    let definitions = connect(&examined, &wished, context, &mut findings).await;
+    let (definitions, seen) = connect(&examined, &wished, context, &mut findings).await;
     if context.stop.is_cancelled() {
         return Ok(INTERRUPTED);
     }
@@ -58,11 +61,13 @@ pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
         }
         None => findings.not_checked("mapping", "the mapping file cannot be read"),
     }
+    let mut probed = None;
     if examined.is_sound("state.path") {
-        state::check(settings, context, &mut findings).await;
+        probed = state::check(settings, context, &mut findings).await;
     } else {
         findings.not_checked("state", "state.path is wrong");
     }
+    profile::check(settings, probed, &seen, &mut findings);
     report(&findings, context);
     Ok(if findings.count(Level::Problem) == 0 { DONE } else { COULD_NOT_RUN })
 }
@@ -94,13 +99,13 @@ fn configuration(examined: &Examined, findings: &mut Findings) {
     }
 }
 
-/// Looks at both platforms at once; gives the definitions when they can be read.
+/// Looks at both platforms at once; gives the definitions when they can be read, and which filters were seen to be ignored.
 async fn connect(
     examined: &Examined,
     (tags, companies): &(Vec<TagLine>, bool),
     context: &Context,
     findings: &mut Findings,
-) -> Option<Vec<crate::domain::field::FieldDefinition>> {
+) -> (Option<Vec<FieldDefinition>>, TenantReport) {
     let settings = &examined.settings;
     // A check says what it cannot reach; it does not wait for it.
     let around = Surroundings { no_wait: true, ..context.surroundings(Arc::new(Silent)) };
@@ -125,7 +130,7 @@ async fn connect(
     let firstline = async {
         if let Some(why) = unusable(examined, settings, "firstline", &["base_url", "token", "name", "password"]) {
             firstline_findings.not_checked("FIRST LINE", why);
-            return None;
+            return (None, TenantReport::default());
         }
         match app::connect_firstline(settings, &learned, &around) {
             Ok((target, _)) => {
@@ -134,18 +139,22 @@ async fn connect(
                     lists::tags(target.as_ref(), tags, &mut firstline_findings).await;
                     lists::companies(target.as_ref(), *companies, &mut firstline_findings).await;
                 }
-                definitions
+                let seen = match &definitions {
+                    Some(_) => platforms::ignored_filters(target.as_ref(), settings).await,
+                    None => TenantReport::default(),
+                };
+                (definitions, seen)
             }
             Err(error) => {
                 firstline_findings.problem("FIRST LINE", Failure::chain(&error).to_string(), "");
-                None
+                (None, TenantReport::default())
             }
         }
     };
-    let ((), definitions) = tokio::join!(livedesk, firstline);
+    let ((), answer) = tokio::join!(livedesk, firstline);
     findings.0.append(&mut livedesk_findings.0);
     findings.0.append(&mut firstline_findings.0);
-    definitions
+    answer
 }
 
 /// Why a platform cannot be called with this configuration.

@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use super::findings::Findings;
 use crate::cli::Failure;
+use crate::config::settings::{MatchKey, Settings};
 use crate::domain::field::FieldDefinition;
+use crate::domain::tenant::{Question, TenantReport};
 use crate::sync::lookup::OLDEST_FIRST;
-use crate::sync::ports::{ChildFilter, ContactSource, ContactTarget, PortError, SourcePage, TargetPage};
+use crate::sync::ports::{
+    ChildFilter, ContactFilter, ContactSource, ContactTarget, FilterEncoding, PortError, SourcePage, TargetPage,
+};
 use crate::sync::scan::{Goal, ScanError, Sweep, SweepPlan};
 
 pub(super) const LIVEDESK: &str = "LiveDesk";
@@ -86,6 +90,48 @@ pub(super) async fn firstline<T: ContactTarget>(target: &T, findings: &mut Findi
             findings.problem(FIRSTLINE, format!("custom fields cannot be read: {}", words(&error)), "");
             None
         }
+    }
+}
+
+/// A value that nobody has.
+const NOBODY: &str = "deskferry-check-nobody";
+
+/// Which of the filters that this configuration needs answer with somebody when asked for nobody: they are ignored. Silence
+/// says nothing, so what is not ignored is left out. Only reads.
+pub(super) async fn ignored_filters<T: ContactTarget>(target: &T, settings: &Settings) -> TenantReport {
+    let mut seen = TenantReport::default();
+    let stamp = &settings.identity.stamp;
+    if stamp.membership_no.is_some() {
+        let filter = ContactFilter::MembershipNo(String::from(NOBODY));
+        if let Some(word) = useless(&target.contacts(Some(&filter), 1).await) {
+            seen.settle(Question::FilterMembershipNo, word);
+        }
+    }
+    if let Some(field) = stamp.cz_col {
+        let mut words = Vec::new();
+        for encoding in [FilterEncoding::Brackets, FilterEncoding::Json] {
+            let filter = ContactFilter::CustomField { field, value: String::from(NOBODY), encoding };
+            words.extend(useless(&target.contacts(Some(&filter), 1).await));
+        }
+        // One encoding that works is enough.
+        if let [one, other] = words[..] {
+            seen.settle(Question::FilterColumn, if one == other { one } else { "ignored" });
+        }
+    }
+    if settings.identity.match_keys.contains(&MatchKey::Email) {
+        let filter = ChildFilter::Value(format!("{NOBODY}@example.com"));
+        if let Some(word) = useless(&target.emails(&filter, 1).await) {
+            seen.settle(Question::FilterAddress, word);
+        }
+    }
+    seen
+}
+
+fn useless<R>(answer: &Result<TargetPage<R>, PortError>) -> Option<&'static str> {
+    match answer {
+        Ok(page) if !page.rows.is_empty() => Some("ignored"),
+        Err(PortError::Refused { status: 400 | 422, .. }) => Some("refused"),
+        _ => None,
     }
 }
 

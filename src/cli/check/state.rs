@@ -8,12 +8,13 @@ use super::findings::Findings;
 use crate::app::{self, AppError};
 use crate::cli::{Context, Failure};
 use crate::config::settings::Settings;
+use crate::domain::tenant::TenantReport;
 use crate::store::{Accounts, Side, Store, StoreError, holder};
 
 const STATE: &str = "state";
 
-/// Looks at the state.
-pub(super) async fn check(settings: &Settings, context: &Context, findings: &mut Findings) {
+/// Looks at the state; gives what the latest probe found out.
+pub(super) async fn check(settings: &Settings, context: &Context, findings: &mut Findings) -> Option<TenantReport> {
     let path = &settings.state.path;
     folder(path, findings);
     if let Some(holder) = holder(path) {
@@ -22,17 +23,24 @@ pub(super) async fn check(settings: &Settings, context: &Context, findings: &mut
     let store = match app::read_state(path, Arc::clone(&context.clock)).await {
         Ok(store) => store,
         Err(AppError::Store(StoreError::Missing { .. })) => {
-            return findings.good(STATE, format!("{} is not there yet; the first run makes it", path.display()));
+            findings.good(STATE, format!("{} is not there yet; the first run makes it", path.display()));
+            return None;
         }
         Err(AppError::Store(error @ StoreError::Older { .. })) => {
-            return findings.warning(STATE, error.to_string(), "");
+            findings.warning(STATE, error.to_string(), "");
+            return None;
         }
-        Err(error) => return findings.problem(STATE, Failure::chain(&error).to_string(), ""),
+        Err(error) => {
+            findings.problem(STATE, Failure::chain(&error).to_string(), "");
+            return None;
+        }
     };
     if let Err(error) = opened(&store, &app::accounts(settings), findings).await {
         findings.problem(STATE, Failure::chain(&error).to_string(), "");
     }
+    let probed = app::probe::stored(&store).await.ok().flatten();
     store.close().await;
+    probed
 }
 
 async fn opened(store: &Store, ours: &Accounts, findings: &mut Findings) -> Result<(), StoreError> {

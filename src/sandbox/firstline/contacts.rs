@@ -124,8 +124,11 @@ pub(super) fn delete(world: &FirstLine, call: &Call, id: u64) -> Result<Answer, 
     if !model.contact(id).is_some_and(|contact| world.visible(contact, call)) {
         return Err(Refusal::not_found());
     }
-    model.remove(id, world.api_write(call));
     let status = call.switches.delete_contact_status;
+    if status >= 400 {
+        return Err(Refusal::new(status, "This action is unauthorized."));
+    }
+    model.remove(id, world.api_write(call));
     Ok(if status == 204 { Answer::nothing() } else { Answer::with_status(status, json!({ "status": status })) })
 }
 

@@ -59,6 +59,7 @@ routes! {
     tag_get: "`GET /contact-tag/{id}`";
     tag_create: "`POST /contact-tag`";
     tag_update: "`PUT /contact-tag/{id}`";
+    tag_delete: "`DELETE /contact-tag/{id}`";
     company_list: "`GET /company`";
     company_get: "`GET /company/{id}`";
     definitions: "`GET /cz-col-category` and `GET /cz-col`";
@@ -83,6 +84,7 @@ impl Counts {
             + self.phone_delete
             + self.tag_create
             + self.tag_update
+            + self.tag_delete
     }
 }
 
@@ -117,6 +119,7 @@ pub(super) fn route(verb: Verb, segments: &[&str]) -> Result<(Route, u64), Refus
         ("contact-tag", Verb::Post, false) => Route::tag_create,
         ("contact-tag", Verb::Get, true) => Route::tag_get,
         ("contact-tag", Verb::Put, true) => Route::tag_update,
+        ("contact-tag", Verb::Delete, true) => Route::tag_delete,
         ("company", Verb::Get, false) => Route::company_list,
         ("company", Verb::Get, true) => Route::company_get,
         ("cz-col-category" | "cz-col", Verb::Get, false) => Route::definitions,

@@ -199,6 +199,7 @@ fn type_problem(kind: ColumnKind, value: &Value, switches: &FirstLineSwitches) -
                 BooleanForm::Any => number || value.is_boolean(),
                 BooleanForm::Number => number,
                 BooleanForm::Bool => value.is_boolean(),
+                BooleanForm::Text => matches!(value.as_str(), Some("0" | "1")),
             }
         }
         ColumnKind::Date => value.as_str().is_some_and(is_date),

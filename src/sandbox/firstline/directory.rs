@@ -65,6 +65,21 @@ pub(super) fn update_tag(world: &FirstLine, call: &Call, id: u64) -> Result<Answ
     get_tag(world, id)
 }
 
+/// `DELETE /contact-tag/{id}`: contacts lose it, too.
+pub(super) fn delete_tag(world: &FirstLine, call: &Call, id: u64) -> Result<Answer, Refusal> {
+    let mut model = world.write();
+    if !model.tags.iter().any(|tag| tag.id == id) {
+        return Err(Refusal::not_found());
+    }
+    let tagged = |contact: &u64| model.contact(*contact).is_some_and(|contact| contact.tag_ids.contains(&id));
+    let contacts: Vec<u64> = model.order().iter().copied().filter(tagged).collect();
+    for contact in contacts {
+        model.edit(contact, world.api_write(call), |contact| contact.tag_ids.retain(|tag| *tag != id));
+    }
+    model.tags.retain(|tag| tag.id != id);
+    Ok(Answer::nothing())
+}
+
 fn tag_body(model: &Model, call: &Call, own: Option<u64>) -> Result<(String, Sent<String>), Refusal> {
     let mut check = Check::new(call);
     let name = check.required_text("name");

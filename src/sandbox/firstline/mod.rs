@@ -281,6 +281,9 @@ fn dispatch(world: &FirstLine, call: &Call, segments: &[&str]) -> Result<Answer,
     if !world.tokens().accepts(call) {
         return Err(auth::refused(&call.switches));
     }
+    if call.switches.role_reads_only && call.verb != Verb::Get {
+        return Err(Refusal::new(403, "This action is unauthorized."));
+    }
     match route {
         Route::contact_list => contacts::list(world, call),
         Route::contact_create => contacts::create(world, call),
@@ -301,6 +304,7 @@ fn dispatch(world: &FirstLine, call: &Call, segments: &[&str]) -> Result<Answer,
         Route::tag_create => directory::create_tag(world, call),
         Route::tag_get => directory::get_tag(world, id),
         Route::tag_update => directory::update_tag(world, call, id),
+        Route::tag_delete => directory::delete_tag(world, call, id),
         Route::company_list => directory::list_companies(world, call),
         Route::company_get => directory::get_company(world, call, id),
         Route::definitions if segments == ["cz-col"] => definitions::columns(world, call),

@@ -36,6 +36,8 @@ pub(super) struct Model {
     tag_use: HashMap<u64, u64>,
     company_use: HashMap<u64, u64>,
     pub(super) tags: Vec<Tag>,
+    /// The id of a deleted tag is not given again.
+    pub(super) last_tag: u64,
     pub(super) companies: Vec<Company>,
     pub(super) definitions: Arc<Vec<Category>>,
     pub(super) recent: Recent,
@@ -58,6 +60,7 @@ impl Model {
             tag_use: HashMap::new(),
             company_use: HashMap::new(),
             tags: Vec::new(),
+            last_tag: 0,
             companies: Vec::new(),
             definitions: Arc::new(definitions),
             recent: Recent::default(),

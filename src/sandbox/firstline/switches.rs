@@ -157,6 +157,8 @@ choices! {
         Number,
         /// true and false.
         Bool,
+        /// "1" and "0".
+        Text,
     }
     /// How a value is cleared.
     ClearBy {
@@ -166,6 +168,8 @@ choices! {
         Null,
         /// By empty text; null is a 422.
         EmptyText,
+        /// By neither: both are a 422. Where an update replaces, leaving it out still does.
+        Neither,
     }
     /// Body of a refusal.
     ErrorBody {
@@ -269,10 +273,10 @@ switches! {
     get_lag_ms: i64 = 0, "a read by id does not see writes younger than this";
     get_lag_writes: u64 = 0, "a read by id does not see the last writes, this many";
     types: Types = Types::Strict, "strict | lenient: checking of types in a body";
-    boolean_form: BooleanForm = BooleanForm::Any, "any | number | bool: JSON form of a boolean column";
+    boolean_form: BooleanForm = BooleanForm::Any, "any | number | bool | text: JSON form of a boolean column";
     options_checked: bool = true, "a choice outside the options is a 422";
     required_columns: bool = false, "a create must hold every column that does not allow null";
-    clear_by: ClearBy = ClearBy::Both, "both | null | empty_text: how a value is cleared";
+    clear_by: ClearBy = ClearBy::Both, "both | null | empty_text | neither: how a value is cleared";
     name_max: usize = 255, "longest standard text field";
     cz_text_max: Option<usize> = None, "longest text column";
     membership_no_unique: bool = false, "a second contact with a membership_no is a 422";
@@ -283,7 +287,7 @@ switches! {
     create_omits_id: bool = false, "the answer to a create has no id";
     write_omits_cz_cols: bool = false, "the answer to a write has no cz_cols";
     write_omits_children: bool = false, "the answer to a write has no email_contacts and no profile";
-    delete_contact_status: u16 = 200, "status of a contact's deletion (200 with a body, or 204)";
+    delete_contact_status: u16 = 200, "status of a contact's deletion (200 with a body, 204, or a refusal such as 403)";
     error_body: ErrorBody = ErrorBody::Laravel, "laravel | text | error | html: body of a refusal";
     id_start: u64 = 1001, "first contact id";
     id_gap: u64 = 0, "contact ids skip up to this many, at random";
@@ -294,5 +298,6 @@ switches! {
     phone_stored_national: bool = false, "+886 numbers are stored in their national form";
     phone_rows_name_contact: bool = true, "phone rows hold phone_contact";
     cz_col_omits_options: bool = true, "/cz-col has no options (/cz-col-category always has)";
+    role_reads_only: bool = false, "every write is refused (403), as to a role that may only read";
     company_missing: bool = false, "an old tenant: /company is a 404";
 }

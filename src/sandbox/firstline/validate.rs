@@ -125,7 +125,7 @@ impl<'a> Check<'a> {
     fn cleared(&mut self, key: &str, value: &Value) -> Sent<String> {
         match (self.switches.clear_by, value) {
             (ClearBy::Null, Value::String(text)) => Sent::Value(text.clone()),
-            (ClearBy::EmptyText, Value::Null) => {
+            (ClearBy::EmptyText, Value::Null) | (ClearBy::Neither, _) => {
                 self.fail(key, "must be a string");
                 Sent::No
             }

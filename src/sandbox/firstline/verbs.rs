@@ -198,7 +198,8 @@ impl FirstLine {
 impl Model {
     /// Adds a tag.
     pub(super) fn add_tag(&mut self, name: String, description: Option<String>) -> u64 {
-        let id = self.tags.last().map_or(101, |tag| tag.id + 1);
+        let id = (self.last_tag + 1).max(101);
+        self.last_tag = id;
         self.tags.push(Tag { id, name, description });
         id
     }

@@ -1,6 +1,7 @@
 //! The simulated FIRST LINE, driven through its router: one test per documented endpoint and per switch.
 
 mod contacts;
+mod probe;
 mod rows;
 mod search;
 mod session;
