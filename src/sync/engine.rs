@@ -3,7 +3,7 @@
 //! `Engine` belongs to one run. It holds no contact and no list; what grows with the account lives in the store.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -128,6 +128,8 @@ pub struct Engine<T> {
     semantics: AtomicU8,
     /// Held while the update semantics are being tried, so that one record is enough.
     pub(super) experiment: Mutex<()>,
+    /// Whether it was said what whole records cannot bring back.
+    pub(super) unseen_told: AtomicBool,
     /// Held while an existing record is linked, so that it is linked to one contact only.
     pub(super) linking: Mutex<()>,
     /// The kinds of all fields that are known, mapped or not.
@@ -170,6 +172,7 @@ impl<T: ContactTarget> Engine<T> {
             highest: AtomicI64::new(highest),
             semantics: AtomicU8::new(semantics as u8),
             experiment: Mutex::new(()),
+            unseen_told: AtomicBool::new(false),
             linking: Mutex::new(()),
             kinds,
         })

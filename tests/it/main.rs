@@ -20,6 +20,7 @@ mod kill;
 mod mapping_example;
 mod owners;
 mod privacy;
+mod profiles;
 mod rebuild;
 mod repository;
 mod resume;
