@@ -130,8 +130,8 @@ pub(super) struct ContactRow {
     profile: Option<ProfileRow>,
     #[serde(default)]
     cz_cols: Said<Vec<ColumnValue>>,
-    #[serde(default, deserialize_with = "soft")]
-    email_contacts: Option<Vec<EmailRow>>,
+    #[serde(default)]
+    email_contacts: Said<Vec<EmailRow>>,
     #[serde(default, deserialize_with = "soft")]
     tags: Option<Vec<Reference>>,
     #[serde(default, deserialize_with = "soft")]
@@ -173,6 +173,8 @@ enum Reference {
 pub(super) struct KeysSeen {
     membership_no: AtomicBool,
     cz_cols: AtomicBool,
+    /// On a full answer.
+    email_contacts: AtomicBool,
 }
 
 impl KeysSeen {
@@ -205,6 +207,13 @@ impl ContactRow {
         if matches!(self.cz_cols, Said::Nothing) && keys.cz_cols.load(Ordering::Relaxed) {
             self.cz_cols = Said::This(Vec::new());
         }
+        match self.email_contacts {
+            Said::This(_) => keys.email_contacts.store(true, Ordering::Relaxed),
+            Said::Nothing if keys.email_contacts.load(Ordering::Relaxed) => {
+                self.email_contacts = Said::This(Vec::new());
+            }
+            Said::Nothing | Said::Unreadable => {}
+        }
         self
     }
 
@@ -227,7 +236,7 @@ impl ContactRow {
             custom: self.cz_cols.this().map(|columns| {
                 columns.into_iter().map(|column| (column.id.0, column.value)).collect::<BTreeMap<_, _>>()
             }),
-            emails: self.email_contacts.map(|rows| rows.into_iter().map(EmailRow::into_email).collect()),
+            emails: self.email_contacts.this().map(|rows| rows.into_iter().map(EmailRow::into_email).collect()),
             phones: phones.map(|rows| rows.into_iter().map(PhoneRow::into_phone).collect()),
             tag_ids: ids(self.tags.or(self.tag_ids).or(self.tag_id)),
             company_ids: ids(self.companies.or(self.company_ids)),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use deskferry::domain::outcome::SetAsideKind;
 use deskferry::sandbox::SandboxConfig;
-use deskferry::sandbox::firstline::{ClearBy, FirstLineSwitches};
+use deskferry::sandbox::faults::{Fault, FaultFilter};
+use deskferry::sandbox::firstline::{ClearBy, FilterMode, FirstLineSwitches, PhoneCheck};
 use deskferry::sync::pipeline::{Entrants, RunEnd};
 use serde_json::{Value, json};
 
@@ -446,4 +448,48 @@ async fn a_new_number_that_sits_on_another_customer_follows_shared_keys() {
         assert_eq!((end.summary.updated, end.summary.conflicts), (1, 0), "{:?}", end.summary);
         assert_eq!(values(&record(&world, id.parse().unwrap()), "phones").len(), 2);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_has_no_end_within_reach_is_not_taken_for_the_whole_list() {
+    // The record names no e-mails, the filter by contact is ignored, and the list of everybody's is long.
+    let switches = FirstLineSwitches {
+        nulls_left_out: true,
+        filter_contact_id: FilterMode::Ignored,
+        per_page_max: 1,
+        ..FirstLineSwitches::default()
+    };
+    let (world, id, target) = one(FirstLineSwitches::default(), MAPPING).await;
+    let firstline = world.sandbox.firstline();
+    firstline.seed_customers(30, 1, &[], &[]);
+    assert!(firstline.remove_email(record(&world, id)["emails"][0]["id"].as_u64().unwrap()));
+    firstline.set_switches(switches);
+    edit(&world, id, "email", json!("new@example.com"));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.set_aside, end.summary.exit_code()), (1, 1), "{:?}", end.summary);
+    assert_eq!(end.summary.set_aside_rows[0].reason.kind, SetAsideKind::Unproven);
+    assert_eq!(values(&record(&world, id), "emails").len(), 0, "{target}");
+    firstline.set_switches(FirstLineSwitches::default());
+    let end = world.backfill().await;
+    assert_eq!((end.summary.set_aside, values(&record(&world, id), "emails").len()), (0, 1), "{:?}", end.summary);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_with_one_child_refused_and_another_in_doubt_is_told_once() {
+    let switches = FirstLineSwitches { phone_check: PhoneCheck::Taiwan, ..FirstLineSwitches::default() };
+    let world = bare(switches, MAPPING).await;
+    let faults = world.sandbox.firstline_faults();
+    faults.change(|settings| settings.late_ms = 40);
+    faults.next(Fault::Late, 1, FaultFilter::on("POST", "/email-contact"));
+    let id = world.sandbox.livedesk().add_contact(person(1));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.set_aside, end.summary.parked, end.summary.exit_code()), (1, 0, 1), "{:?}", end.summary);
+    assert_eq!(end.summary.set_aside_rows.len(), 1);
+    assert_eq!(values(&record(&world, id), "emails"), ["person1@example.com"]);
+    world.sandbox.firstline().set_switches(FirstLineSwitches::default());
+    let only = deskferry::domain::ids::LiveDeskId(id.cast_signed());
+    let (_, end) = world.run(Entrants::Only([only].into())).await.unwrap();
+    assert_eq!((end.summary.set_aside, end.summary.exit_code()), (0, 0), "{:?}", end.summary);
+    let now = record(&world, id);
+    assert_eq!((values(&now, "emails").len(), values(&now, "phones").len()), (1, 1));
 }

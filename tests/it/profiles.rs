@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::firstline::{
-    BooleanForm, ColumnFilter, FilterMode, FirstLineSwitches, ListSync, MethodOverride, PhoneOwner, TagsShown,
-    UnsetColumns,
+    ColumnFilter, FilterMode, FirstLineSwitches, ListSync, MethodOverride, PhoneOwner, TagsShown, UnsetColumns,
 };
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use crate::world::World;
 type Reading = fn(&mut FirstLineSwitches);
 
 /// What the documents leave open, one reading each. Beside them the defaults.
-const READINGS: [(&str, Reading); 27] = [
+const READINGS: [(&str, Reading); 24] = [
     ("as documented", |_| {}),
     ("a real put", |s| (s.update_put, s.update_override) = (true, MethodOverride::Nowhere)),
     ("_method in the body", |s| s.update_override = MethodOverride::Body),
@@ -27,14 +26,11 @@ const READINGS: [(&str, Reading); 27] = [
     ("updates reset, tags shown as tag_id", |s| (s.update_replaces, s.tags_shown) = (true, TagsShown::TagId)),
     ("updates reset, nulls left out", |s| (s.update_replaces, s.nulls_left_out) = (true, true)),
     ("updates reset, numbers as numbers", |s| (s.update_replaces, s.numbers_as_text) = (true, false)),
-    ("updates reset, booleans as 0 and 1", |s| (s.update_replaces, s.boolean_form) = (true, BooleanForm::Number)),
     ("updates reset, dates with a time", |s| (s.update_replaces, s.birth_at_with_time) = (true, true)),
     ("updates reset, by a real put", |s| {
         (s.update_replaces, s.update_put, s.update_override) = (true, true, MethodOverride::Nowhere);
     }),
     ("lists add on update", |s| (s.tags_on_update, s.companies_on_update) = (ListSync::Union, ListSync::Union)),
-    ("numbers as numbers", |s| s.numbers_as_text = false),
-    ("dates with a time", |s| s.birth_at_with_time = true),
     ("unset columns left out", |s| s.unset_cz_cols = UnsetColumns::LeftOut),
     ("nulls left out", |s| s.nulls_left_out = true),
     ("lists without columns and children", |s| (s.list_omits_cz_cols, s.list_omits_children) = (true, true)),
