@@ -131,8 +131,8 @@ pub(super) struct ContactRow {
     profile: Option<ProfileRow>,
     #[serde(default)]
     cz_cols: Said<Vec<ColumnValue>>,
-    #[serde(default, deserialize_with = "soft")]
-    email_contacts: Option<Vec<EmailRow>>,
+    #[serde(default)]
+    email_contacts: Said<Vec<EmailRow>>,
     #[serde(default)]
     tags: Said<Vec<Reference>>,
     #[serde(default)]
@@ -176,6 +176,8 @@ pub(super) struct KeysSeen {
     cz_cols: AtomicBool,
     tags: AtomicBool,
     companies: AtomicBool,
+    /// On a full answer.
+    email_contacts: AtomicBool,
 }
 
 impl KeysSeen {
@@ -228,6 +230,13 @@ impl ContactRow {
         if silent(&self.companies) && silent(&self.company_ids) && keys.companies.load(Ordering::Relaxed) {
             self.companies = Said::This(Vec::new());
         }
+        match self.email_contacts {
+            Said::This(_) => keys.email_contacts.store(true, Ordering::Relaxed),
+            Said::Nothing if keys.email_contacts.load(Ordering::Relaxed) => {
+                self.email_contacts = Said::This(Vec::new());
+            }
+            Said::Nothing | Said::Unreadable => {}
+        }
         self
     }
 
@@ -253,7 +262,7 @@ impl ContactRow {
             custom: self.cz_cols.this().map(|columns| {
                 columns.into_iter().map(|column| (column.id.0, column.value)).collect::<BTreeMap<_, _>>()
             }),
-            emails: self.email_contacts.map(|rows| rows.into_iter().map(EmailRow::into_email).collect()),
+            emails: self.email_contacts.this().map(|rows| rows.into_iter().map(EmailRow::into_email).collect()),
             phones: phones.map(|rows| rows.into_iter().map(PhoneRow::into_phone).collect()),
             tag_ids: ids(vec![self.tags, self.tag_ids, self.tag_id]),
             company_ids: ids(vec![self.companies, self.company_ids]),

@@ -2,7 +2,7 @@
 //!
 //! `Engine` belongs to one run. It holds no contact and no list; what grows with the account lives in the store.
 
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -133,6 +133,8 @@ pub struct Engine<T> {
     pub(super) tenant: TenantReport,
     /// Held while the update semantics are being tried, so that one record is enough.
     pub(super) experiment: Mutex<()>,
+    /// Whether it was said what whole records cannot bring back.
+    pub(super) unseen_told: AtomicBool,
     /// Held while an existing record is linked, so that it is linked to one contact only.
     pub(super) linking: Mutex<()>,
     /// The kinds of all fields that are known, mapped or not.
@@ -181,6 +183,7 @@ impl<T: ContactTarget> Engine<T> {
             semantics: AtomicU8::new(semantics as u8),
             tenant,
             experiment: Mutex::new(()),
+            unseen_told: AtomicBool::new(false),
             linking: Mutex::new(()),
             kinds,
             tags: OnceLock::new(),

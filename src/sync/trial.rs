@@ -5,6 +5,7 @@
 //! goes into the journal first, and a run that finds an unfinished trial puts it right before anything else.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
 
@@ -41,6 +42,9 @@ impl<T: ContactTarget> Engine<T> {
             (UpdateSemantics::Unknown, Authorship::Ours) => self.try_partial_update(id, current, partial).await?,
             // Never first on a customer's record: the whole of it is right under both readings.
             (UpdateSemantics::Unknown | UpdateSemantics::Replace, _) => {
+                if self.update_semantics() == UpdateSemantics::Replace {
+                    self.tell_unseen(current);
+                }
                 self.target.update(current.id, &self.merged(current, partial)).await?;
             }
         }
@@ -89,6 +93,23 @@ impl<T: ContactTarget> Engine<T> {
         self.learn_update_semantics(UpdateSemantics::Replace).await?;
         self.notice("FIRST LINE resets fields that an update leaves out; from now on whole records are sent");
         Ok(self.end_trial().await?)
+    }
+
+    /// Says once what a whole record cannot bring back, because this tenant does not show it.
+    fn tell_unseen(&self, current: &TargetContact) {
+        let unseen = match (current.tag_ids.is_none(), current.company_ids.is_none()) {
+            (false, false) => return,
+            (true, false) => "tags",
+            (false, true) => "companies",
+            (true, true) => "tags and companies",
+        };
+        if !self.unseen_told.swap(true, Ordering::Relaxed) {
+            self.notice(format!(
+                "FIRST LINE resets what an update leaves out, and does not show the {unseen} of customer {}: if it has \
+                 some, an update may lose them",
+                current.id
+            ));
+        }
     }
 
     /// The whole record as it should be after the write: what was read, with the written fields in their places.

@@ -21,6 +21,7 @@ mod mapping_example;
 mod owners;
 mod privacy;
 mod probe;
+mod profiles;
 mod rebuild;
 mod repository;
 mod resume;

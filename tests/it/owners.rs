@@ -1,7 +1,11 @@
 //! Who owns a field: what agents and the source each changed, and what stands after a run, field by field.
 
+use std::collections::BTreeMap;
+
+use deskferry::domain::outcome::SetAsideKind;
 use deskferry::sandbox::SandboxConfig;
-use deskferry::sandbox::firstline::{ClearBy, FirstLineSwitches};
+use deskferry::sandbox::faults::{Fault, FaultFilter};
+use deskferry::sandbox::firstline::{ClearBy, FilterMode, FirstLineSwitches, PhoneCheck};
 use deskferry::sync::pipeline::{Entrants, RunEnd};
 use serde_json::{Value, json};
 
@@ -56,6 +60,12 @@ fn person(number: usize) -> Value {
 
 fn edit(world: &World, id: u64, field: &str, value: Value) {
     assert!(world.sandbox.livedesk().edit(id, |contact| drop(contact.insert(field.to_owned(), value))));
+}
+
+/// Every record by its stamp.
+fn records(world: &World) -> BTreeMap<String, Value> {
+    let Value::Array(dump) = world.sandbox.firstline().dump() else { panic!("a list") };
+    dump.into_iter().map(|record| (record["membership_no"].as_str().unwrap().to_owned(), record)).collect()
 }
 
 /// The record of a contact.
@@ -113,7 +123,8 @@ async fn after_edits_on_both_sides_each_owners_rule_holds_field_by_field_and_a_s
     let ids: Vec<u64> = (0..500).map(|number| livedesk.add_contact(person(number))).collect();
     let end = world.backfill().await;
     assert_eq!(end.summary.created, 500, "{:?}", end.summary);
-    let targets: Vec<u64> = ids.iter().map(|id| record(&world, *id)["id"].as_u64().unwrap()).collect();
+    let before = records(&world);
+    let targets: Vec<u64> = ids.iter().map(|id| before[&format!("LD-{id}")]["id"].as_u64().unwrap()).collect();
     for number in (0..100).chain(200..250) {
         agent_edits(&world, targets[number]);
     }
@@ -124,8 +135,9 @@ async fn after_edits_on_both_sides_each_owners_rule_holds_field_by_field_and_a_s
     let end = world.backfill().await;
     assert_eq!((end.summary.updated, end.summary.exit_code()), (150, 0), "{:?}", end.summary);
     assert_eq!(firstline.tally().contact_create + firstline.tally().contact_delete, 0);
+    let after = records(&world);
     for (number, id) in ids.iter().enumerate() {
-        let now = record(&world, *id);
+        let now = &after[&format!("LD-{id}")];
         let (target, column) = (targets[number], |id: &str| now["cz_cols"][id].clone());
         let (agent, source) =
             ((0..100).contains(&number) || (200..250).contains(&number), (100..250).contains(&number));
@@ -164,11 +176,11 @@ async fn after_edits_on_both_sides_each_owners_rule_holds_field_by_field_and_a_s
         assert_eq!(column("40"), if agent { json!("an agent's note") } else { Value::Null }, "{number}");
         let own = if source { format!("new{number}@example.com") } else { format!("person{number}@example.com") };
         let agents = agent.then(|| format!("agent{target}@example.com"));
-        assert_eq!(values(&now, "emails"), [own].into_iter().chain(agents).collect::<Vec<_>>(), "{number}");
+        assert_eq!(values(now, "emails"), [own].into_iter().chain(agents).collect::<Vec<_>>(), "{number}");
         let phones = [format!("+8869120{number:05}")].into_iter();
         let phones = phones.chain(agent.then(|| format!("+8869330{target:05}")));
         let phones = phones.chain(source.then(|| format!("+8869550{number:05}")));
-        assert_eq!(values(&now, "phones"), phones.collect::<Vec<_>>(), "{number}");
+        assert_eq!(values(now, "phones"), phones.collect::<Vec<_>>(), "{number}");
     }
     // Five fields of each of the fifty were changed on both sides; lists that agents only added to are none of them.
     assert_eq!(end.summary.both_changed, 250, "{:?}", end.summary.both_changed_rows.first());
@@ -436,4 +448,48 @@ async fn a_new_number_that_sits_on_another_customer_follows_shared_keys() {
         assert_eq!((end.summary.updated, end.summary.conflicts), (1, 0), "{:?}", end.summary);
         assert_eq!(values(&record(&world, id.parse().unwrap()), "phones").len(), 2);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_has_no_end_within_reach_is_not_taken_for_the_whole_list() {
+    // The record names no e-mails, the filter by contact is ignored, and the list of everybody's is long.
+    let switches = FirstLineSwitches {
+        nulls_left_out: true,
+        filter_contact_id: FilterMode::Ignored,
+        per_page_max: 1,
+        ..FirstLineSwitches::default()
+    };
+    let (world, id, target) = one(FirstLineSwitches::default(), MAPPING).await;
+    let firstline = world.sandbox.firstline();
+    firstline.seed_customers(30, 1, &[], &[]);
+    assert!(firstline.remove_email(record(&world, id)["emails"][0]["id"].as_u64().unwrap()));
+    firstline.set_switches(switches);
+    edit(&world, id, "email", json!("new@example.com"));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.set_aside, end.summary.exit_code()), (1, 1), "{:?}", end.summary);
+    assert_eq!(end.summary.set_aside_rows[0].reason.kind, SetAsideKind::Unproven);
+    assert_eq!(values(&record(&world, id), "emails").len(), 0, "{target}");
+    firstline.set_switches(FirstLineSwitches::default());
+    let end = world.backfill().await;
+    assert_eq!((end.summary.set_aside, values(&record(&world, id), "emails").len()), (0, 1), "{:?}", end.summary);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_with_one_child_refused_and_another_in_doubt_is_told_once() {
+    let switches = FirstLineSwitches { phone_check: PhoneCheck::Taiwan, ..FirstLineSwitches::default() };
+    let world = bare(switches, MAPPING).await;
+    let faults = world.sandbox.firstline_faults();
+    faults.change(|settings| settings.late_ms = 40);
+    faults.next(Fault::Late, 1, FaultFilter::on("POST", "/email-contact"));
+    let id = world.sandbox.livedesk().add_contact(person(1));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.set_aside, end.summary.parked, end.summary.exit_code()), (1, 0, 1), "{:?}", end.summary);
+    assert_eq!(end.summary.set_aside_rows.len(), 1);
+    assert_eq!(values(&record(&world, id), "emails"), ["person1@example.com"]);
+    world.sandbox.firstline().set_switches(FirstLineSwitches::default());
+    let only = deskferry::domain::ids::LiveDeskId(id.cast_signed());
+    let (_, end) = world.run(Entrants::Only([only].into())).await.unwrap();
+    assert_eq!((end.summary.set_aside, end.summary.exit_code()), (0, 0), "{:?}", end.summary);
+    let now = record(&world, id);
+    assert_eq!((values(&now, "emails").len(), values(&now, "phones").len()), (1, 1));
 }
