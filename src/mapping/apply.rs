@@ -195,7 +195,8 @@ impl Mapping {
 
     /// One text per meaning of the tags.
     pub fn tags_text(&self) -> String {
-        self.parts.tags.iter().map(|line| format!("{:?} {:?}\n", line.tag, line.labels)).collect()
+        let lines: Vec<_> = self.parts.tags.iter().map(|line| (&line.tag, &line.labels)).collect();
+        format!("{lines:?}")
     }
 
     /// Whether existing companies are linked.
