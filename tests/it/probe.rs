@@ -345,7 +345,7 @@ async fn a_filter_that_a_probe_has_seen_ignored_is_not_asked_again() {
             let report = probe(&desk, &[]).await.expect(0).json();
             assert_eq!(report["profile"]["per_page_max"], 2);
         }
-        desk.run(&["backfill", "--yes", "--limit", "10"]).await.expect(0);
+        desk.run(&["backfill", "--yes", "--limit", "6"]).await.expect(0);
         let newest = desk.sandbox.livedesk().contacts().max_by_key(|contact| contact["created_at"].as_i64()).unwrap();
         desk.sandbox.firstline().reset_counts();
         desk.run(&["backfill", "--yes", "--only", &newest["id"].to_string()]).await.expect(0);
