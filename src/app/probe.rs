@@ -49,10 +49,8 @@ pub async fn run(
     around: &Surroundings,
     max_wait: Duration,
 ) -> Result<Probed, AppError> {
-    // A probe is watched: it says that a platform is away, rather than wait for it.
-    let around = Surroundings { no_wait: true, ..around.clone() };
     let known = learned(store).await?;
-    let (target, http) = connect_firstline(settings, &known, &around)?;
+    let (target, http) = connect_firstline(settings, &known, around)?;
     // A signal ends the probe, and must not end its cleaning up.
     let unstopped = Surroundings { stop: CancellationToken::new(), ..around.clone() };
     let (cleanup, cleanup_http) = connect_firstline(settings, &known, &unstopped)?;

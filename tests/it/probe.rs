@@ -1,6 +1,8 @@
 //! `deskferry probe`: what it finds out about a tenant, what it leaves behind (nothing), and what later runs make of it.
 
 use deskferry::domain::tenant::{Scratch, ScratchKind};
+use deskferry::sandbox::SandboxConfig;
+use deskferry::sandbox::faults::FaultSettings;
 use deskferry::sandbox::firstline::{Category, Column, ColumnKind, FirstLineSwitches, default_definitions};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -331,6 +333,48 @@ async fn the_stamps_own_field_is_left_alone_where_there_is_another_text_field() 
     assert_eq!(default_definitions()[0].columns[0].id, 31);
     let report = probe(&desk, &[]).await.expect(0).json();
     assert_eq!(report["profile"]["filter_cz_cols"], "brackets");
+}
+
+/// With pages of two customers a look-up by filter would be the cheaper way, were the filter not known to be ignored.
+#[tokio::test]
+async fn a_filter_that_a_probe_has_seen_ignored_is_not_asked_again() {
+    let mut lookups = Vec::new();
+    for probed in [false, true] {
+        let desk = desk(&json!({ "filter_membership_no": "ignored", "per_page_max": 2 })).await;
+        if probed {
+            let report = probe(&desk, &[]).await.expect(0).json();
+            assert_eq!(report["profile"]["per_page_max"], 2);
+        }
+        desk.run(&["backfill", "--yes", "--limit", "6"]).await.expect(0);
+        let newest = desk.sandbox.livedesk().contacts().max_by_key(|contact| contact["created_at"].as_i64()).unwrap();
+        desk.sandbox.firstline().reset_counts();
+        desk.run(&["backfill", "--yes", "--only", &newest["id"].to_string()]).await.expect(0);
+        assert_eq!(desk.creates(), 1);
+        lookups.push(desk.sandbox.firstline().tally().lookups);
+    }
+    assert!(lookups[0] > 0 && lookups[1] == 0, "{lookups:?}");
+}
+
+/// Slow answers, 5xx and lost connections: what was made is removed, or named.
+#[tokio::test]
+async fn a_probe_on_a_bad_day_leaves_nothing_that_it_does_not_name() {
+    join_all((0..2).map(async |seed| {
+        let firstline_faults = FaultSettings { error_rate: 0.05, reset_after_rate: 0.05, ..FaultSettings::default() };
+        let world =
+            World::start(SandboxConfig { seed, contacts: 20, firstline_faults, ..SandboxConfig::default() }).await;
+        let firstline = world.sandbox.firstline();
+        firstline.add_contact(&json!({ "first_name": "林", "membership_no": "7001" }), &[], &[], &[]);
+        let customers = firstline.len();
+        let ended = world.command(&["probe", "--yes", "--json"]).await;
+        let report = ended.json();
+        let named = report["left_over"].as_array().unwrap().iter().filter(|left| left["kind"] == "contact").count();
+        assert!(firstline.len() <= customers + named, "{ended:?}");
+        for (key, reading) in report["profile"].as_object().unwrap() {
+            let usual = &usual()[key];
+            assert!(reading.is_null() || usual == "known" || reading == usual, "{key}: {ended:?}");
+        }
+    }))
+    .await;
 }
 
 /// A world whose search never catches up: a probe in it waits, with its scratch contact made.

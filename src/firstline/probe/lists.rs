@@ -18,6 +18,10 @@ impl<L: Ledger> Probe<'_, L> {
         let page = if far == PageSize::Says(USUAL) { BEHIND_THE_END } else { 1 };
         match self.target.probe_page(page, USUAL).await?.0 {
             PageSize::Says(USUAL) => {}
+            PageSize::Says(less) if less > 0 && less < USUAL => {
+                self.report.settle(Question::PerPageMax, less);
+                return Ok(());
+            }
             PageSize::Silent => {
                 self.report.unknown(Question::PerPageMax, "the lists do not say how many rows a page has");
                 return Ok(());
