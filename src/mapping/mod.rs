@@ -12,6 +12,7 @@ pub mod explain;
 mod expression;
 mod filters;
 pub mod fixture;
+mod reads;
 mod scan;
 pub mod spec;
 mod target;

@@ -17,6 +17,7 @@ mod households;
 mod identity;
 mod kill;
 mod mapping_example;
+mod names_and_phones;
 mod privacy;
 mod rebuild;
 mod repository;
