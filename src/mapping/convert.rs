@@ -7,6 +7,7 @@ use serde_json::{Number, Value as Json};
 
 use super::filters::Settings;
 use super::filters::date::Moment;
+use super::filters::names::seen;
 use super::filters::text::{cut, read_boolean, read_number};
 use super::spec::Translation;
 use super::target::TargetKind;
@@ -199,7 +200,8 @@ fn text(json: &Json) -> Option<String> {
 }
 
 fn one_line(json: &Json) -> Option<String> {
-    let text = text(json)?;
+    // A name of zero-width signs alone is not seen by anybody: it is none.
+    let text = text(json).filter(|text| !seen(text).is_empty())?;
     if text.contains(['\n', '\t']) { Some(text.replace(['\n', '\t'], " ")) } else { Some(text) }
 }
 
@@ -311,6 +313,18 @@ mod tests {
         assert!(text.ends_with("字… [cut, 5,312 more characters]"), "{text}");
         assert_eq!((text.chars().count(), remark.as_deref()), (TEXT_LENGTH, Some("was cut to 2,000 characters")));
         assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn a_name_that_nobody_sees_is_no_name() {
+        for hidden in ["\u{200B}\u{2060}", "\u{3164}", " \u{FEFF} "] {
+            assert_eq!(super::one_line(&json!(hidden)), None);
+        }
+        assert_eq!(
+            super::one_line(&json!("Amy\u{200B} Lin")).as_deref(),
+            Some("Amy\u{200B} Lin"),
+            "else it is as it is"
+        );
     }
 
     #[test]
