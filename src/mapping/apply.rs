@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::compile::version as version_of;
 use super::context::view;
-use super::convert::{Converted, LINE_LENGTH, convert, to_json};
+use super::convert::{Converted, LINE_LENGTH, convert, limited, to_json};
 use super::expression::{Compiled, names_of};
 use super::filters::Settings;
 use super::filters::text::cut;
@@ -352,7 +352,7 @@ impl FieldLine {
     }
 
     pub(super) fn convert(&self, value: &Value, settings: &Settings) -> Result<Converted, String> {
-        convert(value, &self.target.kind, &self.options, settings)
+        convert(value, &self.target.kind, &self.options, settings).map(|converted| limited(converted, self.target.max))
     }
 }
 

@@ -10,6 +10,7 @@ use super::context::view;
 use super::convert::{convert, option};
 use super::expression::{Compiled, names_of, nearest};
 use super::filters::Settings;
+use super::reads::{Reads, Used};
 use super::spec::{MappingSpec, Translation};
 use super::tags::{COMPANY_VALUE, company_policy, tag_lines};
 use super::target::{Target, TargetKind};
@@ -19,7 +20,7 @@ use crate::domain::hash::HashKey;
 use crate::domain::record::{FieldKey, Owner};
 
 /// Raised when the meaning of filters or conversions changes, so that records are looked at again.
-const LANGUAGE: u32 = 1;
+const LANGUAGE: u32 = 2;
 
 const OWNERS: [(&str, Owner); 4] =
     [("source", Owner::Source), ("fill_blank", Owner::FillBlank), ("target", Owner::Target), ("union", Owner::Union)];
@@ -27,12 +28,24 @@ const PHONE_TYPES: [(&str, i64); 5] = [("home", 0), ("company", 1), ("mobile", 2
 
 /// Compiles `spec`, or says everything that is wrong with it.
 pub fn compile(spec: &MappingSpec, context: &CompileContext<'_>) -> Result<Mapping, Vec<MappingProblem>> {
-    let settings = Arc::new(Settings { zone: context.time_zone.clone(), country: context.phone_country });
-    let mut compiler = Compiler { context, settings, problems: Vec::new(), canonical: Vec::new(), owner: None };
+    let settings = Settings { zone: context.time_zone.clone(), country: context.phone_country, used: Used::new() };
+    let mut compiler = Compiler {
+        context,
+        settings: Arc::new(settings),
+        problems: Vec::new(),
+        canonical: Vec::new(),
+        owner: None,
+        reads: Reads::default(),
+    };
     compiler.owner = compiler.default_owner(spec.owner.as_deref());
     let parts = compiler.parts(spec);
+    let used = compiler.reads.settle().unwrap_or_else(|problems| {
+        compiler.problems.extend(problems);
+        Used::new()
+    });
     if compiler.problems.is_empty() {
-        return Ok(Mapping::assemble(parts, compiler.settings, compiler.canonical, spec.tests.clone()));
+        let settings = Arc::new(Settings { used, ..Settings::clone(&compiler.settings) });
+        return Ok(Mapping::assemble(parts, settings, compiler.canonical, spec.tests.clone()));
     }
     Err(compiler.problems)
 }
@@ -45,6 +58,8 @@ struct Compiler<'a> {
     canonical: Vec<Json>,
     /// Owner of the lines that name none.
     owner: Option<Owner>,
+    /// What the lines read of the attributes.
+    reads: Reads,
 }
 
 /// The parts that all kinds of lines share.
@@ -130,7 +145,7 @@ impl Compiler<'_> {
         let expression = expression?;
         self.check_type(line, &expression, &target, options);
         self.canonical.push(json!({
-            "field": target.key.to_string(), "kind": target.kind_name(), "value": expression.text(),
+            "field": target.key.to_string(), "kind": target.kind_name(), "max": target.max, "value": expression.text(),
             "on_error": on_error.as_str(), "owner": owner.map(owner_name), "options": options,
         }));
         Some(FieldLine { target, expression, on_error, owner, options: options.clone() })
@@ -250,7 +265,10 @@ impl Compiler<'_> {
 
     fn expression(&mut self, place: &str, text: &str) -> Option<Compiled> {
         match Compiled::new(text, &self.settings) {
-            Ok(expression) => Some(expression),
+            Ok(expression) => {
+                self.reads.note(place, expression.text());
+                Some(expression)
+            }
             Err(problems) => {
                 self.problems.extend(problems.into_iter().map(|problem| MappingProblem {
                     place: place.to_owned(),
@@ -341,7 +359,8 @@ fn kinds_of(filter: &str) -> Option<&'static [FieldKind]> {
         "datetime" | "epoch" => &[Date, Time, DateTime, Text],
         "boolean" => &[Boolean, Text, SingleChoice, MultipleChoice],
         "number" | "int" | "float" | "length" | "count" => &[Number, Text, Boolean, SingleChoice, MultipleChoice],
-        "phone" | "family_name" | "given_name" | "email_name" => &[Text, SingleChoice, MultipleChoice],
+        "phone" | "family_name" | "given_name" | "real_name" | "email_name" => &[Text, SingleChoice, MultipleChoice],
+        "channels" => &[Text, MultipleChoice],
         _ => return None,
     })
 }

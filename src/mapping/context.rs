@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use minijinja::State;
-use minijinja::value::{Object, Value};
+use minijinja::value::{Enumerator, Object, Value};
 use serde_json::{Map, Value as Json};
 
 use super::filters::Settings;
+use super::reads::OBJECTS;
 
 /// The name under which the whole row is visible.
 pub(super) const WHOLE_ROW: &str = "contact";
@@ -48,9 +49,40 @@ impl Object for View {
 pub(super) fn view(row: &Map<String, Json>, names: &Arc<[String]>, settings: &Arc<Settings>) -> Value {
     let values = names.iter().map(|name| match name.as_str() {
         WHOLE_ROW => from_map(row),
-        key => row.get(key).map_or(Value::UNDEFINED, from_json),
+        key => row.get(key).map_or(Value::UNDEFINED, |json| attributes(key, json)),
     });
     Value::from_object(View { values: values.collect(), names: Arc::clone(names), settings: Arc::clone(settings) })
+}
+
+/// An object of attributes, which knows its name: `rest(...)` must know whose rest is meant.
+#[derive(Debug)]
+pub(super) struct Attributes {
+    name: &'static str,
+    values: Value,
+}
+
+impl Attributes {
+    /// Its key in the row.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl Object for Attributes {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.values.get_item(key).ok().filter(|value| !value.is_undefined())
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        self.values.try_iter().map_or(Enumerator::NonEnumerable, |keys| Enumerator::Values(keys.collect()))
+    }
+}
+
+fn attributes(key: &str, json: &Json) -> Value {
+    match (json, OBJECTS.into_iter().find(|object| *object == key)) {
+        (Json::Object(map), Some(name)) => Value::from_object(Attributes { name, values: from_map(map) }),
+        _ => from_json(json),
+    }
 }
 
 /// A JSON value as expressions see it: null is undefined.

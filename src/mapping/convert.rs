@@ -7,6 +7,7 @@ use serde_json::{Number, Value as Json};
 
 use super::filters::Settings;
 use super::filters::date::Moment;
+use super::filters::names::seen;
 use super::filters::text::{cut, read_boolean, read_number};
 use super::spec::Translation;
 use super::target::TargetKind;
@@ -15,6 +16,11 @@ use crate::domain::record::{Desired, FieldValue};
 
 /// Characters that a standard text field is trusted to hold (Laravel's usual column; notes FIRST LINE 3.2: unknown).
 pub(super) const LINE_LENGTH: usize = 255;
+/// Characters that a text of a custom field may have, unless its line says another `max`: what FIRST LINE holds is
+/// unknown, and nobody reads more in a form.
+pub(super) const TEXT_LENGTH: usize = 2000;
+/// The smallest `max`: the mark of a cut needs room, and something before it.
+pub(super) const SHORTEST_MAX: usize = 100;
 
 /// A converted value, and a remark when it is not quite what the source holds.
 #[derive(Debug, PartialEq)]
@@ -55,6 +61,33 @@ pub(super) fn convert(
     };
     let value = value.map_or(Desired::Empty, Desired::Value);
     Ok(Converted { value, remark })
+}
+
+/// A text of at most `max` characters, with a mark at its end that says how many are missing.
+pub(super) fn limited(converted: Converted, max: usize) -> Converted {
+    let Converted { value: Desired::Value(FieldValue::Text(text)), .. } = &converted else { return converted };
+    let length = if text.len() <= max { 0 } else { text.chars().count() };
+    if length <= max {
+        return converted;
+    }
+    let mark = |missing: usize| format!("… [cut, {} more characters]", grouped(missing));
+    let kept = cut(text, max.saturating_sub(mark(length).chars().count())).trim_end();
+    let text = format!("{kept}{}", mark(length - kept.chars().count()));
+    let remark = Some(format!("was cut to {} characters", grouped(max)));
+    Converted { value: Desired::Value(FieldValue::Text(text)), remark }
+}
+
+/// `12,345`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// A non-blank scalar as the typed value of a kind that takes one.
@@ -136,7 +169,7 @@ fn translate(json: Json, translation: &Translation) -> Json {
 const SEPARATORS: [char; 5] = [',', ';', '，', '；', '、'];
 
 /// A scalar as text: whole numbers without a point, yes and no as `true` and `false`.
-fn plain(json: &Json) -> String {
+pub(super) fn plain(json: &Json) -> String {
     match json {
         Json::String(text) => text.clone(),
         Json::Number(_) => FieldValue::Choice(json.clone()).canonical(),
@@ -167,7 +200,8 @@ fn text(json: &Json) -> Option<String> {
 }
 
 fn one_line(json: &Json) -> Option<String> {
-    let text = text(json)?;
+    // A name of zero-width signs alone is not seen by anybody: it is none.
+    let text = text(json).filter(|text| !seen(text).is_empty())?;
     if text.contains(['\n', '\t']) { Some(text.replace(['\n', '\t'], " ")) } else { Some(text) }
 }
 
@@ -252,5 +286,84 @@ pub(super) fn option(word: &str, options: &[ChoiceOption]) -> Result<Json, &'sta
         (Some(option), None) => Ok(option.value.clone()),
         (Some(_), Some(_)) => Err("fits more than one option when its case is ignored"),
         (None, _) => Err("is none of the field's options"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::{Converted, TEXT_LENGTH, grouped, limited};
+    use crate::domain::record::{Desired, FieldValue};
+    use crate::mapping::compile::testing::{compile, definitions};
+
+    fn cut(text: &str, max: usize) -> (String, Option<String>) {
+        let value = Desired::Value(FieldValue::Text(text.to_owned()));
+        match limited(Converted { value, remark: None }, max) {
+            Converted { value: Desired::Value(FieldValue::Text(text)), remark } => (text, remark),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_with_a_mark_that_says_how_much_is_missing() {
+        assert_eq!(cut(&"字".repeat(TEXT_LENGTH), TEXT_LENGTH), ("字".repeat(TEXT_LENGTH), None));
+        let (text, remark) = cut(&"字".repeat(7_282), TEXT_LENGTH);
+        assert!(text.ends_with("字… [cut, 5,312 more characters]"), "{text}");
+        assert_eq!((text.chars().count(), remark.as_deref()), (TEXT_LENGTH, Some("was cut to 2,000 characters")));
+        assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn a_name_that_nobody_sees_is_no_name() {
+        for hidden in ["\u{200B}\u{2060}", "\u{3164}", " \u{FEFF} "] {
+            assert_eq!(super::one_line(&json!(hidden)), None);
+        }
+        assert_eq!(
+            super::one_line(&json!("Amy\u{200B} Lin")).as_deref(),
+            Some("Amy\u{200B} Lin"),
+            "else it is as it is"
+        );
+    }
+
+    #[test]
+    fn a_line_may_say_its_own_limit_if_its_field_is_a_text() {
+        let definitions = definitions();
+        let with = |column: Json, definitions| {
+            compile(json!({ "contact": { "first_name": "name" }, "cz_cols": [column] }), definitions)
+                .map_err(|problems| problems[0].to_string())
+        };
+        let version = |column| with(column, Some(&definitions)).expect("compiles").version().to_owned();
+        assert_ne!(
+            version(json!({ "id": 40, "value": "name" })),
+            version(json!({ "id": 40, "value": "name", "max": 500 }))
+        );
+        assert_eq!(
+            with(json!({ "id": 33, "value": "id", "max": 500 }), Some(&definitions)).map(|_| ()),
+            Err(String::from("cz_cols[0]: `max` is for texts, and cz_col 33 is a number"))
+        );
+        assert_eq!(
+            with(json!({ "id": 40, "value": "name", "max": 5 }), None).map(|_| ()),
+            Err(String::from(
+                "cz_cols[0]: `max = 5` leaves no room for the mark of a cut; write 100 or more; the filter truncate_text cuts shorter, without a mark"
+            ))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_text_fits_and_is_a_beginning_of_the_whole(text in "\\PC{0,400}", max in 100_usize..300) {
+            let (kept, remark) = cut(&text, max);
+            prop_assert!(kept.chars().count() <= max);
+            if remark.is_none() {
+                prop_assert_eq!(kept, text);
+            } else {
+                let (beginning, missing) = kept.rsplit_once("… [cut, ").expect("a mark");
+                prop_assert!(text.starts_with(beginning));
+                let missing: usize = missing.split(' ').next().and_then(|digits| digits.parse().ok()).expect("a number");
+                prop_assert_eq!(beginning.chars().count() + missing, text.chars().count());
+            }
+        }
     }
 }

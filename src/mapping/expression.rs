@@ -194,7 +194,8 @@ impl Compiled {
         }
         let mut variables: Vec<String> = expression.undeclared_variables(false).into_iter().collect();
         variables.sort_unstable();
-        variables.retain(|name| !matches!(name.as_str(), "range" | "dict"));
+        variables
+            .retain(|name| !matches!(name.as_str(), "range" | "dict") && !filters::FUNCTIONS.contains(&name.as_str()));
         for name in &variables {
             if name != WHOLE_ROW && !ROW_KEYS.contains(&name.as_str()) {
                 let suggestion = nearest(name, ROW_KEYS.into_iter().chain([WHOLE_ROW]));

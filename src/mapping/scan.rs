@@ -17,10 +17,24 @@ pub(super) struct Mentions<'a> {
     pub(super) last_filter: Option<&'a str>,
 }
 
+/// What an expression does with an object of attributes.
+#[derive(Debug, PartialEq)]
+pub(super) enum Read {
+    /// Reads one key of it.
+    Key(&'static str, String),
+    /// Reads it in a way that may reach every key.
+    Whole(&'static str),
+    /// Asks for its rest; the column.
+    Rest(&'static str, usize),
+    /// Asks for the rest of something else; the column.
+    NoRest(usize),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Token<'a> {
     Word(&'a str),
-    Literal,
+    /// A text with its quotes, or a number.
+    Literal(&'a str),
     Sign(&'a str),
 }
 
@@ -56,6 +70,61 @@ pub(super) fn column_of(expression: &str, name: &str) -> Option<usize> {
         [(before, _), (Token::Word(word), column)] if *word == name && *before != Token::Sign(".") => Some(*column),
         _ => None,
     })
+}
+
+/// What `expression` does with `objects`, which are keys of the row.
+pub(super) fn reads<const N: usize>(expression: &str, objects: [&'static str; N]) -> Vec<Read> {
+    let tokens: Vec<(Token<'_>, usize)> = tokens(expression);
+    let token = |at: usize| tokens.get(at).map(|(token, _)| *token);
+    let object = |word: &str| objects.into_iter().find(|object| *object == word);
+    let mut found = Vec::new();
+    for (at, (this, column)) in tokens.iter().enumerate().skip(1) {
+        let Token::Word(word) = *this else { continue };
+        match (word, token(at - 1)) {
+            (_, Some(Token::Sign("." | "|"))) => {}
+            ("rest", _) => {
+                let named = match (token(at + 1), token(at + 2), token(at + 3)) {
+                    (Some(Token::Sign("(")), Some(Token::Word(word)), Some(Token::Sign(")" | ","))) => object(word),
+                    _ => None,
+                };
+                found.push(named.map_or(Read::NoRest(*column), |object| Read::Rest(object, *column)));
+            }
+            (super::context::WHOLE_ROW, _) => match key_after(&tokens, at) {
+                Some((key, end)) => found.extend(object(&key).map(|object| read_of(object, &tokens, end))),
+                None => found.extend(objects.map(Read::Whole)),
+            },
+            (_, Some(Token::Sign("("))) if matches!(found.last(), Some(Read::Rest(_, column)) if token(at - 2) == Some(Token::Word("rest")) && *column == tokens[at - 2].1) =>
+                {}
+            _ => found.extend(object(word).map(|object| read_of(object, &tokens, at))),
+        }
+    }
+    found
+}
+
+/// What is read of an object whose name ends at `at`.
+fn read_of(object: &'static str, tokens: &[(Token<'_>, usize)], at: usize) -> Read {
+    key_after(tokens, at).map_or(Read::Whole(object), |(key, _)| Read::Key(object, key))
+}
+
+/// The key that `.key`, `['key']` or `| attr('key')` after `at` names, and where that ends.
+fn key_after(tokens: &[(Token<'_>, usize)], at: usize) -> Option<(String, usize)> {
+    let token = |steps: usize| tokens.get(at + steps).map(|(token, _)| *token);
+    let text = |literal: &str| {
+        let inner = literal.strip_prefix(['\'', '"'])?.strip_suffix(['\'', '"'])?;
+        if inner.contains('\\') { None } else { Some(inner.to_owned()) }
+    };
+    match (token(1)?, token(2)?, token(3), token(4), token(5)) {
+        (Token::Sign("."), Token::Word(key), ..) => Some((key.to_owned(), at + 2)),
+        (Token::Sign("["), Token::Literal(key), Some(Token::Sign("]")), ..) => Some((text(key)?, at + 3)),
+        (
+            Token::Sign("|"),
+            Token::Word("attr"),
+            Some(Token::Sign("(")),
+            Some(Token::Literal(key)),
+            Some(Token::Sign(")")),
+        ) => Some((text(key)?, at + 5)),
+        _ => None,
+    }
 }
 
 fn last_filter<'a>(tokens: &[(Token<'a>, usize)]) -> Option<&'a str> {
@@ -103,11 +172,11 @@ fn tokens(expression: &str) -> Vec<(Token<'_>, usize)> {
                     true
                 };
                 take_while(&mut inside, &mut column);
-                Token::Literal
+                Token::Literal(&expression[start..end])
             }
             _ if first.is_ascii_digit() => {
                 take_while(&mut |next| next.is_alphanumeric() || next == '_', &mut column);
-                Token::Literal
+                Token::Literal(&expression[start..end])
             }
             _ if first.is_alphabetic() || first == '_' => {
                 take_while(&mut |next| next.is_alphanumeric() || next == '_', &mut column);
@@ -126,7 +195,7 @@ fn tokens(expression: &str) -> Vec<(Token<'_>, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{column_of, mentions};
+    use super::{Read, column_of, mentions, reads};
 
     #[test]
     fn filters_and_tests_are_found_with_their_columns_but_not_inside_texts() {
@@ -143,6 +212,21 @@ mod tests {
         assert_eq!(mentions("'x' ~ created_at | date").last_filter, None);
         assert_eq!(mentions("(a or b) | number").last_filter, Some("number"));
         assert_eq!(mentions("name").last_filter, None);
+    }
+
+    #[test]
+    fn what_an_expression_reads_of_an_object_is_found_in_every_spelling() {
+        let of = |expression| reads(expression, ["a", "b"]);
+        let key = |key: &str| Read::Key("a", key.to_owned());
+        assert_eq!(of("a.x | trim ~ a['y z'].deep or a | attr('q')"), [key("x"), key("y z"), key("q")]);
+        assert_eq!(of("contact.a.x ~ contact['a'].y ~ contact.other ~ 'a.z' ~ other.a"), [key("x"), key("y")]);
+        assert_eq!(of("a | items"), [Read::Whole("a")]);
+        assert_eq!(of("a[name]"), [Read::Whole("a")]);
+        assert_eq!(of("contact | items"), [Read::Whole("a"), Read::Whole("b")]);
+        assert_eq!(of("rest(a) ~ rest(b, system=true)"), [Read::Rest("a", 1), Read::Rest("b", 11)]);
+        assert_eq!(of("rest(a.x)"), [Read::NoRest(1), key("x")]);
+        assert_eq!(of("rest ~ name"), [Read::NoRest(1)]);
+        assert_eq!(of("rest()"), [Read::NoRest(1)]);
     }
 
     #[test]

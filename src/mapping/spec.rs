@@ -114,6 +114,8 @@ pub struct CzColSpec {
     /// Translation of values.
     #[serde(default)]
     pub options: Translation,
+    /// Characters of a text, past which it is cut with a mark.
+    pub max: Option<u32>,
 }
 
 /// An `[[emails]]` entry.

@@ -1,5 +1,6 @@
 //! Finds the field of FIRST LINE that a mapping line means, and says so when there is none.
 
+use super::convert::{SHORTEST_MAX, TEXT_LENGTH};
 use super::expression::nearest;
 use super::spec::CzColSpec;
 use crate::domain::field::{ChoiceOption, FieldDefinition, FieldKind};
@@ -29,6 +30,8 @@ pub(super) struct Target {
     pub(super) name: Option<String>,
     /// What a value must become.
     pub(super) kind: TargetKind,
+    /// Characters that a text may have.
+    pub(super) max: usize,
 }
 
 impl Target {
@@ -45,11 +48,28 @@ impl Target {
             FieldKey::Gender => TargetKind::Gender,
             _ => TargetKind::Line,
         };
-        Ok(Self { key, label: key.to_string(), name: None, kind })
+        Ok(Self { key, label: key.to_string(), name: None, kind, max: TEXT_LENGTH })
     }
 
     /// A `[[cz_cols]]` entry; `at` is its number in the file.
     pub(super) fn custom(
+        spec: &CzColSpec,
+        at: usize,
+        definitions: Option<&[FieldDefinition]>,
+    ) -> Result<Self, (String, Option<String>)> {
+        let target = Self::named(spec, at, definitions)?;
+        let Some(max) = spec.max.and_then(|max| usize::try_from(max).ok()) else { return Ok(target) };
+        if !matches!(target.kind, TargetKind::Untyped | TargetKind::Custom(FieldKind::Text, _)) {
+            return Err((format!("`max` is for texts, and {} is a {}", target.label, target.kind_name()), None));
+        }
+        if max < SHORTEST_MAX {
+            let help = format!("write {SHORTEST_MAX} or more; the filter truncate_text cuts shorter, without a mark");
+            return Err((format!("`max = {max}` leaves no room for the mark of a cut"), Some(help)));
+        }
+        Ok(Self { max, ..target })
+    }
+
+    fn named(
         spec: &CzColSpec,
         at: usize,
         definitions: Option<&[FieldDefinition]>,
@@ -82,13 +102,19 @@ impl Target {
     }
 
     fn untyped(key: FieldKey, name: Option<String>) -> Self {
-        Self { key, label: name.clone().unwrap_or_else(|| key.to_string()), name, kind: TargetKind::Untyped }
+        Self {
+            key,
+            label: name.clone().unwrap_or_else(|| key.to_string()),
+            name,
+            kind: TargetKind::Untyped,
+            max: TEXT_LENGTH,
+        }
     }
 
     fn defined(definition: &FieldDefinition) -> Self {
         let key = FieldKey::Custom(definition.id);
         let kind = TargetKind::Custom(definition.kind, definition.options.clone());
-        Self { key, label: key.to_string(), name: Some(full_name(definition)), kind }
+        Self { key, label: key.to_string(), name: Some(full_name(definition)), kind, max: TEXT_LENGTH }
     }
 
     /// Whether a person may mean this field by `word`.

@@ -3,10 +3,12 @@
 //! A missing value passes through every filter as missing; arguments are checked even then, so that a wrong
 //! one is found when the mapping is compiled. Errors never quote the value.
 
+mod channels;
 pub(super) mod choice;
 pub(super) mod date;
-mod names;
+pub(super) mod names;
 mod phone;
+mod rest;
 pub(super) mod text;
 
 use jiff::tz::TimeZone;
@@ -14,6 +16,7 @@ use minijinja::value::{Kwargs, Object, Rest, Value, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State};
 
 use super::context;
+use super::reads::Used;
 use crate::domain::phone::Country;
 
 /// What differs between mappings and filters must know.
@@ -23,11 +26,13 @@ pub(super) struct Settings {
     pub(super) zone: TimeZone,
     /// Country of phone numbers that do not name theirs.
     pub(super) country: Country,
+    /// The attributes that some line reads, for `rest`.
+    pub(super) used: Used,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { zone: TimeZone::UTC, country: Country::TAIWAN }
+        Self { zone: TimeZone::UTC, country: Country::TAIWAN, used: Used::new() }
     }
 }
 
@@ -54,10 +59,12 @@ type FilterResult = Result<Value, FilterError>;
 type Filter = fn(&Settings, &Value, &[Value]) -> FilterResult;
 
 /// Our filters.
-const OURS: [(&str, Filter); 14] = [
+const OURS: [(&str, Filter); 16] = [
     ("family_name", names::family_name),
     ("given_name", names::given_name),
+    ("real_name", names::real_name),
     ("phone", phone::phone),
+    ("channels", channels::channels),
     ("date", date::date),
     ("time", date::time),
     ("datetime", date::datetime),
@@ -125,7 +132,10 @@ pub(super) fn names() -> Vec<&'static str> {
     OURS.iter().map(|(name, _)| *name).chain(BUILTIN).collect()
 }
 
-/// Adds our filters.
+/// Our functions, which an expression calls by name.
+pub(super) const FUNCTIONS: [&str; 1] = ["rest"];
+
+/// Adds our filters and functions.
 pub(super) fn register(environment: &mut Environment<'static>) {
     for (name, filter) in OURS {
         environment.add_filter(
@@ -136,6 +146,13 @@ pub(super) fn register(environment: &mut Environment<'static>) {
             },
         );
     }
+    environment.add_function(
+        FUNCTIONS[0],
+        |state: &State<'_, '_>, arguments: Rest<ValueOrKwargs>| -> Result<Value, Error> {
+            let arguments: Vec<Value> = arguments.iter().map(|argument| Value::clone(argument)).collect();
+            Ok(rest::rest(&context::settings(state), &arguments)?)
+        },
+    );
 }
 
 /// Sorts a filter's arguments, positional or by name, into the order of `names`.
@@ -229,6 +246,14 @@ mod tests {
         }
         for name in BUILTIN {
             assert!(guide.contains(&format!("`{name}`")), "docs/mapping.md does not list {name}");
+        }
+    }
+
+    #[test]
+    fn the_guide_shows_every_function() {
+        let guide = include_str!("../../../docs/mapping.md");
+        for name in super::FUNCTIONS {
+            assert!(guide.contains(&format!("### `{name}`")), "docs/mapping.md has no section for {name}");
         }
     }
 
