@@ -199,14 +199,14 @@ fn canonical_scalar(value: &Value) -> String {
 /// 3.0 and 3 are one number; integers stay exact beyond 2^53, fractions to 15 digits, which is what survives a way
 /// through texts and databases.
 fn canonical_number(number: &Number) -> String {
-    match number.as_f64() {
-        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 9.0e15 => format!("{float:.0}"),
-        Some(float) if number.is_f64() => {
-            let rounded = format!("{float:.14e}").parse().unwrap_or(float);
-            Number::from_f64(rounded).map_or_else(|| number.to_string(), |rounded| rounded.to_string())
-        }
-        _ => number.to_string(),
+    let Some(float) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
+    let is_whole = |float: f64| float.fract() == 0.0 && float.abs() < 9.0e15;
+    let float = if is_whole(float) { float } else { format!("{float:.14e}").parse().unwrap_or(float) };
+    // Fifteen digits may leave no fraction.
+    if is_whole(float) {
+        return format!("{float:.0}");
     }
+    Number::from_f64(float).map_or_else(|| number.to_string(), |float| float.to_string())
 }
 
 fn canonical_date_time(text: &str) -> String {
@@ -339,10 +339,18 @@ mod tests {
 
     #[test]
     fn what_the_target_answers_equals_what_was_written() {
+        let almost_whole = serde_json::Number::from_f64(-878_945_920_213.000_2).expect("finite");
         let rows = [
             (FieldValue::Number(70.into()), json!("70")),
             (FieldValue::Number(serde_json::Number::from_f64(3.0).expect("finite")), json!(3)),
             (FieldValue::Number(9_007_199_254_740_993_i64.into()), json!("9007199254740993")),
+            (FieldValue::Number(almost_whole.clone()), json!("-878945920213.0002")),
+            (FieldValue::Number(almost_whole), json!(-878_945_920_213_i64)),
+            // Seventeen digits, just short of the half of the fifteenth: one unit off in reading is another number.
+            (
+                FieldValue::Number(serde_json::Number::from_f64(446_879_101_072.460_45).expect("finite")),
+                json!("446879101072.46045"),
+            ),
             (FieldValue::Boolean(true), json!("1")),
             (FieldValue::Boolean(false), json!(0)),
             (FieldValue::Boolean(true), json!(true)),
