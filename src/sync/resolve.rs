@@ -12,11 +12,11 @@ use crate::domain::hash::Digest;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::phone::{self, Phone};
 use crate::domain::record::{DesiredEmail, DesiredRecord, canonical_email};
-use crate::domain::target::TargetContact;
+use crate::domain::target::{TargetContact, TargetEmail, TargetPhone};
 use crate::store::IndexKind;
 use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
 use crate::sync::finder::{FilterForm, QueryAnswer};
-use crate::sync::ports::{ChildFilter, ContactTarget, PortError};
+use crate::sync::ports::{ChildFilter, ContactTarget, PortError, TargetPage};
 use crate::sync::stamp::StampReading;
 use crate::sync::survey::{OWNERLESS, Survey};
 
@@ -161,17 +161,11 @@ impl<T: ContactTarget> Engine<T> {
                 let mut candidates = BTreeSet::new();
                 for address in &addresses {
                     let filter = ChildFilter::Value(address.clone());
-                    for page in 1.. {
-                        let rows = self.target.emails(&filter, page).await?;
-                        let ended = rows.rows.is_empty() || rows.last_page.is_none_or(|last| page >= last);
-                        let ours = rows.rows.iter().filter(|row| canonical_email(&row.address) == *address);
-                        candidates.extend(ours.map(|row| row.contact.unwrap_or(OWNERLESS)));
-                        if ended {
-                            break;
-                        }
-                        if page == LIVE_PAGES {
-                            return Ok(without_ownerless(candidates, false));
-                        }
+                    let same = |row: &TargetEmail| canonical_email(&row.address) == *address;
+                    let (rows, ended) = filtered(|page| self.target.emails(&filter, page), same).await?;
+                    candidates.extend(rows.into_iter().map(|row| row.contact.unwrap_or(OWNERLESS)));
+                    if !ended {
+                        return Ok(without_ownerless(candidates, false));
                     }
                 }
                 Ok(without_ownerless(candidates, true))
@@ -201,17 +195,11 @@ impl<T: ContactTarget> Engine<T> {
                         [Some(number.to_owned()), Some(canonical.clone()), national].into_iter().flatten().collect();
                     for spelling in spellings {
                         let filter = ChildFilter::Value(spelling);
-                        for page in 1.. {
-                            let rows = self.target.phones(&filter, page).await?;
-                            let ended = rows.rows.is_empty() || rows.last_page.is_none_or(|last| page >= last);
-                            let ours = rows.rows.iter().filter(|row| phone::canonical(&row.number, home) == canonical);
-                            candidates.extend(ours.map(|row| row.contact.unwrap_or(OWNERLESS)));
-                            if ended {
-                                break;
-                            }
-                            if page == LIVE_PAGES {
-                                return Ok(without_ownerless(candidates, false));
-                            }
+                        let same = |row: &TargetPhone| phone::canonical(&row.number, home) == canonical;
+                        let (rows, ended) = filtered(|page| self.target.phones(&filter, page), same).await?;
+                        candidates.extend(rows.into_iter().map(|row| row.contact.unwrap_or(OWNERLESS)));
+                        if !ended {
+                            return Ok(without_ownerless(candidates, false));
                         }
                     }
                 }
@@ -290,42 +278,41 @@ impl<T: ContactTarget> Engine<T> {
     pub async fn full_contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, PortError> {
         let Some(mut record) = self.target.contact(id).await? else { return Ok(None) };
         self.saw(id);
+        let filter = ChildFilter::Contact(id);
         if record.emails.is_none() {
-            let mut emails = Vec::new();
-            for page in 1.. {
-                let answer = self.target.emails(&ChildFilter::Contact(id), page).await?;
-                let ended = answer.rows.is_empty() || answer.last_page.is_none_or(|last| page >= last);
-                emails.extend(answer.rows.into_iter().filter(|row| row.contact == Some(id)));
-                if ended {
-                    record.emails = Some(emails);
-                    break;
-                }
-                if page == LIVE_PAGES {
-                    break;
-                }
-            }
+            let here = |row: &TargetEmail| row.contact == Some(id);
+            let (emails, ended) = filtered(|page| self.target.emails(&filter, page), here).await?;
+            record.emails = ended.then_some(emails);
         }
         if record.phones.is_none() {
-            let mut phones = Vec::new();
-            for page in 1.. {
-                let answer = self.target.phones(&ChildFilter::Contact(id), page).await?;
-                let ended = answer.rows.is_empty() || answer.last_page.is_none_or(|last| page >= last);
-                let profile = record.profile_id;
-                let hangs_here = |owner: Option<FirstLineId>, on: Option<i64>| {
-                    owner.map_or(on.is_some() && on == profile, |owner| owner == id)
-                };
-                phones.extend(answer.rows.into_iter().filter(|row| hangs_here(row.contact, row.profile_id)));
-                if ended {
-                    record.phones = Some(phones);
-                    break;
-                }
-                if page == LIVE_PAGES {
-                    break;
-                }
-            }
+            let profile = record.profile_id;
+            let here = |row: &TargetPhone| match row.contact {
+                Some(owner) => owner == id,
+                None => row.profile_id.is_some() && row.profile_id == profile,
+            };
+            let (phones, ended) = filtered(|page| self.target.phones(&filter, page), here).await?;
+            record.phones = ended.then_some(phones);
         }
         Ok(Some(record))
     }
+}
+
+/// The rows of a filtered child list that are `ours`, and whether its end was reached: an answer that is longer comes from an
+/// ignored filter.
+async fn filtered<R, F>(page_of: impl Fn(u32) -> F, ours: impl Fn(&R) -> bool) -> Result<(Vec<R>, bool), PortError>
+where
+    F: Future<Output = Result<TargetPage<R>, PortError>>,
+{
+    let mut found = Vec::new();
+    for page in 1..=LIVE_PAGES {
+        let answer = page_of(page).await?;
+        let ended = answer.rows.is_empty() || answer.last_page.is_none_or(|last| page >= last);
+        found.extend(answer.rows.into_iter().filter(&ours));
+        if ended {
+            return Ok((found, true));
+        }
+    }
+    Ok((found, false))
 }
 
 fn without_ownerless(mut candidates: BTreeSet<FirstLineId>, proven: bool) -> Candidates {
@@ -333,5 +320,5 @@ fn without_ownerless(mut candidates: BTreeSet<FirstLineId>, proven: bool) -> Can
     (candidates, if proven { ownerless } else { Some(Doubt::Incomplete) })
 }
 
-/// Pages of a filtered child list that are read; an answer that is longer comes from an ignored filter.
+/// Pages of a filtered child list that are read.
 const LIVE_PAGES: u32 = 20;
