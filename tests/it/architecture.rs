@@ -19,10 +19,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("livedesk", &["domain", "clock", "http", "sync::ports"]),
     ("firstline", &["domain", "clock", "http", "sync::ports"]),
     ("config", &["domain", "mapping"]),
-    ("ops", &["domain", "store", "clock"]),
+    ("ops", &["domain", "store", "clock", "http"]),
     ("sandbox", &[]),
     ("app", &["config", "clock", "domain", "http", "livedesk", "firstline", "mapping", "store", "sync"]),
-    ("daemon", &["app", "config", "sync", "ops", "clock"]),
+    ("daemon", &["app", "clock", "config", "domain", "mapping", "ops", "store", "sync"]),
     ("cli", &["app", "clock", "daemon", "config", "store", "sync", "domain", "mapping", "sandbox", "telemetry"]),
     ("main", &["cli"]),
 ];
@@ -42,6 +42,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("croner", &["config"]),
     ("tokio_cron_scheduler", &["daemon/schedule.rs"]),
+    ("chrono_tz", &["daemon/schedule.rs"]),
+    ("prometheus_client", &["ops"]),
+    ("sd_notify", &["daemon"]),
+    ("subtle", &["ops"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 
