@@ -21,6 +21,7 @@ use crate::config::{Problem, Problems};
 use crate::domain::contact::Contact;
 use crate::domain::field::{FieldDefinition, FieldKind};
 use crate::domain::ids::RunId;
+use crate::domain::target::Shown;
 use crate::domain::tenant::TenantReport;
 use crate::firstline::auth::BadToken;
 use crate::firstline::profile::{PhoneOwner, Profile, UpdateChoice, UpdateMethod};
@@ -37,7 +38,7 @@ use crate::mapping::compile::compile;
 use crate::mapping::spec::MappingSpec;
 use crate::mapping::{CompileContext, Mapping, MappingProblem, StampFields};
 use crate::store::{Access, Accounts, Store, StoreError};
-use crate::sync::engine::{Engine, EngineSettings, MatchKey, SharedKeys};
+use crate::sync::engine::{Engine, EngineSettings, MatchKey, SHOWN, SharedKeys};
 use crate::sync::pipeline::Pipeline;
 use crate::sync::ports::MalformedRow;
 use crate::sync::progress::{Progress, ProgressEvent};
@@ -299,6 +300,9 @@ pub async fn learned(store: &Store) -> Result<Learned, StoreError> {
     if text(store.profile_get(PHONE_OWNER).await?) == "profile_id" {
         learned.firstline.phone_owner = PhoneOwner::Profile;
     }
+    let shown =
+        store.profile_get(SHOWN).await?.and_then(|bits| bits.as_u64()).and_then(|bits| u16::try_from(bits).ok());
+    learned.firstline.shown = Shown::from_bits(shown.unwrap_or_default());
     learned.by_id = match text(store.profile_get(BY_ID).await?).as_str() {
         "supported" => ByIdSupport::Supported,
         "unsupported" => ByIdSupport::Unsupported,

@@ -144,6 +144,7 @@ fn record(row: &Value) -> Option<TargetContact> {
         profile_id: row["profile_id"].as_i64(),
         standard,
         custom,
+        custom_unreadable: false,
         emails: Some(
             emails
                 .filter_map(|email| {

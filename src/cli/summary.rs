@@ -135,6 +135,12 @@ impl Report<'_> {
         for stopped in &summary.stopped_fields {
             line(text, format_args!("  stopped: {stopped}; nothing was written to it"));
         }
+        for (field, count) in most(&summary.not_shown) {
+            line(
+                text,
+                format_args!("  {count} x {field} stays as it is: FIRST LINE does not show it (see `deskferry probe`)"),
+            );
+        }
         lists_text(text, summary);
         for (reason, count) in most(&summary.reasons) {
             line(text, format_args!("  set aside: {count} x {reason}"));

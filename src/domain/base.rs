@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::hash::{Digest, HashKey};
 use super::phone::{self, Country};
 use super::record::{Desired, DesiredRecord, FieldKey, Owner};
+use super::target::{Part, Shown};
 
 /// Digest domain of field values.
 const VALUE: &str = "value";
@@ -18,6 +19,8 @@ const NAME: &str = "name";
 const TAG_CODES: [(i64, TagBase); 4] =
     [(-20, TagBase::Found), (-21, TagBase::Ours), (-22, TagBase::Owed), (-23, TagBase::Sent)];
 const COMPANY_CODE: i64 = -30;
+/// The company, of a record that does not show whether it has it.
+const COMPANY_OWED_CODE: i64 = -31;
 
 /// What both sides held for one field when it was last settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub struct Base {
     pub tags: BTreeMap<Digest, TagBase>,
     /// The wished company.
     pub company: Option<Digest>,
+    /// The company was not linked, because the record does not show its companies.
+    pub company_owed: bool,
 }
 
 /// Digest of a value's canonical text; the empty text stands for "nothing".
@@ -132,13 +137,15 @@ impl WishDigests {
     }
 
     /// Hash of all that is wished and of the mapping's version. Parts that are unknown in this run are taken from
-    /// `base`, so that not looking at something is never a change.
+    /// `base`, so that not looking at something is never a change. What `base` says is owed, because the record did not show
+    /// how it stands, counts with whether the tenant has `shown` such a part: once it has, it is another fingerprint.
     pub fn fingerprint(
         &self,
         key: &HashKey,
         record: &DesiredRecord,
         base: Option<&Base>,
         mapping_version: &str,
+        shown: Shown,
     ) -> Digest {
         let mut bytes = Vec::with_capacity(mapping_version.len() + 8 + 25 * (record.fields.len() + 2));
         bytes.extend_from_slice(&(mapping_version.len() as u64).to_le_bytes());
@@ -160,7 +167,37 @@ impl WishDigests {
             bytes.extend_from_slice(&COMPANY_CODE.to_le_bytes());
             push_digest(&mut bytes, Some(company));
         }
+        for part in base.map(|base| self.owed(record, base)).unwrap_or_default() {
+            let code = match part {
+                Part::Field(field) => field_code(field),
+                Part::Tags | Part::Emails | Part::Nulls => TAG_CODES[2].0,
+                Part::Companies => COMPANY_OWED_CODE,
+            };
+            bytes.extend_from_slice(&code.to_le_bytes());
+            bytes.extend_from_slice(&[b'?', u8::from(shown.has(part))]);
+        }
         key.digest("fingerprint", &bytes)
+    }
+}
+
+impl WishDigests {
+    /// What could not be settled because the record did not show how it stands, in a stable order.
+    pub fn owed(&self, record: &DesiredRecord, base: &Base) -> Vec<Part> {
+        let wanted = |field: &&FieldKey| {
+            let wished = record.fields.get(field);
+            wished.is_some_and(|wished| wished.owner != Some(Owner::Target) && wished.value != Desired::Empty)
+        };
+        let fields = self.fields.keys().filter(|field| !base.fields.contains_key(field)).filter(wanted);
+        let mut owed: Vec<Part> = fields.map(|field| Part::Field(*field)).collect();
+        let tag = base.tags.iter().any(|(tag, state)| match state {
+            TagBase::Owed => true,
+            // Ours, to be taken off, and not taken off.
+            TagBase::Ours | TagBase::Sent => record.tags.absent.contains(tag),
+            TagBase::Found => false,
+        });
+        owed.extend(tag.then_some(Part::Tags));
+        owed.extend(base.company_owed.then_some(Part::Companies));
+        owed
     }
 }
 
@@ -187,7 +224,8 @@ impl Base {
         let tags = self.tags.iter().filter_map(|(tag, state)| {
             TAG_CODES.iter().find(|(_, known)| known == state).map(|(code, _)| (*code, *tag))
         });
-        for (code, digest) in tags.chain(self.company.map(|company| (COMPANY_CODE, company))) {
+        let company = if self.company_owed { COMPANY_OWED_CODE } else { COMPANY_CODE };
+        for (code, digest) in tags.chain(self.company.map(|digest| (company, digest))) {
             bytes.extend_from_slice(&code.to_le_bytes());
             bytes.extend_from_slice(&digest.0);
             push_digest(&mut bytes, None);
@@ -208,8 +246,9 @@ impl Base {
             rest = after;
             if let Some((_, state)) = TAG_CODES.iter().find(|(tag, _)| *tag == code) {
                 base.tags.insert(desired, *state);
-            } else if code == COMPANY_CODE {
+            } else if matches!(code, COMPANY_CODE | COMPANY_OWED_CODE) {
                 base.company = Some(desired);
+                base.company_owed = code == COMPANY_OWED_CODE;
             } else {
                 let field = BaseField { desired, target: target.unwrap_or(desired) };
                 base.fields.insert(field_of(code)?, field);
@@ -263,6 +302,7 @@ mod tests {
     use crate::domain::hash::HashKey;
     use crate::domain::phone::Country;
     use crate::domain::record::{Desired, DesiredField, DesiredRecord, DesiredTags, FieldKey, FieldValue};
+    use crate::domain::target::Shown;
 
     fn record(points: Desired<FieldValue>) -> DesiredRecord {
         let mut record = DesiredRecord::default();
@@ -297,7 +337,13 @@ mod tests {
         base.fields.insert(FieldKey::Custom(33), BaseField { desired: digest, target: digest });
         let print = |points| {
             let record = record(points);
-            WishDigests::of(&key, &record, Country::TAIWAN).fingerprint(&key, &record, Some(&base), "1")
+            WishDigests::of(&key, &record, Country::TAIWAN).fingerprint(
+                &key,
+                &record,
+                Some(&base),
+                "1",
+                Shown::default(),
+            )
         };
         let known = print(Desired::Value(FieldValue::Text("7".into())));
         assert_eq!(known, print(Desired::Unknown));
@@ -313,7 +359,13 @@ mod tests {
         let print = |present: &[_], absent: &[_]| {
             let mut record = record(Desired::Empty);
             record.tags = DesiredTags { present: present.to_vec(), absent: absent.to_vec() };
-            WishDigests::of(&key, &record, Country::TAIWAN).fingerprint(&key, &record, Some(&base), "1")
+            WishDigests::of(&key, &record, Country::TAIWAN).fingerprint(
+                &key,
+                &record,
+                Some(&base),
+                "1",
+                Shown::default(),
+            )
         };
         let known = print(&[vip], &[news]);
         for (present, absent) in [(&[][..], &[][..]), (&[], &[news]), (&[vip], &[])] {
@@ -329,7 +381,7 @@ mod tests {
         let key = HashKey::new([3; 32]);
         let plain = record(Desired::Empty);
         let print = |record: &DesiredRecord| {
-            WishDigests::of(&key, record, Country::TAIWAN).fingerprint(&key, record, None, "1")
+            WishDigests::of(&key, record, Country::TAIWAN).fingerprint(&key, record, None, "1", Shown::default())
         };
         let nobody = DesiredTags { present: vec![], absent: vec![name_digest(&key, "vip")] };
         let read = DesiredRecord { tags: nobody, company: Desired::Empty, ..plain.clone() };
@@ -342,6 +394,9 @@ mod tests {
         let key = HashKey::new([3; 32]);
         let record = record(Desired::Empty);
         let digests = WishDigests::of(&key, &record, Country::TAIWAN);
-        assert_ne!(digests.fingerprint(&key, &record, None, "1"), digests.fingerprint(&key, &record, None, "2"));
+        assert_ne!(
+            digests.fingerprint(&key, &record, None, "1", Shown::default()),
+            digests.fingerprint(&key, &record, None, "2", Shown::default())
+        );
     }
 }

@@ -33,6 +33,65 @@ pub struct TargetPhone {
     pub profile_id: Option<i64>,
 }
 
+/// A part of a contact that a tenant, or the role of its key, may show or hide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A standard field, or all custom fields together.
+    Field(FieldKey),
+    /// The e-mail rows.
+    Emails,
+    /// The tags.
+    Tags,
+    /// The companies.
+    Companies,
+    /// No part: that it writes `null` where a standard field is empty, rather than leave the key out.
+    Nulls,
+}
+
+/// The parts that a tenant was seen to show. Only of those does an answer that lacks one say that it is empty; of the
+/// others it says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown(u16);
+
+impl Shown {
+    /// What was kept of an earlier run.
+    pub fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// To be kept.
+    pub fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// These parts and this one.
+    #[must_use]
+    pub fn and(self, part: Part) -> Self {
+        Self(self.0 | Self::bit(part))
+    }
+
+    /// Whether the part was seen.
+    pub fn has(self, part: Part) -> bool {
+        self.0 & Self::bit(part) != 0
+    }
+
+    fn bit(part: Part) -> u16 {
+        1 << match part {
+            Part::Field(FieldKey::FirstName) => 0,
+            Part::Field(FieldKey::LastName) => 1,
+            Part::Field(FieldKey::MembershipNo) => 2,
+            Part::Field(FieldKey::IdentityNo) => 3,
+            Part::Field(FieldKey::Gender) => 4,
+            Part::Field(FieldKey::BirthAt) => 5,
+            Part::Field(FieldKey::Custom(_)) => 6,
+            Part::Emails => 7,
+            Part::Tags => 8,
+            Part::Companies => 9,
+            Part::Nulls => 10,
+        }
+    }
+}
+
 /// A contact as the target answered it. A list row may lack parts: `None` means "not said", never "empty".
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetContact {
@@ -44,6 +103,8 @@ pub struct TargetContact {
     pub standard: BTreeMap<FieldKey, Value>,
     /// `cz_cols` by id, `null` included; `None` when the answer has no `cz_cols` at all.
     pub custom: Option<BTreeMap<i64, Value>>,
+    /// There were `cz_cols`, and they could not be read: what they hold is not known, but they hold something.
+    pub custom_unreadable: bool,
     /// `email_contacts`; `None` when the answer does not have them.
     pub emails: Option<Vec<TargetEmail>>,
     /// `profile.phones`; `None` when the answer does not have them.

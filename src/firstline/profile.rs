@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::domain::target::Shown;
+
 /// How an update is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UpdateMethod {
@@ -85,6 +87,8 @@ pub struct Profile {
     pub update: UpdateChoice,
     /// What phones hang on.
     pub phone_owner: PhoneOwner,
+    /// Which parts of a contact it was seen to show.
+    pub shown: Shown,
 }
 
 /// A profile that grows while many requests read it.

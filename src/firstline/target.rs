@@ -15,24 +15,25 @@ use super::error::Failure;
 use super::fields::{ContactBody, EmailBody, PhoneBody, TagBody, json_filter};
 use super::profile::{PhoneOwner, Profile};
 use super::settings::FirstLineSettings;
-use super::wire::{ContactRow, Created, EmailRow, KeysSeen, List, Meta, NamedRow, NewContactRow, PhoneRow};
+use super::wire::{ContactRow, Created, EmailRow, List, Meta, NamedRow, NewContactRow, PartsSeen, PhoneRow};
 use crate::clock::Clock;
 use crate::domain::field::FieldDefinition;
 use crate::domain::ids::{ChildId, FirstLineId};
-use crate::domain::target::{ContactWrite, NewContact, TargetContact, TargetEmail, TargetPhone};
+use crate::domain::target::{ContactWrite, NewContact, Shown, TargetContact, TargetEmail, TargetPhone};
 use crate::http::HttpClient;
 use crate::sync::ports::{ChildFilter, ContactFilter, ContactTarget, FilterEncoding, Named, PortError, TargetPage};
 
 /// FIRST LINE.
 pub struct FirstLine {
     pub(super) api: Api,
-    keys: KeysSeen,
+    seen: PartsSeen,
 }
 
 impl FirstLine {
     /// The adapter of one tenant. Sends nothing.
     pub fn new(http: HttpClient, settings: FirstLineSettings, clock: Arc<dyn Clock>) -> Result<Self, BadToken> {
-        Ok(Self { api: Api::new(http, settings, clock)?, keys: KeysSeen::default() })
+        let seen = PartsSeen::from(settings.profile.shown);
+        Ok(Self { api: Api::new(http, settings, clock)?, seen })
     }
 
     /// What has been found out about the tenant so far; worth storing for the next run.
@@ -42,7 +43,7 @@ impl FirstLine {
 
     pub(super) async fn read_contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, Failure> {
         match self.api.get::<ContactRow>(&format!("/contact/{id}")).await {
-            Ok(row) => Ok(Some(row.noted(&self.keys).completed(&self.keys).into_contact())),
+            Ok(row) => Ok(Some(row.noted(&self.seen).completed(&self.seen).into_contact())),
             // 410 says the same of a record that was there once.
             Err(failure) if matches!(failure.status(), Some(404 | 410)) => Ok(None),
             Err(failure) => Err(failure),
@@ -144,11 +145,15 @@ impl ContactTarget for FirstLine {
     ) -> Result<TargetPage<TargetContact>, PortError> {
         let filter = filter.map(contact_query).unwrap_or_default();
         let list = self.api.list("/contact", &filter, page).await?;
-        Ok(target_page(list, |row: ContactRow| row.noted(&self.keys).into_contact()))
+        Ok(target_page(list, |row: ContactRow| row.noted(&self.seen).into_contact()))
     }
 
     async fn contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, PortError> {
         Ok(self.read_contact(id).await?)
+    }
+
+    fn shown(&self) -> Shown {
+        self.seen.shown()
     }
 
     async fn emails(&self, filter: &ChildFilter, page: u32) -> Result<TargetPage<TargetEmail>, PortError> {
@@ -191,7 +196,7 @@ impl ContactTarget for FirstLine {
     async fn create(&self, write: &ContactWrite) -> Result<NewContact, PortError> {
         let content = ContactBody { write, forms: self.api.forms };
         match self.api.create::<NewContactRow>("/contact", &content).await {
-            Ok(row) => Ok(row.noted(&self.keys)),
+            Ok(row) => Ok(row.noted(&self.seen)),
             Err(failure) if failure.status() == Some(404) => Err(Failure::Tenant(String::from(
                 "FIRST LINE has no /contact (status 404): firstline.base_url must be https://<tenant host>/api/v1",
             ))
@@ -203,7 +208,7 @@ impl ContactTarget for FirstLine {
     async fn update(&self, id: FirstLineId, write: &ContactWrite) -> Result<TargetContact, PortError> {
         let content = ContactBody { write, forms: self.api.forms };
         match self.api.update::<ContactRow>(&format!("/contact/{id}"), &content).await? {
-            Some(row) if row.id() == id => Ok(row.noted(&self.keys).into_contact()),
+            Some(row) if row.id() == id => Ok(row.noted(&self.seen).into_contact()),
             // The answer does not show the contact, or shows another one: look.
             _ => self.read_contact(id).await?.ok_or(PortError::NotFound),
         }

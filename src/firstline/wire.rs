@@ -5,7 +5,7 @@
 //! hold people's data.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::lenient::{Int, Said, Text, is_list, present, soft, there};
 use crate::domain::ids::{ChildId, FirstLineId};
 use crate::domain::record::FieldKey;
-use crate::domain::target::{NewContact, TargetContact, TargetEmail, TargetPhone};
+use crate::domain::target::{NewContact, Part, Shown, TargetContact, TargetEmail, TargetPhone};
 use crate::sync::ports::Named;
 
 /// A single object.
@@ -168,34 +168,23 @@ enum Reference {
     Object { id: Int },
 }
 
-/// Keys of a contact that this tenant was seen to have. Only then does a full answer that lacks one say that it is
-/// empty; before, it may be a key that the tenant, or the role, never shows.
+/// Parts of a contact that this tenant was seen to show. Only then does a full answer that lacks one say that it is
+/// empty; before, it may be a part that the tenant, or the role, never shows.
 #[derive(Default)]
-pub(super) struct KeysSeen {
-    membership_no: AtomicBool,
-    cz_cols: AtomicBool,
-    tags: AtomicBool,
-    companies: AtomicBool,
-    /// On a full answer.
-    email_contacts: AtomicBool,
-}
+pub(super) struct PartsSeen(AtomicU16);
 
-impl KeysSeen {
-    fn note(&self, membership_no: bool, cz_cols: bool) {
-        if membership_no {
-            self.membership_no.store(true, Ordering::Relaxed);
-        }
-        if cz_cols {
-            self.cz_cols.store(true, Ordering::Relaxed);
-        }
+impl PartsSeen {
+    pub(super) fn from(shown: Shown) -> Self {
+        Self(AtomicU16::new(shown.bits()))
     }
 
-    fn note_lists(&self, tags: bool, companies: bool) {
-        if tags {
-            self.tags.store(true, Ordering::Relaxed);
-        }
-        if companies {
-            self.companies.store(true, Ordering::Relaxed);
+    pub(super) fn shown(&self) -> Shown {
+        Shown::from_bits(self.0.load(Ordering::Relaxed))
+    }
+
+    fn note(&self, part: Part, there: bool) {
+        if there {
+            self.0.fetch_or(Shown::default().and(part).bits(), Ordering::Relaxed);
         }
     }
 }
@@ -205,38 +194,45 @@ impl ContactRow {
         FirstLineId(self.id.0)
     }
 
-    /// Remembers which keys the row has.
-    pub(super) fn noted(self, keys: &KeysSeen) -> Self {
-        keys.note(self.membership_no.is_some(), matches!(self.cz_cols, Said::This(_)));
-        let said = |list: &Said<Vec<Reference>>| matches!(list, Said::This(_));
-        let tags = said(&self.tags) || said(&self.tag_ids) || said(&self.tag_id);
-        keys.note_lists(tags, said(&self.companies) || said(&self.company_ids));
+    /// Remembers that the tenant has the keys by which a record is recognised. Of the others a list row, or the answer to a
+    /// write, says nothing about what a full answer shows (notes FIRST LINE 3.1: the PUT sample alone names `tag_id`).
+    pub(super) fn noted(self, seen: &PartsSeen) -> Self {
+        seen.note(Part::Field(FieldKey::MembershipNo), self.membership_no.is_some());
+        seen.note(COLUMNS, matches!(self.cz_cols, Said::This(_)));
         self
     }
 
-    /// A full answer (notes FIRST LINE 3.5): what it leaves out is empty, where the tenant has such a key at all.
-    pub(super) fn completed(mut self, keys: &KeysSeen) -> Self {
-        if self.membership_no.is_none() && keys.membership_no.load(Ordering::Relaxed) {
-            self.membership_no = Some(Value::Null);
+    /// A full answer (notes FIRST LINE 3.5): what it leaves out is empty, where the tenant shows such a part at all, or
+    /// leaves out whatever is empty: one that never wrote a `null`, and lacks more than one key here.
+    pub(super) fn completed(mut self, seen: &PartsSeen) -> Self {
+        if self.last_name.is_none() {
+            self.last_name = self.last_namt.take();
         }
-        if matches!(self.cz_cols, Said::Nothing) && keys.cz_cols.load(Ordering::Relaxed) {
-            self.cz_cols = Said::This(Vec::new());
-        }
-        let silent = |list: &Said<Vec<Reference>>| matches!(list, Said::Nothing);
-        let tags = silent(&self.tags) && silent(&self.tag_ids) && silent(&self.tag_id);
-        if tags && keys.tags.load(Ordering::Relaxed) {
-            self.tags = Said::This(Vec::new());
-        }
-        if silent(&self.companies) && silent(&self.company_ids) && keys.companies.load(Ordering::Relaxed) {
-            self.companies = Said::This(Vec::new());
-        }
-        match self.email_contacts {
-            Said::This(_) => keys.email_contacts.store(true, Ordering::Relaxed),
-            Said::Nothing if keys.email_contacts.load(Ordering::Relaxed) => {
-                self.email_contacts = Said::This(Vec::new());
+        let standard = [
+            (FieldKey::FirstName, &mut self.first_name),
+            (FieldKey::LastName, &mut self.last_name),
+            (FieldKey::MembershipNo, &mut self.membership_no),
+            (FieldKey::IdentityNo, &mut self.identity_no),
+            (FieldKey::Gender, &mut self.gender),
+            (FieldKey::BirthAt, &mut self.birth_at),
+        ];
+        seen.note(Part::Nulls, standard.iter().any(|(_, value)| value.as_ref().is_some_and(Value::is_null)));
+        let lacking = standard.iter().filter(|(_, value)| value.is_none()).count();
+        let leaves_out = lacking > 1 && !seen.shown().has(Part::Nulls);
+        for (key, value) in standard {
+            seen.note(Part::Field(key), value.is_some());
+            // Of the stamp's own field nothing is guessed.
+            let guessed = leaves_out && key != FieldKey::MembershipNo;
+            if value.is_none() && (guessed || seen.shown().has(Part::Field(key))) {
+                *value = Some(Value::Null);
             }
-            Said::Nothing | Said::Unreadable => {}
         }
+        complete(&mut self.cz_cols, false, COLUMNS, seen);
+        complete(&mut self.email_contacts, false, Part::Emails, seen);
+        let elsewhere = [&self.tag_ids, &self.tag_id].into_iter().any(|list| !matches!(list, Said::Nothing));
+        complete(&mut self.tags, elsewhere, Part::Tags, seen);
+        let elsewhere = !matches!(self.company_ids, Said::Nothing);
+        complete(&mut self.companies, elsewhere, Part::Companies, seen);
         self
     }
 
@@ -259,6 +255,7 @@ impl ContactRow {
             id,
             profile_id: self.profile_id.or(profile_of_row).map(|profile| profile.0),
             standard: standard.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
+            custom_unreadable: matches!(self.cz_cols, Said::Unreadable),
             custom: self.cz_cols.this().map(|columns| {
                 columns.into_iter().map(|column| (column.id.0, column.value)).collect::<BTreeMap<_, _>>()
             }),
@@ -267,6 +264,17 @@ impl ContactRow {
             tag_ids: ids(vec![self.tags, self.tag_ids, self.tag_id]),
             company_ids: ids(vec![self.companies, self.company_ids]),
         }
+    }
+}
+
+/// Custom fields, as one part.
+const COLUMNS: Part = Part::Field(FieldKey::Custom(0));
+
+/// Completes one list of a full answer; `elsewhere` says that the answer has it under another key.
+fn complete<T>(list: &mut Said<Vec<T>>, elsewhere: bool, part: Part, seen: &PartsSeen) {
+    seen.note(part, elsewhere || matches!(list, Said::This(_)));
+    if !elsewhere && matches!(list, Said::Nothing) && seen.shown().has(part) {
+        *list = Said::This(Vec::new());
     }
 }
 
@@ -348,8 +356,9 @@ pub(super) struct NewContactRow {
 
 impl NewContactRow {
     /// What is worth keeping of it; remembers which keys it has.
-    pub(super) fn noted(self, keys: &KeysSeen) -> NewContact {
-        keys.note(self.membership_no, self.cz_cols);
+    pub(super) fn noted(self, seen: &PartsSeen) -> NewContact {
+        seen.note(Part::Field(FieldKey::MembershipNo), self.membership_no);
+        seen.note(COLUMNS, self.cz_cols);
         let profile_id = self.profile_id.or(self.profile.map(|profile| profile.id)).map(|profile| profile.0);
         NewContact { id: FirstLineId(self.id.0), profile_id }
     }
@@ -391,7 +400,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{ContactRow, EmailRow, KeysSeen, List, PhoneRow};
+    use super::{ContactRow, EmailRow, List, PartsSeen, PhoneRow};
     use crate::domain::ids::FirstLineId;
     use crate::domain::record::FieldKey;
     use crate::domain::target::TargetContact;
@@ -436,7 +445,7 @@ mod tests {
     #[test]
     fn a_full_answer_is_completed_only_with_keys_that_were_seen() {
         let row = |value| serde_json::from_value::<ContactRow>(value).unwrap_or_else(|error| panic!("{error}"));
-        let keys = KeysSeen::default();
+        let keys = PartsSeen::default();
         let bare = || row(json!({"id": 1})).completed(&keys).into_contact();
         assert_eq!((bare().value(FieldKey::MembershipNo), bare().custom), (None, None));
         let _ = row(json!({"id": 2, "membership_no": null})).noted(&keys);
@@ -445,6 +454,24 @@ mod tests {
         assert_eq!(bare().custom, Some(BTreeMap::new()));
         let unreadable = row(json!({"id": 3, "cz_cols": {"31": "x"}})).completed(&keys).into_contact();
         assert_eq!(unreadable.custom, None, "something is there");
+    }
+
+    #[test]
+    fn a_field_that_a_role_never_shows_is_not_taken_for_blank() {
+        let row = |value| serde_json::from_value::<ContactRow>(value).unwrap_or_else(|error| panic!("{error}"));
+        let birth =
+            |seen: &PartsSeen, value| row(value).completed(seen).into_contact().value(FieldKey::BirthAt).cloned();
+        let rest = json!({ "id": 1, "first_name": "a", "last_name": null, "identity_no": "b", "membership_no": "c" });
+        let seen = PartsSeen::default();
+        assert_eq!(birth(&seen, rest.clone()), None, "others are null, so a key that is not there is hidden");
+        assert_eq!(birth(&seen, json!({ "id": 2, "first_name": "a" })), None, "and stays so");
+        assert_eq!(birth(&seen, json!({ "id": 3, "birth_at": "1990-05-17" })), Some(json!("1990-05-17")));
+        assert_eq!(birth(&seen, rest), Some(Value::Null), "it was shown once");
+        let terse = PartsSeen::default();
+        assert_eq!(birth(&terse, json!({ "id": 1, "first_name": "a" })), Some(Value::Null), "nulls are left out here");
+        assert_eq!(row(json!({ "id": 1, "tags": [] })).noted(&terse).tags.this().map(|tags| tags.len()), Some(0));
+        let silent = row(json!({ "id": 2 })).completed(&terse).into_contact();
+        assert_eq!(silent.tag_ids, None, "a list row, or the answer to a write, does not speak for a full answer");
     }
 
     #[test]

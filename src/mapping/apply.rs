@@ -168,6 +168,11 @@ impl Mapping {
         self
     }
 
+    /// Whether a field is left alone in this run, because its definition drifted.
+    pub fn is_stopped(&self, field: FieldKey) -> bool {
+        self.stopped.contains_key(&field)
+    }
+
     /// Why fields were taken out of this run, one sentence each.
     pub fn stopped(&self) -> Vec<String> {
         self.stopped.values().cloned().collect()

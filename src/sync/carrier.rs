@@ -18,6 +18,7 @@ use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::phone;
 use crate::domain::sweep::ScanPosition;
+use crate::domain::target::Part;
 use crate::store::{Conflict, DeadLetter, Decision, Intent, Link, TWINS, WriteOp};
 use crate::sync::carry::{Carried, Job};
 use crate::sync::directory::LazyDirectory;
@@ -231,7 +232,7 @@ impl<T: ContactTarget> Carrier<T> {
         let base = link.as_ref().and_then(|link| Base::decode(&link.base));
         let key = engine.store.hash_key();
         let digests = WishDigests::of(key, &record, engine.settings.phone_country);
-        let fingerprint = digests.fingerprint(key, &record, base.as_ref(), engine.mapping.version());
+        let fingerprint = digests.fingerprint(key, &record, base.as_ref(), engine.mapping.version(), engine.shown);
         // Twins are not gone because somebody looks again.
         let again = self.waiting == Waiting::TryAgain;
         if conflict.as_ref().is_some_and(|found| found.decision.is_none() && (!again || found.kind == TWINS)) {
@@ -239,6 +240,9 @@ impl<T: ContactTarget> Carrier<T> {
         }
         let decision = conflict.as_ref().and_then(|found| found.standing(link.as_ref().map(|link| link.target)));
         if decision.is_none() && link.as_ref().is_some_and(|link| link.fingerprint == Some(fingerprint)) {
+            for part in base.iter().flat_map(|base| digests.owed(&record, base)) {
+                self.summary.not_shown(part);
+            }
             // What was in the way once is not any more.
             let ops = dead_letter.map(|_| WriteOp::ClearDeadLetter(id)).into_iter().collect();
             return Prepared::Done { outcome: Outcome::Unchanged, ops };
@@ -252,7 +256,8 @@ impl<T: ContactTarget> Carrier<T> {
             return Prepared::Done { outcome: Outcome::SetAside(letter.reason()), ops: Vec::new() };
         }
         let kept = link.as_ref().map(|link| Decision::Link(link.target));
-        let may_share = conflict.as_ref().is_some_and(|found| found.kind == SHARED && found.decision == kept);
+        let shared = conflict.as_ref().filter(|found| found.kind == SHARED && found.decision == kept);
+        let may_share = shared.map(|found| found.candidates.iter().copied().collect()).unwrap_or_default();
         Prepared::Job(Box::new(Job {
             contact,
             record,
@@ -375,6 +380,9 @@ impl<T: ContactTarget> Carrier<T> {
             Ok(Finished::Contact(carried)) => {
                 self.summary.both_changed(carried.id, carried.target, carried.both_changed);
                 self.summary.kept += carried.kept;
+                for field in &carried.not_shown {
+                    self.summary.not_shown(Part::Field(*field));
+                }
                 self.summary.recreated += u64::from(carried.recreated);
                 carried.lists.count_into(&mut self.summary);
                 self.summary.count(carried.id, carried.outcome);

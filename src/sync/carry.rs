@@ -16,7 +16,7 @@ use crate::domain::contact::Contact;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
-use crate::domain::record::DesiredRecord;
+use crate::domain::record::{DesiredRecord, FieldKey};
 use crate::domain::target::TargetContact;
 use crate::store::{DeadLetter, Decision, Intent, Link, Origin, WriteOp};
 use crate::sync::companies::CompanyOutcome;
@@ -37,7 +37,7 @@ pub struct Job {
     pub digests: WishDigests,
     /// Its fingerprint.
     pub fingerprint: Digest,
-    /// The fingerprint that is stored once it is settled: what could not be looked up counts as unknown in it.
+    /// The fingerprint that says there is nothing left to do: what could not be looked up counts as unknown in it.
     pub settles: Digest,
     /// The company to link, once it was looked up.
     pub company: Option<i64>,
@@ -51,8 +51,8 @@ pub struct Job {
     pub dead_letter: Option<DeadLetter>,
     /// Whether it has a conflict that a success clears.
     pub in_conflict: bool,
-    /// A person decided that it may share its keys with others.
-    pub may_share: bool,
+    /// Customers with whom it may share its keys: a person decided so.
+    pub may_share: BTreeSet<FirstLineId>,
     /// An earlier create whose absence was proven; the new one takes its place and is audited.
     pub superseded: Option<Intent>,
     /// The sweep that saw it.
@@ -74,6 +74,8 @@ pub struct Carried {
     pub both_changed: Vec<BothChanged>,
     /// Fields left as FIRST LINE has them.
     pub kept: u64,
+    /// Fields left as they are, because the record does not show what they hold.
+    pub not_shown: Vec<FieldKey>,
     /// Whether this create repeated one whose absence was proven.
     pub recreated: bool,
     /// What was done about its tags and its company.
@@ -97,6 +99,7 @@ impl Carried {
             target: None,
             both_changed: Vec::new(),
             kept: 0,
+            not_shown: Vec::new(),
             recreated: false,
             lists: ListsDone::default(),
         }

@@ -31,8 +31,8 @@ pub struct ChildPlan {
     rows: Vec<WriteOp>,
     /// What the rows held that are to be changed or removed.
     before: Map<String, Value>,
-    /// Lists that were settled before: what is new in them was never looked for.
-    settled: Vec<ChildKind>,
+    /// Lists in which what is new was never looked for.
+    unsought: Vec<ChildKind>,
     /// Lists of which both sides changed a row.
     pub both_changed: Vec<ChildKind>,
     /// Rows that stay as FIRST LINE has them.
@@ -98,10 +98,9 @@ impl ChildPlan {
         self.tasks.iter().any(|task| task.kind == kind)
     }
 
-    /// Places in the wished list of what is new at the target; of a list that was settled before, because the keys of a
-    /// contact that is new were looked for when it was resolved.
+    /// Places in the wished list of what is new at the target and was never looked for.
     pub(super) fn new_places(&self, kind: ChildKind) -> Vec<usize> {
-        if !self.settled.contains(&kind) {
+        if !self.unsought.contains(&kind) {
             return Vec::new();
         }
         let new = self.tasks.iter().filter(|task| task.kind == kind && !matches!(task.step, Step::Remove(_)));
@@ -126,7 +125,9 @@ impl<T: ContactTarget> Engine<T> {
             if wished.is_none() || wished == settled {
                 continue;
             }
-            plan.settled.extend(settled.map(|_| kind));
+            // The keys of a contact that is new were looked for when it was resolved; of one that was there, only the key
+            // that led to it.
+            plan.unsought.extend((family.current.is_some() && !family.unfinished).then_some(kind));
             // Adding a child overwrites nothing: on a record that is not ours the list is united with ours.
             let owner = owner.unwrap_or(match family.authorship {
                 Authorship::Ours => Owner::Source,

@@ -103,7 +103,8 @@ impl<T: ContactTarget> Engine<T> {
     pub(super) async fn resolve_company(&self, job: &mut Job) -> Result<(), RunError> {
         let Desired::Value(name) = &job.record.company else { return Ok(()) };
         let before = job.link.as_ref().and_then(|link| Base::decode(&link.base));
-        if before.as_ref().is_some_and(|base| base.company.is_some() && base.company == job.digests.company) {
+        let settled = |base: &Base| !base.company_owed && base.company.is_some() && base.company == job.digests.company;
+        if before.as_ref().is_some_and(settled) {
             return Ok(());
         }
         let outcome = match self.find_company(name).await? {
@@ -116,8 +117,7 @@ impl<T: ContactTarget> Engine<T> {
         job.company_outcome = Some(outcome);
         job.record.company = Desired::Unknown;
         job.digests.company = None;
-        let key = self.store.hash_key();
-        job.settles = job.digests.fingerprint(key, &job.record, before.as_ref(), self.mapping.version());
+        job.settles = self.fingerprint(job, before.as_ref());
         Ok(())
     }
 

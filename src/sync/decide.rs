@@ -40,6 +40,8 @@ pub struct FieldDecision {
     pub both_changed: Vec<FieldKey>,
     /// Fields that differ and stay as they are at the target, because their owner says so.
     pub kept: Vec<FieldKey>,
+    /// Fields that the record does not show, and that their owner lets be written only where they are known to be blank.
+    pub not_shown: Vec<FieldKey>,
 }
 
 /// The kind of every field that a mapping writes.
@@ -112,11 +114,23 @@ pub fn update(
         // Unknown in this run: neither compared nor written, and its base stays.
         let Some(&desired) = digests.fields.get(field) else { continue };
         let kind = kind_of(rules.kinds, *field);
-        let stored = current.value(*field).and_then(|value| canonical_current(kind, value));
-        let target = value_digest(rules.key, stored.as_deref());
         let before = decision.base.fields.get(field).copied();
+        let Some(held) = current.value(*field) else {
+            match blind(wished, desired, before, rules) {
+                Blind::Nothing => {}
+                Blind::NotShown => decision.not_shown.push(*field),
+                Blind::Write => {
+                    let value = known(&wished.value);
+                    decision.write.insert(*field, value.map_or(WriteValue::Clear, WriteValue::Typed));
+                    decision.base.fields.insert(*field, BaseField { desired, target: desired });
+                }
+            }
+            continue;
+        };
+        let stored = canonical_current(kind, held);
+        let target = value_digest(rules.key, stored.as_deref());
         let sides = Sides { desired, target, blank: stored.is_none(), before };
-        let united = united(wished, kind, current.value(*field));
+        let united = united(wished, kind, held);
         let adds_nothing = united.as_ref().is_some_and(|all| Some(all.canonical()) == stored);
         let mut both = sides.both_changed();
         let settled = match verdict(wished, &sides, adds_nothing, rules) {
@@ -161,18 +175,43 @@ enum FieldVerdict {
     Write,
 }
 
+/// What is done about a field of which the record does not say what it holds.
+enum Blind {
+    Nothing,
+    NotShown,
+    Write,
+}
+
+/// Only the source's own change may go over what cannot be seen: it would be written whatever stands there.
+fn blind(wished: &DesiredField, desired: Digest, before: Option<BaseField>, rules: Rules<'_>) -> Blind {
+    let empty = wished.value == Desired::Empty;
+    match (owner(wished, before, rules), before) {
+        (_, Some(before)) if before.desired == desired => Blind::Nothing,
+        (Owner::Target, _) => Blind::Nothing,
+        (Owner::Source, Some(_)) if !empty || rules.clears => Blind::Write,
+        (Owner::Source, None) if !empty => Blind::Write,
+        (_, _) if empty => Blind::Nothing,
+        (_, _) => Blind::NotShown,
+    }
+}
+
+/// Who decides about a field.
+fn owner(wished: &DesiredField, before: Option<BaseField>, rules: Rules<'_>) -> Owner {
+    match (wished.owner, rules.authorship, before) {
+        (Some(owner), _, _) => owner,
+        // Without a base nobody knows who changed the field: an agent's word is not overwritten by default.
+        (None, Authorship::Ours, Some(_)) => Owner::Source,
+        (None, _, _) => Owner::FillBlank,
+    }
+}
+
 fn verdict(wished: &DesiredField, sides: &Sides, adds_nothing: bool, rules: Rules<'_>) -> FieldVerdict {
     let Sides { desired, target, blank, before } = *sides;
     if desired == target {
         return FieldVerdict::Equal;
     }
     let empty = wished.value == Desired::Empty;
-    let owner = match (wished.owner, rules.authorship, before) {
-        (Some(owner), _, _) => owner,
-        // Without a base nobody knows who changed the field: an agent's word is not overwritten by default.
-        (None, Authorship::Ours, Some(_)) => Owner::Source,
-        (None, _, _) => Owner::FillBlank,
-    };
+    let owner = owner(wished, before, rules);
     // The source has not changed it and the target has: an agent emptied it.
     let emptied = blank && before.is_some_and(|before| before.desired == desired && before.target != target);
     match owner {
@@ -195,7 +234,7 @@ fn verdict(wished: &DesiredField, sides: &Sides, adds_nothing: bool, rules: Rule
 }
 
 /// What a union writes: what is there, and what is wished beside it.
-fn united(wished: &DesiredField, kind: FieldKind, current: Option<&Value>) -> Option<FieldValue> {
+fn united(wished: &DesiredField, kind: FieldKind, current: &Value) -> Option<FieldValue> {
     let (Desired::Value(FieldValue::Choices(values)), Some(Owner::Union)) = (&wished.value, wished.owner) else {
         return None;
     };
@@ -215,13 +254,10 @@ fn known(wished: &Desired<FieldValue>) -> Option<FieldValue> {
     }
 }
 
-fn current_choices(kind: FieldKind, current: Option<&Value>) -> Vec<Value> {
+fn current_choices(kind: FieldKind, current: &Value) -> Vec<Value> {
     match current {
-        Some(Value::Array(values)) => values.clone(),
-        Some(other) => {
-            canonical_current(kind, other).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
-        }
-        None => Vec::new(),
+        Value::Array(values) => values.clone(),
+        other => canonical_current(kind, other).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
     }
 }
 

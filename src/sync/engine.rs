@@ -14,6 +14,7 @@ use crate::domain::base::Base;
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use crate::domain::phone::Country;
 use crate::domain::record::FieldKey;
+use crate::domain::target::Shown;
 use crate::domain::tenant::{PROFILE_KEY, TenantReport};
 use crate::mapping::Mapping;
 use crate::store::{Link, Origin, Store, StoreError};
@@ -75,6 +76,9 @@ pub enum UpdateSemantics {
     /// Fields that are not sent are reset: send the whole merged record.
     Replace,
 }
+
+/// Profile key of the parts of a contact that this tenant was seen to show.
+pub const SHOWN: &str = "shown_parts";
 
 /// Profile key under which the update semantics are remembered.
 pub const UPDATE_SEMANTICS: &str = "update_semantics";
@@ -139,6 +143,9 @@ pub struct Engine<T> {
     pub(super) linking: Mutex<()>,
     /// The kinds of all fields that are known, mapped or not.
     pub(super) kinds: Kinds,
+    /// The parts of a contact that the tenant had shown when the run began. What could not be done for want of one is
+    /// looked at again once it shows.
+    pub(super) shown: Shown,
     /// The tags of this run; unset where no labels are read.
     pub(super) tags: OnceLock<TagTable>,
     /// What is known of companies in this run.
@@ -169,6 +176,10 @@ impl<T: ContactTarget> Engine<T> {
         let definitions = store.definitions().await?;
         let mut kinds: Kinds = definitions.into_iter().map(|field| (FieldKey::Custom(field.id), field.kind)).collect();
         kinds.extend(mapping.kinds());
+        // What a field that drifted means now is not known: it is sent back as it was read.
+        kinds.retain(|field, _| !mapping.is_stopped(*field));
+        let shown = store.profile_get(SHOWN).await?.and_then(|bits| bits.as_u64());
+        let shown = Shown::from_bits(shown.and_then(|bits| u16::try_from(bits).ok()).unwrap_or_default());
         Ok(Self {
             target,
             store,
@@ -186,6 +197,7 @@ impl<T: ContactTarget> Engine<T> {
             unseen_told: AtomicBool::new(false),
             linking: Mutex::new(()),
             kinds,
+            shown,
             tags: OnceLock::new(),
             companies: Companies::default(),
         })
@@ -199,6 +211,15 @@ impl<T: ContactTarget> Engine<T> {
     /// Notes that a target id exists.
     pub fn saw(&self, id: FirstLineId) {
         self.highest.fetch_max(id.0, Ordering::Relaxed);
+    }
+
+    /// Keeps what the tenant was seen to show for the next run.
+    pub(super) async fn keep_shown(&self) -> Result<(), StoreError> {
+        let shown = self.target.shown();
+        if shown == self.shown {
+            return Ok(());
+        }
+        self.store.profile_put(SHOWN, &shown.bits().into()).await
     }
 
     /// What is known about partial updates.

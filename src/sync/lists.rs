@@ -53,6 +53,7 @@ pub(super) struct ListPlan {
     pub(super) tags: TagDecision,
     company_ids: Option<Vec<i64>>,
     company: Option<CompanyOutcome>,
+    company_looked_at: bool,
 }
 
 impl ListPlan {
@@ -70,6 +71,15 @@ impl ListPlan {
     pub(super) fn marked(&self, before: Option<&Base>) -> Base {
         let before = before.cloned().unwrap_or_default();
         Base { tags: lists::about_to_send(&before.tags, &self.tags.base), ..before }
+    }
+
+    /// Whether the company is still to be linked, once the record shows its companies. `before`: whether it was.
+    pub(super) fn company_owed(&self, before: bool) -> bool {
+        match self.company {
+            Some(CompanyOutcome::NotShown) => true,
+            Some(_) => false,
+            None => before && !self.company_looked_at,
+        }
     }
 
     /// Whether a refusal complains of a list that is sent.
@@ -113,7 +123,7 @@ impl<T: ContactTarget> Engine<T> {
             Some(CompanyDecision::NotShown) => (Some(CompanyOutcome::NotShown), None),
             Some(CompanyDecision::Write(ids)) => (Some(CompanyOutcome::Linked), Some(ids)),
         };
-        ListPlan { tags, company_ids, company }
+        ListPlan { tags, company_ids, company, company_looked_at: job.company.is_some() }
     }
 
     /// Puts its tags on a record that was just made; a reason when it could not be done.
@@ -132,6 +142,7 @@ impl<T: ContactTarget> Engine<T> {
         let held = current.tag_ids.clone().unwrap_or_default();
         let plan = self.plan_lists(job, Some(base), Some(&held), None);
         let marked = plan.marked(Some(base));
+        let untouched = base.encode();
         base.tags = plan.tags.base;
         if let Some(ids) = plan.tags.write {
             link.base = marked.encode();
@@ -140,6 +151,9 @@ impl<T: ContactTarget> Engine<T> {
             match self.send_update(job.contact.id, &current, write, Authorship::Ours).await {
                 Ok(()) => {}
                 Err(RunError::Port(PortError::Refused { status, fields })) => {
+                    // Nothing of it was applied, so no tag is ours.
+                    link.base = untouched;
+                    self.store.write(vec![WriteOp::PutLink(link.clone())]).await?;
                     return Ok(Some(refused(SetAsideKind::Refused, &fields, status)));
                 }
                 Err(RunError::Port(PortError::NotFound)) => {

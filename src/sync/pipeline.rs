@@ -125,6 +125,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     pub async fn run(&self, entrants: Entrants) -> RunEnd {
         let mut summary = Summary { stopped_fields: self.engine.mapping.stopped(), ..Summary::default() };
         let result = self.run_into(entrants, &mut summary).await;
+        let result = result.and(self.engine.keep_shown().await.map_err(RunError::from));
         let failure = match result {
             Ok(()) => None,
             Err(error) if error.is_interruption() => {

@@ -12,7 +12,7 @@ use crate::domain::contact::Contact;
 use crate::domain::field::FieldDefinition;
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::sweep::{DirectionStyle, Order};
-use crate::domain::target::{ContactWrite, NewContact, TargetContact, TargetEmail, TargetPhone};
+use crate::domain::target::{ContactWrite, NewContact, Shown, TargetContact, TargetEmail, TargetPhone};
 
 /// Boxed cause, kept for the error chain.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -293,6 +293,11 @@ pub trait ContactTarget: Send + Sync + 'static {
         filter: &ChildFilter,
         page: u32,
     ) -> impl Future<Output = Result<TargetPage<TargetPhone>, PortError>> + Send;
+
+    /// Which parts of a contact it was seen to show, in this run or an earlier one.
+    fn shown(&self) -> Shown {
+        Shown::default()
+    }
 
     /// Custom fields of customers (category type 0).
     fn definitions(&self) -> impl Future<Output = Result<Vec<FieldDefinition>, PortError>> + Send;

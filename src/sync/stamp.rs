@@ -143,6 +143,7 @@ mod tests {
             profile_id: None,
             standard: membership.map(|value| (FieldKey::MembershipNo, value)).into_iter().collect(),
             custom: custom.map(|value| BTreeMap::from([(31, value)])),
+            custom_unreadable: false,
             emails: None,
             phones: None,
             tag_ids: None,

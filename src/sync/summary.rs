@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside};
 use crate::domain::sweep::{SweepReport, Verdict};
+use crate::domain::target::Part;
 use crate::sync::carry::BothChanged;
 use crate::sync::companies::CompanySummary;
 use crate::sync::tags::TagSummary;
@@ -66,6 +67,8 @@ pub struct Summary {
     pub both_changed_rows: Vec<BothChangedRow>,
     /// Fields that differ and stay as FIRST LINE has them.
     pub kept: u64,
+    /// Contacts whose field stays as it is, because FIRST LINE does not show what it holds; per field.
+    pub not_shown: BTreeMap<String, u64>,
     /// Records that were created again after a doubt was settled as "not there".
     pub recreated: u64,
     /// Fields that stood still, because their definition is not what it was: which, and the difference.
@@ -118,6 +121,15 @@ impl Summary {
         let status = reason.status.map(|status| format!(" ({status})")).unwrap_or_default();
         *self.reasons.entry(format!("{}{field}{status}: {}", reason.kind, reason.detail)).or_default() += 1;
         push_bounded(&mut self.set_aside_rows, SetAsideRow { id, reason });
+    }
+
+    /// Counts what one contact is owed, because FIRST LINE does not show how it stands there.
+    pub fn not_shown(&mut self, part: Part) {
+        match part {
+            Part::Field(field) => *self.not_shown.entry(field.to_string()).or_default() += 1,
+            Part::Tags | Part::Emails | Part::Nulls => self.tags.not_shown += 1,
+            Part::Companies => self.companies.not_shown += 1,
+        }
     }
 
     /// Counts and lists the fields of one contact that both sides had changed.

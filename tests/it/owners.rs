@@ -451,6 +451,22 @@ async fn a_new_number_that_sits_on_another_customer_follows_shared_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_found_by_one_key_takes_no_other_key_from_a_third_where_that_is_a_conflict() {
+    let mut world = bare(FirstLineSwitches::default(), MAPPING).await;
+    world.choices.shared_keys = "conflict";
+    world.sandbox.livedesk().add_contact(person(1));
+    let person = person(1);
+    let (email, phone) = (person["email"].as_str().unwrap(), person["phone_number"].as_str().unwrap());
+    let firstline = world.sandbox.firstline();
+    firstline.add_contact(&json!({ "first_name": "Theirs", "membership_no": "M1" }), &[email], &[], &[]);
+    firstline.add_contact(&json!({ "first_name": "Third", "membership_no": "M2" }), &[], &[phone], &[]);
+    let end = world.backfill().await;
+    assert_eq!((end.summary.conflicts, end.summary.exit_code()), (1, 1), "{:?}", end.summary);
+    let holders = records(&world).values().filter(|record| !values(record, "phones").is_empty()).count();
+    assert_eq!(holders, 1, "the number went to nobody else");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_that_has_no_end_within_reach_is_not_taken_for_the_whole_list() {
     // The record names no e-mails, the filter by contact is ignored, and the list of everybody's is long.
     let switches = FirstLineSwitches {

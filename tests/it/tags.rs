@@ -315,6 +315,29 @@ async fn a_tag_that_an_agent_took_off_stays_off() {
 }
 
 #[tokio::test]
+async fn a_tag_that_an_agent_put_on_after_ours_was_refused_is_theirs() {
+    let scene = Scene::start(SOURCE).await;
+    scene.run().await;
+    let (firstline, desk) = (scene.world.sandbox.firstline(), scene.world.sandbox.livedesk());
+    let vip = firstline.tags().into_iter().find(|(_, name)| name == "VIP").map(|(id, _)| id).unwrap();
+    // Label and name change together, and the name is refused: the tag is not put on either.
+    firstline.set_switches(FirstLineSwitches { name_max: 20, ..FirstLineSwitches::default() });
+    desk.set_labels(scene.ids[1], &["vip"]);
+    let rename = |name: &str| {
+        let name = json!(name);
+        desk.edit(scene.ids[1], |contact| drop(contact.insert("name".into(), name)));
+    };
+    rename("Person with a name that is too long");
+    assert_eq!(scene.run().await.set_aside, 1);
+    assert_eq!(scene.tags(scene.ids[1]), set(&[]));
+    scene.agent_tags(scene.ids[1], vip);
+    desk.set_labels(scene.ids[1], &[]);
+    rename("Person One");
+    let mended = scene.run().await;
+    assert_eq!((mended.updated, mended.tags.removed, scene.tags(scene.ids[1])), (1, 0, set(&["VIP"])), "{mended:?}");
+}
+
+#[tokio::test]
 async fn a_label_that_nobody_has_is_named_once_and_takes_nothing_away() {
     let mut scene = Scene::start(SOURCE).await;
     scene.run().await;
@@ -418,7 +441,29 @@ async fn records_that_do_not_show_their_tags_get_none_and_lose_none() {
     assert_eq!(scene.tags(scene.ids[3]), set(&["theirs"]));
     // A record that was just made has no tags but ours.
     assert_eq!(scene.tags(scene.ids[0]), set(&["VIP", "news"]));
-    assert_eq!(scene.run().await.unchanged, PEOPLE);
+    // It stays owed, and is told again, but costs no request.
+    let (before, again) = (scene.world.sandbox.firstline_faults().requests(), scene.run().await);
+    assert_eq!((again.unchanged, again.tags.not_shown, again.exit_code()), (PEOPLE, 1, 1), "{again:?}");
+    let idle = scene.world.sandbox.firstline_faults().requests() - before;
+    assert!(idle < PEOPLE, "{idle} requests for nothing new");
+}
+
+#[tokio::test]
+async fn a_tag_that_is_owed_comes_once_the_tenant_shows_tags() {
+    let switches = FirstLineSwitches { tags_shown: TagsShown::LeftOut, ..FirstLineSwitches::default() };
+    let scene = Scene::with(UNION, switches).await;
+    let firstline = scene.world.sandbox.firstline();
+    let theirs = firstline.add_tag("theirs");
+    let prior = json!({ "first_name": "Prior", "tag_ids": [theirs] });
+    firstline.add_contact(&prior, &["person3@example.com"], &[], &[]);
+    assert_eq!(scene.run().await.tags.not_shown, 1);
+    firstline.set_switches(FirstLineSwitches::default());
+    // Something is read, and shows its tags; the run after it knows that they are shown.
+    scene.world.sandbox.livedesk().edit(scene.ids[0], |contact| drop(contact.insert("name".into(), json!("Renamed"))));
+    scene.run().await;
+    scene.run().await;
+    assert_eq!(scene.tags(scene.ids[3]), set(&["theirs", "VIP"]));
+    assert_eq!(scene.run().await.exit_code(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -510,7 +555,8 @@ async fn companies_that_a_record_does_not_show_are_never_overwritten() {
     assert_eq!((summary.companies.linked, summary.companies.not_shown), (4, 1), "{summary:?}");
     let of = |at: usize| scene.customer(scene.ids[at])["company_ids"].clone();
     assert_eq!((of(0), of(8)), (json!([alpha]), json!([theirs])));
-    assert_eq!(scene.run().await.unchanged, PEOPLE);
+    let again = scene.run().await;
+    assert_eq!((again.unchanged, again.companies.not_shown), (PEOPLE, 1), "still owed: {again:?}");
 }
 
 #[tokio::test]

@@ -264,6 +264,7 @@ mod tests {
             profile_id: None,
             standard: [(FieldKey::FirstName, json!(name)), (FieldKey::MembershipNo, json!(number))].into(),
             custom: None,
+            custom_unreadable: false,
             emails: None,
             phones: None,
             tag_ids: None,

@@ -2,6 +2,7 @@
 
 use super::{Carried, Job, sighting};
 use crate::domain::base::Base;
+use crate::domain::hash::Digest;
 use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside};
 use crate::domain::record::Desired;
@@ -16,11 +17,11 @@ impl<T: ContactTarget> Engine<T> {
         base.phones = job.digests.phones.or(base.phones);
         match job.record.company {
             Desired::Unknown => {}
-            Desired::Empty => base.company = None,
+            Desired::Empty => (base.company, base.company_owed) = (None, false),
             Desired::Value(_) => base.company = job.digests.company,
         }
         link.base = base.encode();
-        link.fingerprint = Some(job.settles);
+        link.fingerprint = Some(self.fingerprint(job, Some(&base)));
         link.mapping_version = Some(self.mapping.mark_after(link.mapping_version.as_deref(), &job.record));
         link.updated_at = self.clock.now();
         let mut ops = vec![WriteOp::PutLink(link.clone())];
@@ -36,6 +37,11 @@ impl<T: ContactTarget> Engine<T> {
         }
         ops.extend(sighting(job));
         ops
+    }
+
+    /// The fingerprint of what a job wishes, beside this base.
+    pub(in crate::sync) fn fingerprint(&self, job: &Job, base: Option<&Base>) -> Digest {
+        job.digests.fingerprint(self.store.hash_key(), &job.record, base, self.mapping.version(), self.shown)
     }
 
     pub(super) fn dead_letter(&self, job: &Job, reason: &SetAside) -> Vec<WriteOp> {

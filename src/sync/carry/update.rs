@@ -4,13 +4,13 @@ use serde_json::{Map, Value};
 
 use super::{BothChanged, Carried, Job, reason, refused, sighting};
 use crate::domain::base::Base;
-use crate::domain::outcome::{Outcome, SetAsideKind};
+use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{FieldKey, is_blank};
 use crate::domain::target::{TargetContact, WriteValue};
 use crate::store::{JournalEntry, Link, Origin, WriteOp};
 use crate::sync::children::{ChildPlan, Family, list_name};
 use crate::sync::decide::{self, Authorship, Rules};
-use crate::sync::engine::{Engine, RunError};
+use crate::sync::engine::{Engine, RunError, UpdateSemantics};
 use crate::sync::lists::ListPlan;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::resolve::{Holders, SHARED};
@@ -38,7 +38,7 @@ impl<T: ContactTarget> Engine<T> {
         let rules =
             Rules { authorship, kinds: self.mapping.kinds(), key: self.store.hash_key(), clears: self.settings.clears };
         let decision = decide::update(&job.record, &job.digests, before.as_ref(), &current, rules);
-        let mut both_changed: Vec<BothChanged> = (decision.both_changed.iter())
+        let both_changed: Vec<BothChanged> = (decision.both_changed.iter())
             .map(|field| BothChanged { field: field.to_string(), written: decision.write.contains_key(field) })
             .collect();
         let mut write = decision.write;
@@ -50,32 +50,49 @@ impl<T: ContactTarget> Engine<T> {
         let lists = self.plan_lists(job, before.as_ref(), current.tag_ids.as_deref(), current.company_ids.as_deref());
         let unsettled = link.fingerprint.is_none();
         let wrote_fields = !write.is_empty() || lists.writes();
+        // What is told of it, however it ends from here on.
+        let mut carried = Carried {
+            target: Some(current.id),
+            kept: decision.kept.len() as u64,
+            not_shown: decision.not_shown,
+            ..Carried::new(id, Outcome::Unchanged)
+        };
+        if wrote_fields && current.custom_unreadable && self.update_semantics() != UpdateSemantics::Partial {
+            let why = "its custom fields could not be read, and what an update leaves out may be reset";
+            return self.aside(job, reason(SetAsideKind::Unproven, Some("cz_cols"), None, why), carried).await;
+        }
         if wrote_fields {
             // From here on the record is not what the fingerprint says, should this end in between; and which tags are
             // ours is known whatever the answer.
+            let untouched = std::mem::replace(&mut link.base, lists.marked(before.as_ref()).encode());
             link.fingerprint = None;
-            link.base = lists.marked(before.as_ref()).encode();
             let journal = self.before_image(job, &current, write.keys(), &lists);
             self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(journal)]).await?;
-            match self.send_update(id, &current, lists.with(write.clone()), authorship).await {
-                Ok(()) => {}
-                Err(RunError::Port(PortError::Refused { status, fields })) if lists.are_named_by(&fields) => {
+            let mut sent = self.send_update(id, &current, lists.with(write.clone()), authorship).await;
+            if let Err(RunError::Port(PortError::Refused { status, fields })) = sent {
+                // Nothing of it was applied, so no tag is ours that was not.
+                link.base = untouched;
+                self.store.write(vec![WriteOp::PutLink(link)]).await?;
+                if lists.are_named_by(&fields) && !write.is_empty() {
                     // A list that is refused must not keep the fields back.
-                    if !write.is_empty() {
-                        self.send_update(id, &current, ListPlan::default().with(write), authorship).await?;
+                    sent = self.send_update(id, &current, ListPlan::default().with(write), authorship).await;
+                    match sent {
+                        Ok(()) => carried.both_changed = both_changed,
+                        Err(RunError::Port(PortError::NotFound)) => return self.vanished(job, carried).await,
+                        Err(RunError::Port(PortError::Refused { .. })) => {}
+                        Err(error) => return Err(error),
                     }
-                    return self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await;
                 }
-                Err(RunError::Port(PortError::Refused { status, fields })) => {
-                    return self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await;
-                }
-                Err(RunError::Port(PortError::NotFound)) => {
-                    let gone = "the linked record vanished while it was being updated";
-                    return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
-                }
+                return self.aside(job, refused(SetAsideKind::Refused, &fields, status), carried).await;
+            }
+            match sent {
+                Ok(()) => {}
+                Err(RunError::Port(PortError::NotFound)) => return self.vanished(job, carried).await,
                 Err(error) => return Err(error),
             }
         }
+        carried.both_changed = both_changed;
+        carried.lists = lists.done();
         let ours = self.store.children_of(id).await?;
         let family = Family {
             target: current.id,
@@ -88,16 +105,19 @@ impl<T: ContactTarget> Engine<T> {
         };
         let mut plan = match self.plan_children(job, family) {
             Ok(plan) => plan,
-            Err(unproven) => return self.set_aside(job, unproven).await,
+            Err(unproven) => return self.aside(job, unproven, carried).await,
         };
         match self.holders_of_new(job, &plan, current.id).await? {
             Holders::Nobody => {}
-            Holders::Others { candidates, keys } => return self.conflict(job, SHARED, candidates, keys).await,
+            Holders::Others { candidates, keys } => {
+                let conflict = self.conflict(job, SHARED, candidates, keys).await?;
+                return Ok(Carried { outcome: conflict.outcome, ..carried });
+            }
             Holders::Unproven(why) => {
-                return self.set_aside(job, reason(SetAsideKind::Unproven, None, None, why)).await;
+                return self.aside(job, reason(SetAsideKind::Unproven, None, None, why), carried).await;
             }
         }
-        both_changed.extend(
+        carried.both_changed.extend(
             plan.both_changed
                 .iter()
                 .map(|kind| BothChanged { field: list_name(*kind).to_owned(), written: plan.writes(*kind) }),
@@ -109,14 +129,10 @@ impl<T: ContactTarget> Engine<T> {
             (_, Origin::Created) if unsettled && link.run == self.run => Outcome::Created,
             _ => Outcome::Unchanged,
         };
-        let mut carried = Carried {
-            target: Some(current.id),
-            both_changed,
-            kept: decision.kept.len() as u64 + plan.kept,
-            lists: lists.done(),
-            ..Carried::new(id, if wrote && unchanged == Outcome::Unchanged { changed } else { unchanged })
-        };
-        let base = Base { tags: lists.tags.base, ..decision.base };
+        carried.kept += plan.kept;
+        carried.outcome = if wrote && unchanged == Outcome::Unchanged { changed } else { unchanged };
+        let company_owed = lists.company_owed(decision.base.company_owed);
+        let base = Base { tags: lists.tags.base, company_owed, ..decision.base };
         let mut ops = plan.opening(|rows| self.children_image(id, current.id, rows));
         if plan.is_empty() {
             ops.extend(self.settled(job, &mut link, base, current.id));
@@ -129,6 +145,17 @@ impl<T: ContactTarget> Engine<T> {
         self.store.write(ops).await?;
         self.finish_children(job, link, base, current.profile_id, plan, &mut carried, false).await?;
         Ok(carried)
+    }
+
+    /// Sets the contact aside, and tells what was done before.
+    async fn aside(&self, job: &Job, reason: SetAside, carried: Carried) -> Result<Carried, RunError> {
+        let aside = self.set_aside(job, reason).await?;
+        Ok(Carried { outcome: aside.outcome, ..carried })
+    }
+
+    async fn vanished(&self, job: &Job, carried: Carried) -> Result<Carried, RunError> {
+        let gone = "the linked record vanished while it was being updated";
+        self.aside(job, reason(SetAsideKind::Gone, None, Some(404), gone), carried).await
     }
 
     /// Hangs the children, and the tags of a record that was just `made`, and records the contact as settled; the
@@ -176,8 +203,9 @@ impl<T: ContactTarget> Engine<T> {
         fields: impl Iterator<Item = &'a FieldKey>,
         lists: &ListPlan,
     ) -> JournalEntry {
+        // What the record did not say cannot be put back.
         let mut before: Map<String, Value> =
-            fields.map(|field| (field.to_string(), current.value(*field).cloned().unwrap_or(Value::Null))).collect();
+            fields.filter_map(|field| Some((field.to_string(), current.value(*field)?.clone()))).collect();
         before.extend(lists.before(current));
         JournalEntry {
             run: self.run,

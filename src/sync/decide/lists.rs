@@ -75,12 +75,15 @@ pub fn tags<'a>(
         }
     }
     for tag in &wished.absent {
-        let ours = matches!(decision.base.remove(tag), Some(TagBase::Ours | TagBase::Sent));
+        let was = decision.base.remove(tag);
         let Some(TagRule { owner: Owner::Source, ids }) = rule(tag) else { continue };
-        if !ours {
+        let Some(ours @ (TagBase::Ours | TagBase::Sent)) = was else { continue };
+        if current.is_none() {
+            // Whether it still stands there is not said: it is owed until it is.
+            decision.not_shown = true;
+            decision.base.insert(*tag, ours);
             continue;
         }
-        decision.not_shown |= current.is_none();
         let held = list.len();
         list.retain(|id| !ids.contains(id));
         decision.removed += u64::from(list.len() < held);
@@ -193,7 +196,7 @@ mod tests {
     fn a_record_that_does_not_show_its_tags_is_left_alone_until_it_does() {
         let found = decide(Owner::Source, (&[VIP], &[NEWS]), None, &[(NEWS, TagBase::Ours)]);
         assert_eq!((found.write, found.not_shown), (None, true));
-        assert_eq!(found.base, [(VIP, TagBase::Owed)].into());
+        assert_eq!(found.base, [(VIP, TagBase::Owed), (NEWS, TagBase::Ours)].into());
         let shown = decide(Owner::Source, (&[VIP], &[]), Some(&[]), &[(VIP, TagBase::Owed)]);
         assert_eq!((shown.write, shown.base), (Some(vec![7]), [(VIP, TagBase::Ours)].into()));
     }

@@ -44,6 +44,7 @@ fn holding(value: &Value) -> TargetContact {
         profile_id: None,
         standard: BTreeMap::new(),
         custom: Some(BTreeMap::from([(33, value.clone())])),
+        custom_unreadable: false,
         emails: None,
         phones: None,
         tag_ids: None,
@@ -70,6 +71,33 @@ type Situation = (
     bool,
     bool,
 );
+
+#[test]
+fn what_a_record_does_not_show_is_only_written_by_its_source_and_never_taken_for_blank() {
+    use Authorship::{Ours, Theirs};
+    let rows = [
+        ("adopted, and nobody knows what stands there", text("b"), None, None, Theirs, None, true),
+        ("to be filled if blank", text("b"), Some(Owner::FillBlank), Some(base("a", "a")), Ours, None, true),
+        ("to be united with what stands there", text("b"), Some(Owner::Union), None, Theirs, None, true),
+        ("the source changed its own field", text("b"), None, Some(base("a", "a")), Ours, Some("b"), false),
+        ("the mapping says that the source owns it", text("b"), Some(Owner::Source), None, Theirs, Some("b"), false),
+        ("the source did not change it", text("a"), Some(Owner::Source), Some(base("a", "a")), Ours, None, false),
+        ("the target owns it", text("b"), Some(Owner::Target), None, Ours, None, false),
+        ("nothing is wished", Desired::Empty, None, None, Theirs, None, false),
+    ];
+    for (what, value, owner, before, authorship, written, told) in rows {
+        let wished = wish(value, owner);
+        let mute = TargetContact { custom: None, ..holding(&json!("an agent's")) };
+        let decision = update(&wished, &digests(&wished), before.as_ref(), &mute, rules(authorship, &Kinds::new()));
+        let expected = written.map(|text| WriteValue::Typed(FieldValue::Text(text.into())));
+        assert_eq!(decision.write.get(&FIELD), expected.as_ref(), "{what}");
+        assert_eq!(!decision.not_shown.is_empty(), told, "{what}");
+        assert!(decision.both_changed.is_empty(), "{what}");
+        if written.is_none() {
+            assert_eq!(decision.base.fields.get(&FIELD), before.unwrap_or_default().fields.get(&FIELD), "{what}");
+        }
+    }
+}
 
 #[test]
 fn each_situation_is_decided_by_who_changed_and_who_owns() {

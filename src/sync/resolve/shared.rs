@@ -33,7 +33,7 @@ impl<T: ContactTarget> Engine<T> {
         plan: &ChildPlan,
         own: FirstLineId,
     ) -> Result<Holders, RunError> {
-        if self.settings.shared_keys == SharedKeys::Create || job.may_share {
+        if self.settings.shared_keys == SharedKeys::Create {
             return Ok(Holders::Nobody);
         }
         for key in &self.settings.match_keys {
@@ -61,7 +61,7 @@ impl<T: ContactTarget> Engine<T> {
                     (self.phone_candidates(&wished, &live).await?, "phone")
                 }
             };
-            candidates.remove(&own);
+            candidates.retain(|candidate| *candidate != own && !job.may_share.contains(candidate));
             if !candidates.is_empty() {
                 candidates.insert(own);
                 return Ok(Holders::Others { candidates: candidates.into_iter().collect(), keys });
