@@ -103,8 +103,11 @@ async fn end_state(world: &World) -> (Vec<Value>, Vec<i64>) {
     records.sort_by_key(Value::to_string);
     let store = world.store().await;
     let report = store.check().await.unwrap();
-    assert_eq!((report.problems(), report.open_intents, report.unsettled_links), (Vec::new(), 0, 0));
-    let conflicts = store.conflicts().await.unwrap().iter().map(|conflict| conflict.livedesk_id.0).collect();
+    let in_conflict: Vec<_> = store.conflicts().await.unwrap().iter().map(|conflict| conflict.livedesk_id).collect();
+    // Who was found by one key, while the other sits on a third customer, is linked and waits for a person.
+    let waiting = store.links_for(&in_conflict).await.unwrap().len() as u64;
+    assert_eq!((report.problems(), report.open_intents, report.unsettled_links), (Vec::new(), 0, waiting));
+    let conflicts = in_conflict.iter().map(|id| id.0).collect();
     store.close().await;
     (records, conflicts)
 }
@@ -146,7 +149,11 @@ async fn undisturbed(scene: Scene) -> (Vec<Value>, Vec<i64>) {
     let stamped = records.iter().filter(|record| !record["membership_no"].is_null()).count() as u64;
     match scene.shared_keys {
         "create" => assert_eq!((stamped, conflicts.len()), (2 * PAIRS, 0), "{scene:?}"),
-        _ => assert_eq!((stamped, conflicts.len() as u64), (PAIRS, PAIRS), "{scene:?}"),
+        _ => {
+            // One prior customer has their e-mail and another one their phone: nobody takes it from there unasked.
+            let between = (0..PAIRS).filter(|pair| scene.existing && (pair % 3, pair % 5) == (2, 0)).count() as u64;
+            assert_eq!((stamped, conflicts.len() as u64), (PAIRS, PAIRS + between), "{scene:?}");
+        }
     }
     (records, conflicts)
 }
