@@ -108,6 +108,7 @@ fn port_error(error: ApiError) -> PortError {
         Decision::Stop => PortError::Stop { message: stop_message(&error), source: Some(Box::new(error)) },
         Decision::Doubt => PortError::Doubt { source: Some(Box::new(error)) },
         Decision::Unavailable => PortError::Unavailable { message: error.to_string(), source: Some(Box::new(error)) },
+        Decision::Stale => PortError::Stale,
         Decision::Interrupted => PortError::Interrupted,
     }
 }

@@ -45,6 +45,7 @@ struct Shared {
     throttle_wait: Duration,
     max_wait: Duration,
     counters: Counters,
+    timeout: Duration,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 }
@@ -76,6 +77,7 @@ impl HttpClient {
             throttle_wait: settings.throttle_wait,
             max_wait: settings.max_wait,
             counters: Counters::default(),
+            timeout: settings.timeout,
             clock,
             shutdown,
         })))
@@ -89,6 +91,11 @@ impl HttpClient {
     /// Requests that may be under way at once.
     pub fn concurrency(&self) -> usize {
         self.0.concurrency
+    }
+
+    /// Limit of one attempt.
+    pub fn timeout(&self) -> Duration {
+        self.0.timeout
     }
 
     /// What has been sent so far.
@@ -156,6 +163,7 @@ impl HttpClient {
 }
 
 /// What one request has been through.
+#[derive(Default)]
 struct Trials {
     attempts: u32,
     /// Failures that count towards giving up: not throttling, not a platform that is down for all.
@@ -165,16 +173,20 @@ struct Trials {
     distances: Option<Distances>,
     /// Time in attempts and own waits.
     spent: Duration,
+    /// Time before the closed gate.
+    held: Duration,
 }
 
 impl Shared {
     async fn run(&self, request: &Request, check: &mut Check<'_>) -> Result<Response, ApiError> {
         let url = self.transport.url(request);
-        let mut trials =
-            Trials { attempts: 0, failures: 0, successes_before: 0, distances: None, spent: Duration::ZERO };
+        let mut trials = Trials::default();
         let mut last: Option<ApiError> = None;
         loop {
-            let (pass, permit) = self.leave_to_send(&mut last).await?;
+            let (pass, permit) = self.leave_to_send(&mut last, &mut trials.held).await?;
+            if request.fresh_for.is_some_and(|limit| trials.spent + trials.held > limit) {
+                return Err(ApiError::Stale);
+            }
             let started = Instant::now();
             let result = self.attempt(request, url.clone(), check, trials.attempts).await;
             drop(permit);
@@ -198,9 +210,16 @@ impl Shared {
     }
 
     /// Gate, limiter, permit; and the gate again, because it may have closed while this request queued.
-    async fn leave_to_send(&self, last: &mut Option<ApiError>) -> Result<(Pass, SemaphorePermit<'_>), ApiError> {
+    async fn leave_to_send(
+        &self,
+        last: &mut Option<ApiError>,
+        held: &mut Duration,
+    ) -> Result<(Pass, SemaphorePermit<'_>), ApiError> {
         loop {
-            let pass = match self.or_shutdown(self.gate.pass()).await? {
+            let (from, closed) = (Instant::now(), !self.gate.is_open(Instant::now()));
+            let pass = self.or_shutdown(self.gate.pass()).await?;
+            *held += if closed { from.elapsed() } else { Duration::ZERO };
+            let pass = match pass {
                 Ok(pass) => pass,
                 Err(OutageTooLong(after)) => {
                     let last = last.take().map(Box::new);

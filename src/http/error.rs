@@ -20,6 +20,8 @@ pub enum Decision {
     Stop,
     /// A creating request may or may not have been applied: look, never resend.
     Doubt,
+    /// It was not sent for so long that it may be wrong now: look again.
+    Stale,
     /// The platform stayed down for longer than allowed. Nothing was applied.
     Unavailable,
     /// The program is shutting down. Nothing was applied.
@@ -120,6 +122,9 @@ pub enum ApiError {
         #[source]
         cause: Box<ApiError>,
     },
+    /// A request that waited for so long that what it says may be out of date; it was not sent (again).
+    #[error("waited for too long to be still true")]
+    Stale,
     /// The platform stayed down for longer than allowed.
     #[error("{platform} has not been answering for {}", Seconds(*.after))]
     Unavailable {
@@ -209,6 +214,7 @@ impl ApiError {
             Self::BadBody { .. } => Decision::Retry,
             Self::Certificate { .. } | Self::Redirect { .. } => Decision::Stop,
             Self::Doubtful { .. } => Decision::Doubt,
+            Self::Stale => Decision::Stale,
             Self::Unavailable { .. } => Decision::Unavailable,
             Self::Interrupted => Decision::Interrupted,
         }
@@ -232,6 +238,7 @@ impl ApiError {
             | Self::BadBody { .. }
             | Self::TooLarge { .. }
             | Self::Exhausted { .. }
+            | Self::Stale
             | Self::Doubtful { .. } => false,
         }
     }
@@ -268,6 +275,7 @@ impl ApiError {
             | Self::Certificate { .. }
             | Self::Transport { .. }
             | Self::Timeout { .. }
+            | Self::Stale
             | Self::Interrupted => None,
         }
     }

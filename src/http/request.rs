@@ -1,6 +1,7 @@
 //! A request before it is sent: what is asked, and whether asking twice does harm.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -29,6 +30,8 @@ pub struct Request {
     pub(super) auth: Option<AuthHeader>,
     pub(super) body: Option<Bytes>,
     pub(super) repeat: Repeat,
+    /// How long it may wait for the platform before what it says may be out of date.
+    pub(super) fresh_for: Option<Duration>,
 }
 
 impl Request {
@@ -54,7 +57,7 @@ impl Request {
 
     fn new(method: Method, path: &str, repeat: Repeat) -> Self {
         debug_assert!(path.starts_with('/'), "paths start with a slash");
-        Self { method, target: path.to_owned(), auth: None, body: None, repeat }
+        Self { method, target: path.to_owned(), auth: None, body: None, repeat, fresh_for: None }
     }
 
     /// Adds a query pair, encoded.
@@ -71,6 +74,14 @@ impl Request {
     #[must_use]
     pub fn json(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Some(body.into());
+        self
+    }
+
+    /// Gives it up as stale, rather than send it (again), once it has waited for so long for a platform that is down, throttles
+    /// or fails. Waiting for its turn in the budget does not count.
+    #[must_use]
+    pub fn fresh_for(mut self, limit: Duration) -> Self {
+        self.fresh_for = Some(limit);
         self
     }
 

@@ -53,6 +53,18 @@ fn truncated(status: u16) -> Act {
 }
 
 #[tokio::test]
+async fn an_update_that_waited_for_too_long_is_not_sent_again() {
+    let update = || Request::put("/contact/1").json("{}").fresh_for(Duration::ZERO);
+    for act in [answer(503, &[], ""), answer(429, &[("retry-after", "0")], ""), Act::Reset] {
+        let (result, asked) = ask(vec![act, good()], &update()).await;
+        assert!(matches!(result.as_ref().map_err(ApiError::decision), Err(Decision::Stale)), "{result:?}");
+        assert_eq!(asked, 1);
+    }
+    let (result, asked) = ask(vec![good()], &update()).await;
+    assert_eq!((result.is_ok(), asked), (true, 1), "one that need not wait is sent");
+}
+
+#[tokio::test]
 async fn a_read_is_repeated_after_everything_that_may_pass() {
     let passing = [
         json_answer(408, &json!({})),

@@ -171,7 +171,7 @@ pub(super) fn port_error(error: AnswerError, what: &str) -> PortError {
             format!("LiveDesk refuses {what} (status {status}); this version of LiveDesk may differ from the documents")
         }
         // Whatever is left may pass: the run can be resumed where it stands.
-        (Decision::GiveUp | Decision::Unavailable | Decision::Retry | Decision::Doubt, _) => {
+        (Decision::GiveUp | Decision::Unavailable | Decision::Retry | Decision::Doubt | Decision::Stale, _) => {
             return PortError::Unavailable {
                 message: format!("LiveDesk could not be read ({what})"),
                 source: Some(api.into()),

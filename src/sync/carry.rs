@@ -26,6 +26,9 @@ use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::resolve::{Directory, Resolution};
 use crate::sync::stamp::StampReading;
 
+/// How often a record is read for an update that comes too late each time.
+const LOOKS: u32 = 5;
+
 /// One contact with what the state knows of it.
 #[derive(Debug)]
 pub struct Job {
@@ -110,7 +113,24 @@ impl<T: ContactTarget> Engine<T> {
     /// Carries one contact. An error is one that ends the run; whatever concerns this contact alone is an outcome.
     pub async fn carry(&self, mut job: Job) -> Result<Carried, RunError> {
         self.resolve_company(&mut job).await?;
-        let mut carried = match self.carry_one(&job).await {
+        let mut looks = 1;
+        let result = loop {
+            match self.carry_one(&job).await {
+                // What was read is out of date: the record is read again, and decided on again.
+                Err(RunError::Port(PortError::Stale)) if looks < LOOKS => {
+                    looks += 1;
+                    let id = job.contact.id;
+                    job.link = self.store.links_for(&[id]).await?.remove(&id);
+                    job.decision = job.decision.filter(|_| job.link.is_none());
+                }
+                result => break result,
+            }
+        };
+        let mut carried = match result {
+            Err(RunError::Port(PortError::Stale)) => {
+                let slow = "FIRST LINE takes so long to answer that what was read is out of date before it is written";
+                self.set_aside(&job, reason(SetAsideKind::Unproven, None, None, slow)).await?
+            }
             // A record that FIRST LINE cannot even show concerns this contact alone.
             Err(RunError::Port(PortError::Refused { status, fields })) => {
                 self.set_aside(&job, refused(SetAsideKind::Refused, &fields, status)).await?

@@ -186,6 +186,8 @@ impl<T: ContactTarget> Engine<T> {
                     "customer {target} lost fields to a trial that did not end, and FIRST LINE refuses to take them \
                      back; the journal holds what was there"
                 )),
+                // FIRST LINE was away meanwhile: whoever comes next looks afresh.
+                Err(PortError::Stale) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
         }

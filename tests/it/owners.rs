@@ -467,6 +467,49 @@ async fn a_customer_found_by_one_key_takes_no_other_key_from_a_third_where_that_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_agents_do_while_an_update_waits_for_first_line_is_not_undone_by_it() {
+    let mut world = bare(FirstLineSwitches::default(), MAPPING).await;
+    world.choices.instead.push(("timeout = \"5s\"", String::from("timeout = \"50ms\"")));
+    let mut newcomer = person(1);
+    newcomer["custom_attributes"] = json!({ "given": "Given" });
+    let id = world.sandbox.livedesk().add_contact(newcomer);
+    world.backfill().await;
+    edit(&world, id, "custom_attributes", json!({ "given": "GivenNew", "company": "Source Ltd" }));
+
+    // The record was read and its update is refused for now; then FIRST LINE goes away, and comes back much later.
+    let faults = world.sandbox.firstline_faults();
+    let only = FaultFilter { methods: vec![String::from("POST"), String::from("PUT")], path: String::new() };
+    faults.next(Fault::Error, u64::MAX, only);
+    let run = world.run(Entrants::All);
+    tokio::pin!(run);
+    let mut step = 0;
+    let upto = |more: u64| faults.requests() + more;
+    let mut waiting_for = upto(4);
+    let (_, end) = loop {
+        if let Ok(end) = tokio::time::timeout(std::time::Duration::from_millis(1), &mut run).await {
+            break end.unwrap();
+        }
+        if faults.requests() < waiting_for {
+            continue;
+        }
+        if step == 0 {
+            faults.start_outage();
+            let target = record(&world, id)["id"].as_u64().unwrap();
+            assert!(world.sandbox.firstline().edit(target, "cz_cols.39", json!("Agents Ltd")));
+            waiting_for = upto(10);
+        } else if step == 1 {
+            faults.change(|settings| settings.next.clear());
+            faults.end_outage();
+        }
+        step += 1;
+    };
+    assert!(step >= 2, "the run did not wait");
+    assert_eq!((end.summary.updated, end.summary.exit_code()), (1, 0), "{:?}", end.summary);
+    let record = record(&world, id);
+    assert_eq!((&record["last_name"], &record["cz_cols"]["39"]), (&json!("GivenNew"), &json!("Agents Ltd")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_that_has_no_end_within_reach_is_not_taken_for_the_whole_list() {
     // The record names no e-mails, the filter by contact is ignored, and the list of everybody's is long.
     let switches = FirstLineSwitches {

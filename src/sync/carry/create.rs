@@ -37,9 +37,11 @@ impl<T: ContactTarget> Engine<T> {
                 if self.names_the_stamp(&fields)
                     && let Some(record) = self.find_stamped(id).await?.into_values().next()
                 {
-                    let carried = self.adopt(job, &record, Origin::Rebuilt, "stamp").await?;
-                    self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
-                    return Ok(carried);
+                    let carried = self.adopt(job, &record, Origin::Rebuilt, "stamp").await;
+                    if matches!(carried, Ok(_) | Err(RunError::Port(PortError::Stale))) {
+                        self.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
+                    }
+                    return carried;
                 }
                 // The stamp is taken though the doubtful create before was not found: it has turned up, out of sight yet.
                 if self.names_the_stamp(&fields) && job.superseded.is_some() {
@@ -75,7 +77,12 @@ impl<T: ContactTarget> Engine<T> {
                     "FIRST LINE has no /contact under firstline.base_url (404); check the address, it must end in /api/v1".into(),
                 ))
             }
-            Err(error @ (PortError::Stop { .. } | PortError::Unavailable { .. } | PortError::Interrupted)) => {
+            Err(
+                error @ (PortError::Stop { .. }
+                | PortError::Stale
+                | PortError::Unavailable { .. }
+                | PortError::Interrupted),
+            ) => {
                 self.store.write(vec![unsent]).await?;
                 Err(error.into())
             }

@@ -127,6 +127,7 @@ impl<T: ContactTarget> Engine<T> {
         let unchanged = match (&changed, link.origin) {
             (Outcome::Adopted, _) => Outcome::Adopted,
             (_, Origin::Created) if unsettled && link.run == self.run => Outcome::Created,
+            (_, Origin::Adopted) if unsettled && link.run == self.run => Outcome::Adopted,
             _ => Outcome::Unchanged,
         };
         carried.kept += plan.kept;
