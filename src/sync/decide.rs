@@ -146,8 +146,9 @@ pub fn update(
                 BaseField { desired, target }
             }
             FieldVerdict::Write => {
-                // Without a base nobody knows who wrote what is overwritten.
-                both |= before.is_none() && !sides.blank;
+                // Without a base nobody knows who wrote what is overwritten; and where an owner was named since, what an
+                // earlier one let stand goes.
+                both |= !sides.blank && before.is_none_or(|before| before.desired == desired);
                 let target = united.as_ref().map_or(desired, |all| value_digest(rules.key, Some(&all.canonical())));
                 let value = united.or_else(|| known(&wished.value));
                 decision.write.insert(*field, value.map_or(WriteValue::Clear, WriteValue::Typed));
