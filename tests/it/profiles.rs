@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::firstline::{
-    ColumnFilter, FilterMode, FirstLineSwitches, ListSync, MethodOverride, PhoneOwner, TagsShown, UnsetColumns,
+    ColumnFilter, ErrorBody, FilterMode, FirstLineSwitches, ListSync, MethodOverride, PhoneOwner, TagsShown,
+    UnsetColumns,
 };
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use crate::world::World;
 type Reading = fn(&mut FirstLineSwitches);
 
 /// What the documents leave open, one reading each. Beside them the defaults.
-const READINGS: [(&str, Reading); 24] = [
+const READINGS: [(&str, Reading); 27] = [
     ("as documented", |_| {}),
     ("a real put", |s| (s.update_put, s.update_override) = (true, MethodOverride::Nowhere)),
     ("_method in the body", |s| s.update_override = MethodOverride::Body),
@@ -50,6 +51,9 @@ const READINGS: [(&str, Reading); 24] = [
     ("national numbers", |s| s.phone_stored_national = true),
     ("creates answer 200", |s| s.create_status = 200),
     ("small pages", |s| s.per_page_max = 7),
+    ("updates reset lists alone", |s| s.update_resets_lists = true),
+    ("updates reset lists alone, nulls left out", |s| (s.update_resets_lists, s.nulls_left_out) = (true, true)),
+    ("refusals without a body", |s| s.error_body = ErrorBody::Empty),
 ];
 
 const MAPPING: &str = r#"
@@ -225,4 +229,64 @@ async fn every_reading_of_the_documents_ends_in_the_same_state_and_loses_nothing
         );
         assert_eq!((&record["phones"], record["emails"].as_array().map(Vec::len)), (&json!([]), Some(1)), "{record}");
     }
+}
+
+/// A world with so many people of LiveDesk, and the mapping of the readings.
+async fn people(count: u64, switches: FirstLineSwitches) -> (World, Vec<u64>) {
+    let config = SandboxConfig { contacts: 0, edge_cases: false, firstline: switches, ..SandboxConfig::default() };
+    let mut world = World::start(config).await;
+    MAPPING.clone_into(&mut world.mapping);
+    let ids = (0..count).map(|number| world.sandbox.livedesk().add_contact(person(number, ""))).collect();
+    (world, ids)
+}
+
+/// The record that shows that fields survive has no tags, so it cannot show that tags do.
+#[tokio::test]
+async fn tags_and_companies_survive_what_was_learned_from_a_record_without_any() {
+    for update_resets_lists in [false, true] {
+        let switches = FirstLineSwitches { companies_shown: true, update_resets_lists, ..FirstLineSwitches::default() };
+        let (world, ids) = people(3, switches).await;
+        let (firstline, livedesk) = (world.sandbox.firstline().clone(), world.sandbox.livedesk().clone());
+        let (tag, company) = (firstline.add_tag("vip"), firstline.add_company("Example Ltd", None, &[]));
+        world.backfill().await;
+        livedesk.edit(ids[0], |contact| contact["custom_attributes"]["city"] = json!("Tainan"));
+        assert_eq!(world.backfill().await.summary.updated, 1);
+        let store = world.store().await;
+        assert_eq!(store.profile_get("update_semantics").await.unwrap(), Some(json!("partial")));
+        store.close().await;
+
+        let customer = |id: u64| {
+            let stamp = format!("LD-{id}");
+            let contacts = firstline.contacts();
+            contacts.into_iter().find(|contact| contact.membership_no.as_deref() == Some(stamp.as_str())).unwrap()
+        };
+        for id in &ids {
+            firstline.edit(customer(*id).id, "tag_ids", json!([tag]));
+            firstline.edit(customer(*id).id, "company_ids", json!([company]));
+            livedesk.edit(*id, |contact| contact["custom_attributes"]["city"] = json!("Keelung"));
+        }
+        let end = world.backfill().await;
+        assert_eq!((end.summary.updated, end.summary.exit_code()), (3, 0), "{:?}", end.summary);
+        for id in &ids {
+            let now = customer(*id);
+            let lists = (now.tag_ids.clone(), now.company_ids.clone());
+            assert_eq!((now.cz_col(42), lists), (Some(&json!("Keelung")), (vec![tag], vec![company])));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trial_on_a_record_that_loses_its_tags_gives_them_back_and_sends_whole_records_from_then_on() {
+    let switches = FirstLineSwitches { update_resets_lists: true, ..FirstLineSwitches::default() };
+    let (world, ids) = people(1, switches).await;
+    let (firstline, livedesk) = (world.sandbox.firstline().clone(), world.sandbox.livedesk().clone());
+    let tag = firstline.add_tag("vip");
+    world.backfill().await;
+    firstline.edit(firstline.contacts()[0].id, "tag_ids", json!([tag]));
+    livedesk.edit(ids[0], |contact| contact["custom_attributes"]["city"] = json!("Tainan"));
+    assert_eq!(world.backfill().await.summary.updated, 1);
+    assert_eq!(firstline.contacts()[0].tag_ids, [tag]);
+    let store = world.store().await;
+    assert_eq!(store.profile_get("update_semantics").await.unwrap(), Some(json!("replace")));
+    store.close().await;
 }
