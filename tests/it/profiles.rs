@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use deskferry::sandbox::SandboxConfig;
+use deskferry::sandbox::faults::{Fault, FaultFilter};
 use deskferry::sandbox::firstline::{
     ColumnFilter, ErrorBody, FilterMode, FirstLineSwitches, ListSync, MethodOverride, PhoneOwner, TagsShown,
     UnsetColumns,
@@ -16,7 +17,7 @@ use crate::world::World;
 type Reading = fn(&mut FirstLineSwitches);
 
 /// What the documents leave open, one reading each. Beside them the defaults.
-const READINGS: [(&str, Reading); 27] = [
+const READINGS: [(&str, Reading); 30] = [
     ("as documented", |_| {}),
     ("a real put", |s| (s.update_put, s.update_override) = (true, MethodOverride::Nowhere)),
     ("_method in the body", |s| s.update_override = MethodOverride::Body),
@@ -53,6 +54,11 @@ const READINGS: [(&str, Reading); 27] = [
     ("small pages", |s| s.per_page_max = 7),
     ("updates reset lists alone", |s| s.update_resets_lists = true),
     ("updates reset lists alone, nulls left out", |s| (s.update_resets_lists, s.nulls_left_out) = (true, true)),
+    ("children in lists of their own", |s| s.get_omits_children = true),
+    ("children in lists of their own, without meta", |s| (s.get_omits_children, s.meta_left_out) = (true, true)),
+    ("children in lists of their own, phones by profile", |s| {
+        (s.get_omits_children, s.phone_rows_name_contact) = (true, false);
+    }),
     ("refusals without a body", |s| s.error_body = ErrorBody::Empty),
 ];
 
@@ -289,4 +295,23 @@ async fn a_trial_on_a_record_that_loses_its_tags_gives_them_back_and_sends_whole
     let store = world.store().await;
     assert_eq!(store.profile_get("update_semantics").await.unwrap(), Some(json!("replace")));
     store.close().await;
+}
+
+/// Children in lists of their own, whose rows do not say whose they are: nothing is concluded from them.
+#[tokio::test]
+async fn an_email_whose_create_got_no_answer_is_not_added_twice_where_rows_name_no_owner() {
+    let switches =
+        FirstLineSwitches { get_omits_children: true, email_rows_name_contact: false, ..FirstLineSwitches::default() };
+    let (world, _) = people(1, switches).await;
+    let firstline = world.sandbox.firstline();
+    world.sandbox.firstline_faults().next(Fault::LostAck, 1, FaultFilter::on("POST", "/email-contact"));
+    for _ in 0..3 {
+        let end = world.backfill().await;
+        assert_eq!(end.summary.exit_code(), 1, "{:?}", end.summary);
+        assert_eq!(firstline.contacts()[0].emails.len(), 1);
+    }
+    // Once the rows say whose they are, the one that is there is taken for what it is.
+    firstline.set_switches(FirstLineSwitches { email_rows_name_contact: true, ..firstline.switches() });
+    let end = world.backfill().await;
+    assert_eq!((end.summary.exit_code(), firstline.contacts()[0].emails.len()), (0, 1), "{:?}", end.summary);
 }
