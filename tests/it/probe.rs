@@ -368,6 +368,9 @@ async fn the_report_goes_into_a_file_too() {
     let file = desk.path("report.json");
     let ended = probe(&desk, &["--output", file.to_str().unwrap()]).await.expect(0);
     assert_eq!(std::fs::read_to_string(file).unwrap(), ended.out);
+    // As the question before it says.
+    let requests = ended.json()["requests"].as_u64().unwrap();
+    assert!((80..=100).contains(&requests), "{requests}");
     let nowhere = desk.path("no/folder/report.json");
     desk.sandbox.firstline().reset_counts();
     desk.run(&["probe", "--yes", "-o", nowhere.to_str().unwrap()]).await.expect(2).says("nothing was sent");

@@ -315,3 +315,36 @@ async fn an_email_whose_create_got_no_answer_is_not_added_twice_where_rows_name_
     let end = world.backfill().await;
     assert_eq!((end.summary.exit_code(), firstline.contacts()[0].emails.len()), (0, 1), "{:?}", end.summary);
 }
+
+/// POST changes parts of a record and PUT replaces it: what was seen of one says nothing of the other.
+#[tokio::test]
+async fn what_runs_saw_of_updates_by_post_is_not_believed_of_put() {
+    let switches = FirstLineSwitches { update_put: true, put_replaces: true, ..FirstLineSwitches::default() };
+    let (mut world, ids) = people(3, switches).await;
+    let (firstline, livedesk) = (world.sandbox.firstline().clone(), world.sandbox.livedesk().clone());
+    let learned = async |world: &World| {
+        let store = world.store().await;
+        let word = store.profile_get("update_semantics").await.unwrap();
+        store.close().await;
+        word
+    };
+    world.backfill().await;
+    livedesk.edit(ids[0], |contact| contact["custom_attributes"]["city"] = json!("Tainan"));
+    assert_eq!(world.backfill().await.summary.updated, 1);
+    assert_eq!(learned(&world).await, Some(json!("partial")));
+
+    let fixed = "token = \"sandbox-token\"\nupdate_method = \"put\"";
+    world.choices.instead.push(("token = \"sandbox-token\"", String::from(fixed)));
+    for record in firstline.contacts() {
+        firstline.edit(record.id, "identity_no", json!("A123456789"));
+    }
+    for id in &ids {
+        livedesk.edit(*id, |contact| contact["custom_attributes"]["city"] = json!("Keelung"));
+    }
+    let end = world.backfill().await;
+    assert_eq!((end.summary.updated, end.summary.exit_code()), (3, 0), "{:?}", end.summary);
+    for record in firstline.contacts() {
+        assert_eq!((record.identity_no.as_deref(), record.cz_col(42)), (Some("A123456789"), Some(&json!("Keelung"))));
+    }
+    assert_eq!(learned(&world).await, Some(json!("replace")));
+}
