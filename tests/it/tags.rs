@@ -6,7 +6,7 @@ use deskferry::config::template;
 use deskferry::domain::ids::{LiveDeskId, RunId};
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::faults::{Fault, FaultFilter};
-use deskferry::sandbox::firstline::{FirstLineSwitches, ListSync, TagNames, TagsShown};
+use deskferry::sandbox::firstline::{FirstLineSwitches, ListSync, ListsShownIn, TagNames, TagsShown};
 use deskferry::sandbox::livedesk::{LabelFilter, LiveDeskSwitches};
 use deskferry::store::Link;
 use deskferry::sync::pipeline::{Entrants, RunEnd};
@@ -385,6 +385,49 @@ async fn a_tag_whose_create_got_no_answer_is_not_made_twice() {
         assert_eq!(names, ["VIP", "news"], "{fault:?}");
         scene.run().await;
         scene.assert_tagged(|_| BTreeSet::new());
+    }
+}
+
+/// Answers to writes name tags and companies, or list rows do, and the record itself never does: that it names none does not
+/// mean that it has none.
+#[tokio::test]
+async fn lists_named_in_write_answers_or_list_rows_only_no_foreign_tag_lost() {
+    for (lists_shown_in, tags_shown) in [
+        (ListsShownIn::Writes, TagsShown::TagId),
+        (ListsShownIn::Writes, TagsShown::Tags),
+        (ListsShownIn::Rows, TagsShown::Tags),
+    ] {
+        let switches =
+            FirstLineSwitches { lists_shown_in, tags_shown, companies_shown: true, ..FirstLineSwitches::default() };
+        let mut scene = Scene::with(UNION, switches).await;
+        scene.world.mapping = format!("companies = \"link\"\n{}", scene.world.mapping);
+        let (firstline, desk) = (scene.world.sandbox.firstline().clone(), scene.world.sandbox.livedesk().clone());
+        let theirs = firstline.add_tag("theirs");
+        let [company, _] = ["Somebody's", "Alpha"].map(|name| firstline.add_company(name, None, &[]));
+        scene.run().await;
+        // An agent works on everybody; then the labels of everybody change, and with them the record.
+        for id in &scene.ids {
+            scene.agent_tags(*id, theirs);
+            let customer = scene.customer(*id)["id"].as_u64().unwrap();
+            assert!(firstline.edit(customer, "company_ids", json!([company])));
+        }
+        for round in 0..2 {
+            for (at, id) in scene.ids.iter().enumerate() {
+                desk.set_labels(*id, if (at + round) % 2 == 0 { &["vip", "news"] } else { &["vip"] });
+                desk.edit(*id, |contact| {
+                    contact.insert("name".into(), json!(format!("Person {at} of round {round}")));
+                    contact.insert("additional_attributes".into(), json!({ "company": "Alpha" }));
+                });
+            }
+            scene.run().await;
+            for id in &scene.ids {
+                let (tags, customer) = (scene.tags(*id), scene.customer(*id));
+                let what = format!("{lists_shown_in:?} {tags_shown:?}, round {round}, contact {id}: {customer}");
+                assert!(tags.contains("theirs"), "{what}");
+                assert!(customer["company_ids"].as_array().unwrap().contains(&json!(company)), "{what}");
+                assert!(customer["first_name"].as_str().unwrap().ends_with(&format!("round {round}")), "{what}");
+            }
+        }
     }
 }
 
