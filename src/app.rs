@@ -314,6 +314,7 @@ pub async fn learned(store: &Store) -> Result<Learned, StoreError> {
 /// Stores what this run found out.
 pub async fn remember(store: &Store, platforms: &Platforms) -> Result<(), StoreError> {
     let profile = platforms.firstline.profile();
+    probe::note_method(store, profile.update).await?;
     if let UpdateChoice::Found(method) = profile.update {
         store.profile_put(UPDATE_METHOD, &json!(method.as_str())).await?;
     }
@@ -431,6 +432,7 @@ pub async fn engine(
     around: &Surroundings,
     run: RunId,
 ) -> Result<TargetEngine, StoreError> {
+    probe::forget_other_method(&store, platforms.firstline.profile().update).await?;
     let identity = &settings.identity;
     let engine_settings = EngineSettings {
         match_keys: identity

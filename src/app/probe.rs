@@ -13,14 +13,18 @@ use tokio_util::sync::CancellationToken;
 use super::{AppError, Surroundings, connect_firstline, learned};
 use crate::config::settings::{self, FirstLine as FirstLineConfig, MatchKey, Settings};
 use crate::domain::tenant::{PROFILE_KEY, Question, Reading, Scratch, StampFilter, TenantReport};
-use crate::firstline::probe::{Ended, Ledger, ProbeSettings, probe};
+use crate::firstline::probe::{Ended, LATE, Ledger, ProbeSettings, probe};
+use crate::firstline::profile::{UpdateChoice, UpdateMethod};
 use crate::firstline::settings::{BooleanForm, ClearForm};
 use crate::store::{Store, StoreError};
 use crate::sync::engine::UPDATE_SEMANTICS;
 use crate::sync::ports::Cause;
+use crate::sync::trial::{LISTS_KEPT, TAGS};
 
 /// Profile key under which scratch records are written down while they exist.
 const SCRATCHES: &str = "probe_scratches";
+/// Profile key of the method with which it was seen what updates do.
+const SEMANTICS_METHOD: &str = "update_semantics_seen_with";
 
 struct StateLedger<'a>(&'a Store);
 
@@ -59,6 +63,7 @@ pub async fn run(
         settle: settings.identity.settle,
         time_zone: settings.firstline.time_zone.clone(),
         stamp_column: settings.identity.stamp.cz_col,
+        fixed_method: fixed_method(&settings.firstline),
     };
     let earlier = store.profile_get(SCRATCHES).await?;
     let earlier = earlier.iter().flat_map(|rows| rows.as_array().into_iter().flatten());
@@ -69,22 +74,71 @@ pub async fn run(
             .await;
     let stored = ended.failure.is_none();
     if stored {
-        keep(store, &ended.report, around.clock.now().0).await?;
+        keep(settings, store, &ended.report, around.clock.now().0).await?;
     }
     Ok(Probed { ended, requests: http.counts().requests + cleanup_http.counts().requests, stored })
 }
 
-/// Stores what a probe found out. What runs find out themselves is only replaced by what is known.
-async fn keep(store: &Store, report: &TenantReport, at_ms: i64) -> Result<(), StoreError> {
+/// Stores what a probe found out. What runs find out themselves about the method is only replaced by what is known; what
+/// updates do is taken back where this probe could not tell, because the worse case is the safe one.
+async fn keep(settings: &Settings, store: &Store, report: &TenantReport, at_ms: i64) -> Result<(), StoreError> {
     let mut row = report.json();
     row["at"] = json!(at_ms);
     store.profile_put(PROFILE_KEY, &row).await?;
-    for (question, key) in
-        [(Question::UpdateMethod, super::UPDATE_METHOD), (Question::UpdateSemantics, UPDATE_SEMANTICS)]
+    let method = report.word(Question::UpdateMethod);
+    if let Some(method) = method {
+        store.profile_put(super::UPDATE_METHOD, &json!(method)).await?;
+    }
+    let semantics = report.word(Question::UpdateSemantics);
+    let seen_with = fixed_method(&settings.firstline).map(UpdateMethod::as_str).or(method);
+    store.profile_put(UPDATE_SEMANTICS, &json!(semantics)).await?;
+    store.profile_put(SEMANTICS_METHOD, &json!(semantics.and(seen_with))).await?;
+    // A partial update was seen to leave tags alone; companies cannot be made to try it on.
+    let kept = if semantics == Some("partial") { json!({ TAGS: true }) } else { Value::Null };
+    store.profile_put(LISTS_KEPT, &kept).await
+}
+
+/// The update method that the operator fixed.
+fn fixed_method(config: &FirstLineConfig) -> Option<UpdateMethod> {
+    match config.update_method {
+        settings::UpdateMethod::Auto => None,
+        settings::UpdateMethod::PostBody => Some(UpdateMethod::PostBody),
+        settings::UpdateMethod::PostQuery => Some(UpdateMethod::PostQuery),
+        settings::UpdateMethod::Put => Some(UpdateMethod::Put),
+    }
+}
+
+fn method_of(update: UpdateChoice) -> Option<&'static str> {
+    match update {
+        UpdateChoice::Open => None,
+        UpdateChoice::Found(method) | UpdateChoice::Fixed(method) => Some(method.as_str()),
+    }
+}
+
+/// Forgets what updates do where it was seen with another method than the one that is used now.
+pub(super) async fn forget_other_method(store: &Store, update: UpdateChoice) -> Result<(), StoreError> {
+    let seen_with = store.profile_get(SEMANTICS_METHOD).await?;
+    let seen_with = seen_with.as_ref().and_then(Value::as_str);
+    if let (Some(seen_with), Some(used)) = (seen_with, method_of(update))
+        && seen_with != used
     {
-        if let Some(word) = report.word(question) {
-            store.profile_put(key, &json!(word)).await?;
+        tracing::info!(seen_with, used, "what updates leave out has to be looked at again");
+        for key in [UPDATE_SEMANTICS, SEMANTICS_METHOD, LISTS_KEPT] {
+            store.profile_put(key, &Value::Null).await?;
         }
+    }
+    Ok(())
+}
+
+/// Notes with which method a run saw what updates do.
+pub(super) async fn note_method(store: &Store, update: UpdateChoice) -> Result<(), StoreError> {
+    let known =
+        async |key: &str| Ok::<_, StoreError>(store.profile_get(key).await?.is_some_and(|value| !value.is_null()));
+    if let Some(used) = method_of(update)
+        && known(UPDATE_SEMANTICS).await?
+        && !known(SEMANTICS_METHOD).await?
+    {
+        store.profile_put(SEMANTICS_METHOD, &json!(used)).await?;
     }
     Ok(())
 }
@@ -122,12 +176,7 @@ pub(super) fn clear_form(config: &FirstLineConfig, report: &TenantReport) -> Cle
 /// Where the configuration says something else than a probe found; the configuration holds.
 pub fn differences(settings: &Settings, report: &TenantReport) -> Vec<String> {
     let config = &settings.firstline;
-    let method = match config.update_method {
-        settings::UpdateMethod::Auto => None,
-        settings::UpdateMethod::PostBody => Some("post_body"),
-        settings::UpdateMethod::PostQuery => Some("post_query"),
-        settings::UpdateMethod::Put => Some("put"),
-    };
+    let method = fixed_method(config).map(UpdateMethod::as_str);
     let boolean = match config.boolean_form {
         settings::BooleanForm::Auto => None,
         settings::BooleanForm::Number => Some("number"),
@@ -163,6 +212,17 @@ pub fn differences(settings: &Settings, report: &TenantReport) -> Vec<String> {
         found.push(format!(
             "firstline.per_page is {fixed}, and the probe found that FIRST LINE gives {most} at most; the configuration holds: \
              \"auto\" takes what was found"
+        ));
+    }
+    let (lag, settle) = (report.number(Question::SearchLagMs).map(Duration::from_millis), settings.identity.settle);
+    if let Some(lag) = lag.filter(|lag| *lag > settle)
+        && report.detail_of(Question::SearchLagMs) == Some(LATE)
+    {
+        let [settle, seconds] = [settle, Duration::from_secs(lag.as_secs() + 1)].map(humantime::format_duration);
+        found.push(format!(
+            "identity.settle is {settle}, and the probe found that search shows a new customer only after {} ms: earlier looks \
+             are in vain; write identity.settle = \"{seconds}\"",
+            lag.as_millis()
         ));
     }
     found

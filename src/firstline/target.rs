@@ -254,8 +254,10 @@ impl ContactTarget for FirstLine {
     }
 
     async fn create_tag(&self, name: &str) -> Result<Named, PortError> {
-        let created = self.api.create::<Created>("/contact-tag", &TagBody { name }).await.map_err(refused_list)?;
-        Ok(Named { id: created.child().0, name: name.to_owned() })
+        let made = self.api.create::<NamedRow>("/contact-tag", &TagBody { name }).await.map_err(refused_list)?;
+        let made = made.into_named();
+        // The name as it is stored, where the answer says it.
+        Ok(if made.name.is_empty() { Named { name: name.to_owned(), ..made } } else { made })
     }
 
     async fn companies(&self, name: &str) -> Result<Option<Vec<Named>>, PortError> {

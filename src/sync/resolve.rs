@@ -3,6 +3,7 @@
 //! Stamp first, then the match keys in their configured order. A candidate counts only after it was read and compared
 //! here, and "none" only where the silence was proven (design, section 4, Resolve).
 
+mod rows;
 mod shared;
 
 use std::collections::BTreeSet;
@@ -16,11 +17,13 @@ use crate::domain::target::{TargetContact, TargetEmail, TargetPhone};
 use crate::store::IndexKind;
 use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
 use crate::sync::finder::{FilterForm, QueryAnswer};
-use crate::sync::ports::{ChildFilter, ContactTarget, PortError, TargetPage};
+use crate::sync::ports::{ChildFilter, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 use crate::sync::survey::{OWNERLESS, Survey};
 
 pub use shared::Holders;
+
+use rows::filtered;
 
 /// The kind of a conflict about keys that are on records of others.
 pub const SHARED: &str = "shared";
@@ -161,7 +164,7 @@ impl<T: ContactTarget> Engine<T> {
                 let mut candidates = BTreeSet::new();
                 for address in &addresses {
                     let filter = ChildFilter::Value(address.clone());
-                    let same = |row: &TargetEmail| canonical_email(&row.address) == *address;
+                    let same = |row: &TargetEmail| Some(canonical_email(&row.address) == *address);
                     let (rows, ended) = filtered(|page| self.target.emails(&filter, page), same).await?;
                     candidates.extend(rows.into_iter().map(|row| row.contact.unwrap_or(OWNERLESS)));
                     if !ended {
@@ -195,7 +198,7 @@ impl<T: ContactTarget> Engine<T> {
                         [Some(number.to_owned()), Some(canonical.clone()), national].into_iter().flatten().collect();
                     for spelling in spellings {
                         let filter = ChildFilter::Value(spelling);
-                        let same = |row: &TargetPhone| phone::canonical(&row.number, home) == canonical;
+                        let same = |row: &TargetPhone| Some(phone::canonical(&row.number, home) == canonical);
                         let (rows, ended) = filtered(|page| self.target.phones(&filter, page), same).await?;
                         candidates.extend(rows.into_iter().map(|row| row.contact.unwrap_or(OWNERLESS)));
                         if !ended {
@@ -274,21 +277,22 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// One contact with its children, which are read from their own lists where the record does not embed them. A list
-    /// that has no end within reach stays unsaid: its filter is ignored, and what it holds of this contact unknown.
+    /// that has no end within reach stays unsaid: its filter is ignored, and what it holds of this contact unknown. So
+    /// does one with rows that do not say whose they are.
     pub async fn full_contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, PortError> {
         let Some(mut record) = self.target.contact(id).await? else { return Ok(None) };
         self.saw(id);
         let filter = ChildFilter::Contact(id);
         if record.emails.is_none() {
-            let here = |row: &TargetEmail| row.contact == Some(id);
+            let here = |row: &TargetEmail| row.contact.map(|owner| owner == id);
             let (emails, ended) = filtered(|page| self.target.emails(&filter, page), here).await?;
             record.emails = ended.then_some(emails);
         }
         if record.phones.is_none() {
             let profile = record.profile_id;
             let here = |row: &TargetPhone| match row.contact {
-                Some(owner) => owner == id,
-                None => row.profile_id.is_some() && row.profile_id == profile,
+                Some(owner) => Some(owner == id),
+                None => row.profile_id.zip(profile).map(|(owner, profile)| owner == profile),
             };
             let (phones, ended) = filtered(|page| self.target.phones(&filter, page), here).await?;
             record.phones = ended.then_some(phones);
@@ -297,28 +301,7 @@ impl<T: ContactTarget> Engine<T> {
     }
 }
 
-/// The rows of a filtered child list that are `ours`, and whether its end was reached: an answer that is longer comes from an
-/// ignored filter.
-async fn filtered<R, F>(page_of: impl Fn(u32) -> F, ours: impl Fn(&R) -> bool) -> Result<(Vec<R>, bool), PortError>
-where
-    F: Future<Output = Result<TargetPage<R>, PortError>>,
-{
-    let mut found = Vec::new();
-    for page in 1..=LIVE_PAGES {
-        let answer = page_of(page).await?;
-        let ended = answer.rows.is_empty() || answer.last_page.is_none_or(|last| page >= last);
-        found.extend(answer.rows.into_iter().filter(&ours));
-        if ended {
-            return Ok((found, true));
-        }
-    }
-    Ok((found, false))
-}
-
 fn without_ownerless(mut candidates: BTreeSet<FirstLineId>, proven: bool) -> Candidates {
     let ownerless = candidates.remove(&OWNERLESS).then_some(Doubt::Ownerless);
     (candidates, if proven { ownerless } else { Some(Doubt::Incomplete) })
 }
-
-/// Pages of a filtered child list that are read.
-const LIVE_PAGES: u32 = 20;

@@ -18,12 +18,14 @@ use crate::mapping::tags::TagLine;
 use crate::sync::decide::lists::TagRule;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::labels::{Label, LabelReader};
-use crate::sync::ports::{ContactSource, ContactTarget, PortError};
+use crate::sync::ports::{ContactSource, ContactTarget, Named, PortError};
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::scan::Goal;
 
 /// Profile keys of tags' creates that may be under way, before the digest of the name: when it was sent.
 const TAG_INTENT: &str = "tag_intent";
+/// Profile keys of tags that were made, before the digest of the name: their id and the name that FIRST LINE keeps them under.
+const TAG_MADE: &str = "tag_made";
 
 /// What a run did about tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -172,29 +174,30 @@ impl<T: ContactTarget> Engine<T> {
 
     /// A create whose answer was lost is looked for, and only sent again once nothing can come of the first one.
     async fn find_or_make_tag(&self, name: &str) -> Result<Result<Vec<i64>, String>, RunError> {
-        let mut sent_at = self.tag_intent(name).await?;
+        let mut sent = self.tag_intent(name).await?;
         for _ in 0..2 {
-            let ids = self.find_tag(name, sent_at).await?;
-            if !ids.is_empty() {
-                self.end_tag_intent(name, sent_at).await?;
-                return Ok(Ok(ids));
+            let found = self.find_tag(name, sent.as_ref()).await?;
+            if !found.ids.is_empty() {
+                self.end_tag_intent(name, sent.is_some()).await?;
+                return Ok(Ok(found.ids));
             }
-            if sent_at.is_some_and(|at| self.now_ms() - at < self.horizon_ms()) {
+            if sent.as_ref().is_some_and(|sent| self.now_ms() - sent.at < self.horizon_ms()) {
                 break;
             }
-            let now = self.now_ms();
-            self.store.profile_put(&self.tag_intent_key(name), &json!(now)).await?;
-            sent_at = Some(now);
+            let intent = Intent { at: self.now_ms(), alike: Some(found.alike) };
+            self.store.profile_put(&self.tag_key(TAG_INTENT, name), &intent.json()).await?;
+            sent = Some(intent);
             match self.target.create_tag(name).await {
                 Ok(made) => {
-                    self.end_tag_intent(name, sent_at).await?;
+                    self.keep_made_tag(name, &made).await?;
+                    self.end_tag_intent(name, true).await?;
                     return Ok(Ok(vec![made.id]));
                 }
                 // Sent, and nobody knows: round again, and look.
                 Err(PortError::Doubt { .. }) => {}
                 // Surely not applied.
                 Err(error) => {
-                    self.end_tag_intent(name, sent_at).await?;
+                    self.end_tag_intent(name, true).await?;
                     return Err(error.into());
                 }
             }
@@ -203,33 +206,177 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// Looks for a tag; after a create in doubt for as long as it may still turn up, where this run may wait.
-    async fn find_tag(&self, name: &str, sent_at: Option<i64>) -> Result<Vec<i64>, RunError> {
+    async fn find_tag(&self, name: &str, sent: Option<&Intent>) -> Result<FoundTag, RunError> {
         loop {
             let rows = self.target.tags(name).await?.ok_or(PortError::NotFound)?;
-            // The search is fuzzy. Of several of one name the oldest is used.
-            let mut ids: Vec<i64> = rows.into_iter().filter(|row| row.name == name).map(|row| row.id).collect();
-            ids.sort_unstable();
-            let waiting = sent_at.is_some_and(|at| self.now_ms() - at < self.horizon_ms());
-            if !ids.is_empty() || !waiting || !self.settings.wait {
-                return Ok(ids);
+            let mut found = pick(name, &rows, sent);
+            if let Some(altered) = found.altered.take() {
+                self.keep_made_tag(name, &altered).await?;
+            }
+            self.add_made_tag(name, &rows, &mut found).await?;
+            let waiting = sent.is_some_and(|sent| self.now_ms() - sent.at < self.horizon_ms());
+            if !found.ids.is_empty() || !waiting || !self.settings.wait {
+                return Ok(found);
             }
             self.pause("the answer to a tag's create was lost; it is looked for", self.settings.settle).await?;
         }
     }
 
-    /// When a create of this tag was sent whose answer was lost, in this run or an earlier one.
-    async fn tag_intent(&self, name: &str) -> Result<Option<i64>, RunError> {
-        Ok(self.store.profile_get(&self.tag_intent_key(name)).await?.and_then(|at| at.as_i64()))
+    /// Adds the tag that an earlier run made, wherever it is, if FIRST LINE altered its name or somebody renamed it since.
+    async fn add_made_tag(&self, name: &str, rows: &[Named], found: &mut FoundTag) -> Result<(), RunError> {
+        let Some(made) = self.made_tag(name).await? else { return Ok(()) };
+        if found.ids.contains(&made.id) {
+            return Ok(());
+        }
+        let mut there = rows.iter().find(|row| row.id == made.id).cloned();
+        // The search need not find an altered name by the one that was sent.
+        for other in [made.name.as_str(), ""] {
+            if there.is_none() && found.ids.is_empty() && other != name {
+                there = self.tags_if_shown(other).await?.into_iter().find(|row| row.id == made.id);
+            }
+        }
+        match there {
+            Some(row) if row.name == made.name => found.ids.push(row.id),
+            // Another tag has the name by now: this one stands for something else.
+            Some(_) if !found.ids.is_empty() => {}
+            Some(row) => {
+                self.notice(format!(
+                    "the tag {} that was made for \"{name}\" is called \"{}\" in FIRST LINE now; it is used as it is",
+                    row.id, row.name
+                ));
+                found.ids.push(row.id);
+            }
+            None => {}
+        }
+        found.ids.sort_unstable();
+        Ok(())
     }
 
-    async fn end_tag_intent(&self, name: &str, sent_at: Option<i64>) -> Result<(), RunError> {
-        if sent_at.is_some() {
-            self.store.profile_put(&self.tag_intent_key(name), &Value::Null).await?;
+    /// Tags by a name; none where the search for it is refused.
+    async fn tags_if_shown(&self, name: &str) -> Result<Vec<Named>, PortError> {
+        match self.target.tags(name).await {
+            Ok(rows) => Ok(rows.unwrap_or_default()),
+            Err(PortError::Refused { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The tag that an earlier run made for a name.
+    async fn made_tag(&self, name: &str) -> Result<Option<Named>, RunError> {
+        let made = self.store.profile_get(&self.tag_key(TAG_MADE, name)).await?;
+        Ok(made.and_then(|made| Some(Named { id: made["id"].as_i64()?, name: made["name"].as_str()?.to_owned() })))
+    }
+
+    /// Keeps what a create made, so that it is known again under whatever name.
+    async fn keep_made_tag(&self, name: &str, made: &Named) -> Result<(), RunError> {
+        if made.name != name {
+            self.notice(format!(
+                "FIRST LINE keeps the tag \"{name}\" as \"{}\"; it is used under that name",
+                made.name
+            ));
+        }
+        let row = json!({ "id": made.id, "name": made.name });
+        Ok(self.store.profile_put(&self.tag_key(TAG_MADE, name), &row).await?)
+    }
+
+    /// A create of this tag whose answer was lost, in this run or an earlier one.
+    async fn tag_intent(&self, name: &str) -> Result<Option<Intent>, RunError> {
+        Ok(self.store.profile_get(&self.tag_key(TAG_INTENT, name)).await?.as_ref().and_then(Intent::from_json))
+    }
+
+    async fn end_tag_intent(&self, name: &str, sent: bool) -> Result<(), RunError> {
+        if sent {
+            self.store.profile_put(&self.tag_key(TAG_INTENT, name), &Value::Null).await?;
         }
         Ok(())
     }
 
-    fn tag_intent_key(&self, name: &str) -> String {
-        format!("{TAG_INTENT} {}", name_digest(self.store.hash_key(), name))
+    fn tag_key(&self, kind: &str, name: &str) -> String {
+        format!("{kind} {}", name_digest(self.store.hash_key(), name))
+    }
+}
+
+/// A create of a tag that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Intent {
+    /// When.
+    at: i64,
+    /// The tags of a similar name that were there before, where they are known: another one is what it made.
+    alike: Option<Vec<i64>>,
+}
+
+impl Intent {
+    fn json(&self) -> Value {
+        json!({ "at": self.at, "alike": self.alike })
+    }
+
+    /// Reads what [`Self::json`] wrote, or the time alone, as it was written once.
+    fn from_json(stored: &Value) -> Option<Self> {
+        let alike = stored["alike"].as_array().map(|ids| ids.iter().filter_map(Value::as_i64).collect());
+        Some(Self { at: stored["at"].as_i64().or_else(|| stored.as_i64())?, alike })
+    }
+}
+
+/// What a search for a tag came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct FoundTag {
+    /// The tags to use, oldest first.
+    ids: Vec<i64>,
+    /// Tags whose name differs in case and spaces at most.
+    alike: Vec<i64>,
+    /// The tag that a create in doubt made, under another name than the one that was sent.
+    altered: Option<Named>,
+}
+
+/// Picks among the rows of a search, which is fuzzy. Of several of one name the oldest is used.
+fn pick(name: &str, rows: &[Named], sent: Option<&Intent>) -> FoundTag {
+    let plain = |name: &str| name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    let alike: Vec<&Named> = rows.iter().filter(|row| plain(&row.name) == plain(name)).collect();
+    let mut ids: Vec<i64> = rows.iter().filter(|row| row.name == name).map(|row| row.id).collect();
+    ids.sort_unstable();
+    let known = sent.and_then(|sent| sent.alike.as_ref());
+    let altered = known.filter(|_| ids.is_empty()).and_then(|known| {
+        let new = alike.iter().filter(|row| !known.contains(&row.id));
+        new.min_by_key(|row| row.id).map(|row| (*row).clone())
+    });
+    FoundTag { ids, alike: alike.iter().map(|row| row.id).collect(), altered }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Intent, pick};
+    use crate::sync::ports::Named;
+
+    fn rows(rows: &[(i64, &str)]) -> Vec<Named> {
+        rows.iter().map(|(id, name)| Named { id: *id, name: (*name).to_owned() }).collect()
+    }
+
+    #[test]
+    fn only_the_exact_name_is_the_tag_unless_our_own_create_was_altered() {
+        let found = rows(&[(9, "VIP"), (4, "VIP"), (3, "vip"), (2, "VIP gold")]);
+        assert_eq!(pick("VIP", &found, None).ids, [4, 9]);
+        let found = rows(&[(3, "vip"), (2, "VIP gold")]);
+        let before = pick("VIP", &found, None);
+        assert_eq!((before.ids.as_slice(), before.alike.as_slice(), &before.altered), (&[][..], &[3][..], &None));
+        // A create in doubt, and one that looks like it more than before.
+        let sent = Intent { at: 5, alike: Some(before.alike) };
+        assert_eq!(pick("VIP", &found, Some(&sent)).altered, None);
+        let found = rows(&[(3, "vip"), (7, " Vip ")]);
+        assert_eq!(pick("VIP", &found, Some(&sent)).altered.map(|row| row.id), Some(7));
+        assert_eq!(
+            pick("VIP", &found, Some(&Intent { at: 5, alike: None })).altered,
+            None,
+            "what was there is not known"
+        );
+    }
+
+    #[test]
+    fn an_intent_comes_back_from_the_state_as_it_was() {
+        let intent = Intent { at: 5, alike: Some(vec![1, 2]) };
+        assert_eq!(Intent::from_json(&intent.json()), Some(intent));
+        assert_eq!(Intent::from_json(&json!(5)), Some(Intent { at: 5, alike: None }));
+        assert_eq!(Intent::from_json(&json!(null)), None);
     }
 }

@@ -22,8 +22,11 @@ use crate::sync::ports::{ContactTarget, PortError};
 const TRIAL: &str = "update_trial";
 /// What the journal calls the before-image of a trial.
 const ACTION: &str = "trial";
-/// Keys of the before-image that are no fields.
-const TAGS: &str = "tag_ids";
+/// Profile key of the lists that were seen to survive an update that leaves them out.
+pub const LISTS_KEPT: &str = "update_lists_kept";
+/// Tags, in the before-image and among the lists that survive.
+pub const TAGS: &str = "tag_ids";
+/// Companies, in the same places.
 const COMPANIES: &str = "company_ids";
 
 impl<T: ContactTarget> Engine<T> {
@@ -37,7 +40,7 @@ impl<T: ContactTarget> Engine<T> {
     ) -> Result<(), RunError> {
         match (self.update_semantics(), authorship) {
             (UpdateSemantics::Partial, _) => {
-                self.target.update(current.id, &partial).await?;
+                self.target.update(current.id, &self.with_lists(current, partial).await?).await?;
             }
             (UpdateSemantics::Unknown, Authorship::Ours) => self.try_partial_update(id, current, partial).await?,
             // Never first on a customer's record: the whole of it is right under both readings.
@@ -51,6 +54,25 @@ impl<T: ContactTarget> Engine<T> {
         Ok(())
     }
 
+    /// The write with the lists that may not survive being left out, as they were read: fields that survive say nothing of
+    /// them, because `sync(tag_ids ?? [])` is one line of code beside another.
+    async fn with_lists(&self, current: &TargetContact, mut write: ContactWrite) -> Result<ContactWrite, StoreError> {
+        let left_out = |held: &Option<Vec<i64>>, sent: &Option<Vec<i64>>| sent.is_none() && is_held(held.as_deref());
+        let tags = left_out(&current.tag_ids, &write.tag_ids);
+        let companies = left_out(&current.company_ids, &write.company_ids);
+        if tags || companies {
+            let kept = self.store.profile_get(LISTS_KEPT).await?.unwrap_or_default();
+            let may_go = |list: &str| kept.get(list).and_then(Value::as_bool) != Some(true);
+            if tags && may_go(TAGS) {
+                write.tag_ids.clone_from(&current.tag_ids);
+            }
+            if companies && may_go(COMPANIES) {
+                write.company_ids.clone_from(&current.company_ids);
+            }
+        }
+        Ok(write)
+    }
+
     /// The first partial update of a tenant, on a record that we created: read back what became of the fields that
     /// were not sent, and put them right if they are gone.
     async fn try_partial_update(
@@ -62,7 +84,7 @@ impl<T: ContactTarget> Engine<T> {
         let _one_at_a_time = self.experiment.lock().await;
         if self.update_semantics() != UpdateSemantics::Unknown {
             let write = match self.update_semantics() {
-                UpdateSemantics::Partial => partial,
+                UpdateSemantics::Partial => self.with_lists(current, partial).await?,
                 UpdateSemantics::Unknown | UpdateSemantics::Replace => self.merged(current, partial),
             };
             self.target.update(current.id, &write).await?;
@@ -77,10 +99,8 @@ impl<T: ContactTarget> Engine<T> {
         self.begin_trial(id, current).await?;
         match self.target.update(current.id, &trial.write).await {
             Ok(_) => {
-                let kept = self.target.contact(current.id).await?.is_some_and(|after| {
-                    trial.witnesses.iter().all(|key| after.value(*key).is_some_and(|value| !is_blank(value)))
-                });
-                if kept {
+                if self.target.contact(current.id).await?.is_some_and(|after| trial.is_survived_by(&after)) {
+                    self.store.profile_put(LISTS_KEPT, &trial.lists_kept()).await?;
                     self.learn_update_semantics(UpdateSemantics::Partial).await?;
                     return Ok(self.end_trial().await?);
                 }
@@ -91,7 +111,7 @@ impl<T: ContactTarget> Engine<T> {
         }
         self.target.update(current.id, &whole).await?;
         self.learn_update_semantics(UpdateSemantics::Replace).await?;
-        self.notice("FIRST LINE resets fields that an update leaves out; from now on whole records are sent");
+        self.notice("FIRST LINE resets fields or lists that an update leaves out; from now on whole records are sent");
         Ok(self.end_trial().await?)
     }
 
@@ -196,10 +216,13 @@ impl<T: ContactTarget> Engine<T> {
 }
 
 /// A partial update that shows whether fields that are not sent survive: standard fields and columns are two questions
-/// (notes FIRST LINE 3.7), so it needs a witness of each that is not sent, and a column that is.
+/// (notes FIRST LINE 3.7), so it needs a witness of each that is not sent, and a column that is. Tags and companies are
+/// a third and a fourth one: where the record holds some that are not sent, they are witnesses, too.
 struct Trial {
     write: ContactWrite,
     witnesses: Vec<FieldKey>,
+    tags: Option<Vec<i64>>,
+    companies: Option<Vec<i64>>,
 }
 
 impl Trial {
@@ -215,8 +238,34 @@ impl Trial {
         let unsent = |key: &&FieldKey| !write.fields.contains_key(key) && **key != FieldKey::FirstName;
         let witnesses: Vec<FieldKey> = whole.fields.keys().filter(unsent).copied().collect();
         let speaks_for_both = witnesses.iter().any(is_column) && !witnesses.iter().all(is_column);
-        speaks_for_both.then_some(Self { write, witnesses })
+        let unsent = |whole: &Option<Vec<i64>>, sent: &Option<Vec<i64>>| {
+            whole.clone().filter(|ids| sent.is_none() && is_held(Some(ids)))
+        };
+        let tags = unsent(&whole.tag_ids, &write.tag_ids);
+        let companies = unsent(&whole.company_ids, &write.company_ids);
+        speaks_for_both.then_some(Self { write, witnesses, tags, companies })
     }
+
+    /// Whether everything that was not sent is there after the update.
+    fn is_survived_by(&self, after: &TargetContact) -> bool {
+        let holds = |now: &Option<Vec<i64>>, before: &Option<Vec<i64>>| {
+            before.iter().flatten().all(|id| now.as_ref().is_some_and(|now| now.contains(id)))
+        };
+        self.witnesses.iter().all(|key| after.value(*key).is_some_and(|value| !is_blank(value)))
+            && holds(&after.tag_ids, &self.tags)
+            && holds(&after.company_ids, &self.companies)
+    }
+
+    /// The lists that this trial speaks for.
+    fn lists_kept(&self) -> Value {
+        let lists = [(TAGS, &self.tags), (COMPANIES, &self.companies)];
+        lists.iter().filter(|(_, ids)| ids.is_some()).map(|(list, _)| ((*list).to_owned(), json!(true))).collect()
+    }
+}
+
+/// Whether a list is known and not empty.
+fn is_held(list: Option<&[i64]>) -> bool {
+    list.is_some_and(|ids| !ids.is_empty())
 }
 
 /// A value that was read, in a form that can be sent: answers hold numbers and booleans as text (notes FIRST LINE 4.3).

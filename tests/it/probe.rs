@@ -3,7 +3,9 @@
 use deskferry::domain::tenant::{Scratch, ScratchKind};
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::faults::FaultSettings;
-use deskferry::sandbox::firstline::{Category, Column, ColumnKind, FirstLineSwitches, default_definitions};
+use deskferry::sandbox::firstline::{
+    Category, Column, ColumnKind, FirstLineSwitches, MethodOverride, default_definitions,
+};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -140,6 +142,52 @@ fn tenants() -> Vec<(&'static str, Value, Value)> {
 async fn twelve_tenants_get_twelve_right_profiles() {
     let tenants = tenants();
     assert_eq!(tenants.len(), 12);
+    assert_right_profiles(tenants).await;
+}
+
+/// Tenants whose readings are easily taken for others.
+#[tokio::test]
+async fn tenants_that_are_easily_misread_get_right_profiles_too() {
+    let lists_reset = json!({ "update_semantics": "replace" });
+    assert_right_profiles(vec![
+        ("fields survive, tags do not", json!({ "update_resets_lists": true }), lists_reset.clone()),
+        (
+            "fields survive, tags do not, and only their count shows it",
+            json!({ "update_resets_lists": true, "tags_shown": "left_out" }),
+            lists_reset.clone(),
+        ),
+        (
+            "tags do not survive, and are named in the answers to writes alone",
+            json!({ "update_resets_lists": true, "lists_shown_in": "writes" }),
+            lists_reset.clone(),
+        ),
+        (
+            "tags do not survive, and are named in list rows alone",
+            json!({ "update_resets_lists": true, "lists_shown_in": "rows", "tags_on_update": "union" }),
+            json!({ "update_semantics": "replace", "tags_on_update": "union" }),
+        ),
+        ("refusals with a message alone", json!({ "error_body": "message" }), json!({ "error_body": "message" })),
+        (
+            "refusals without a body, and a unique number",
+            json!({ "error_body": "empty", "membership_no_unique": true, "tags_on_create": "rejected" }),
+            json!({ "error_body": "empty", "membership_no_unique": true, "tags_on_create": "rejected" }),
+        ),
+        ("a number of 32 characters", json!({ "membership_no_max": 32 }), json!({})),
+        (
+            "a short number, unique, without a word on what is refused",
+            json!({ "membership_no_max": 12, "membership_no_unique": true, "error_body": "text" }),
+            json!({ "membership_no_unique": true, "error_body": "text" }),
+        ),
+        (
+            "a number of twenty characters, and tags refused in a create",
+            json!({ "membership_no_max": 20, "tags_on_create": "rejected", "filter_membership_no": "prefix" }),
+            json!({ "tags_on_create": "rejected", "filter_membership_no": "fuzzy" }),
+        ),
+    ])
+    .await;
+}
+
+async fn assert_right_profiles(tenants: Vec<(&'static str, Value, Value)>) {
     join_all(tenants.into_iter().map(async |(name, switches, differs)| {
         let desk = desk(&switches).await;
         let report = probe(&desk, &[]).await.expect(0).json();
@@ -320,6 +368,9 @@ async fn the_report_goes_into_a_file_too() {
     let file = desk.path("report.json");
     let ended = probe(&desk, &["--output", file.to_str().unwrap()]).await.expect(0);
     assert_eq!(std::fs::read_to_string(file).unwrap(), ended.out);
+    // As the question before it says.
+    let requests = ended.json()["requests"].as_u64().unwrap();
+    assert!((80..=100).contains(&requests), "{requests}");
     let nowhere = desk.path("no/folder/report.json");
     desk.sandbox.firstline().reset_counts();
     desk.run(&["probe", "--yes", "-o", nowhere.to_str().unwrap()]).await.expect(2).says("nothing was sent");
@@ -414,4 +465,86 @@ async fn what_a_killed_probe_left_is_removed_by_the_next_one() {
     assert_eq!((ended.code(), &ended.json()["cleared"]), (Some(0), &json!(3)), "{ended:?}");
     assert_eq!(firstline.dump(), before);
     assert_eq!(firstline.tally().tag_delete, 4);
+}
+
+/// A gateway in front of FIRST LINE that answers with an id of its own, which a customer happens to have.
+#[tokio::test]
+async fn a_customer_whose_id_is_in_the_answer_to_a_create_is_not_written_to() {
+    let desk = desk(&json!({})).await;
+    let firstline = desk.sandbox.firstline();
+    let customer = firstline.contacts()[1].id;
+    firstline.set_switches(FirstLineSwitches { create_answers_id: Some(customer), ..firstline.switches() });
+    let ended = probe(&desk, &[]).await.expect(2);
+    ended.says(&format!("names customer {customer}, which is not the scratch contact"));
+    assert_eq!(ended.json()["left_over"], json!([]));
+    let tally = firstline.tally();
+    assert_eq!((tally.email_create, tally.contact_update, tally.contact_delete), (0, 0, 1));
+    // Nothing of it stands in the way of the next one.
+    firstline.set_switches(FirstLineSwitches { create_answers_id: None, ..firstline.switches() });
+    probe(&desk, &[]).await.expect(0);
+}
+
+#[tokio::test]
+async fn an_id_that_nobody_has_in_the_answer_to_a_create_leaves_nothing_behind() {
+    let desk = desk(&json!({ "create_answers_id": 987_654 })).await;
+    let ended = probe(&desk, &[]).await.expect(2);
+    ended.says("customer 987654 of the answer to its create does not show");
+    assert_eq!(ended.json()["left_over"], json!([]));
+}
+
+/// POST changes parts of a record and PUT replaces it: what was seen of one says nothing of the other.
+#[tokio::test]
+async fn updates_are_judged_by_the_method_that_the_operator_fixed() {
+    let desk = desk(&json!({ "update_put": true, "put_replaces": true })).await;
+    let report = probe(&desk, &[]).await.expect(0).json();
+    let word = |report: &Value| report["profile"]["update_semantics"].clone();
+    assert_eq!((word(&report), &report["profile"]["update_method"]), (json!("partial"), &json!("post_body")));
+    desk.replace("token = \"sandbox-token\"", "token = \"sandbox-token\"\nupdate_method = \"put\"");
+    let report = probe(&desk, &[]).await.expect(0).json();
+    assert_eq!((word(&report), &report["profile"]["update_method"]), (json!("replace"), &json!("post_body")));
+    assert!(report["details"]["update_semantics"].as_str().unwrap().ends_with("by put"), "{report}");
+    assert_eq!(report["differences"], json!([]), "put works as well");
+}
+
+#[tokio::test]
+async fn what_is_known_of_updates_is_forgotten_with_the_method_that_it_was_seen_with() {
+    let desk = desk(&json!({ "update_put": true, "put_replaces": true })).await;
+    let stored = async || {
+        let store = desk.lock().await;
+        let word = store.profile_get("update_semantics").await.unwrap();
+        store.close().await;
+        word.filter(|word| !word.is_null())
+    };
+    probe(&desk, &[]).await.expect(0);
+    assert_eq!(stored().await, Some(json!("partial")));
+    desk.run(&["backfill", "--yes", "--limit", "2"]).await;
+    assert_eq!(stored().await, Some(json!("partial")));
+    desk.replace("token = \"sandbox-token\"", "token = \"sandbox-token\"\nupdate_method = \"put\"");
+    desk.run(&["backfill", "--yes", "--limit", "2"]).await;
+    assert_eq!(stored().await, None, "seen with POST, and PUT is another thing");
+}
+
+#[tokio::test]
+async fn a_probe_that_cannot_tell_takes_back_what_an_earlier_one_said_of_updates() {
+    let desk = desk(&json!({})).await;
+    probe(&desk, &[]).await.expect(0);
+    let firstline = desk.sandbox.firstline();
+    // No update reaches the contact any more.
+    firstline.set_switches(FirstLineSwitches { update_override: MethodOverride::Nowhere, ..firstline.switches() });
+    let report = probe(&desk, &[]).await.expect(0).json();
+    assert_eq!(report["profile"]["update_semantics"], Value::Null);
+    let store = desk.lock().await;
+    assert_eq!(store.profile_get("update_semantics").await.unwrap().filter(|word| !word.is_null()), None);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_search_that_lags_longer_than_the_settings_wait_is_said_by_probe_and_check() {
+    let desk = desk(&json!({ "search_lag_ms": 1500 })).await;
+    let ended = desk.run(&["probe", "--yes"]).await.expect(0);
+    ended.says("identity.settle is 10ms, and the probe found that search shows a new customer only after");
+    desk.run(&["check"]).await.expect(0).says("identity.settle is 10ms, and the probe found");
+    desk.replace("settle = \"10ms\"\ndoubt_horizon = \"1s\"", "settle = \"60s\"\ndoubt_horizon = \"60s\"");
+    let out = desk.run(&["check"]).await.expect(0).out;
+    assert!(!out.contains("identity.settle"), "{out}");
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use deskferry::sandbox::SandboxConfig;
+use deskferry::sandbox::faults::{Fault, FaultFilter};
 use deskferry::sandbox::firstline::{
-    ColumnFilter, FilterMode, FirstLineSwitches, ListSync, MethodOverride, PhoneOwner, TagsShown, UnsetColumns,
+    ColumnFilter, ErrorBody, FilterMode, FirstLineSwitches, ListSync, MethodOverride, PhoneOwner, TagsShown,
+    UnsetColumns,
 };
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
@@ -15,7 +17,7 @@ use crate::world::World;
 type Reading = fn(&mut FirstLineSwitches);
 
 /// What the documents leave open, one reading each. Beside them the defaults.
-const READINGS: [(&str, Reading); 24] = [
+const READINGS: [(&str, Reading); 30] = [
     ("as documented", |_| {}),
     ("a real put", |s| (s.update_put, s.update_override) = (true, MethodOverride::Nowhere)),
     ("_method in the body", |s| s.update_override = MethodOverride::Body),
@@ -50,6 +52,14 @@ const READINGS: [(&str, Reading); 24] = [
     ("national numbers", |s| s.phone_stored_national = true),
     ("creates answer 200", |s| s.create_status = 200),
     ("small pages", |s| s.per_page_max = 7),
+    ("updates reset lists alone", |s| s.update_resets_lists = true),
+    ("updates reset lists alone, nulls left out", |s| (s.update_resets_lists, s.nulls_left_out) = (true, true)),
+    ("children in lists of their own", |s| s.get_omits_children = true),
+    ("children in lists of their own, without meta", |s| (s.get_omits_children, s.meta_left_out) = (true, true)),
+    ("children in lists of their own, phones by profile", |s| {
+        (s.get_omits_children, s.phone_rows_name_contact) = (true, false);
+    }),
+    ("refusals without a body", |s| s.error_body = ErrorBody::Empty),
 ];
 
 const MAPPING: &str = r#"
@@ -225,4 +235,116 @@ async fn every_reading_of_the_documents_ends_in_the_same_state_and_loses_nothing
         );
         assert_eq!((&record["phones"], record["emails"].as_array().map(Vec::len)), (&json!([]), Some(1)), "{record}");
     }
+}
+
+/// A world with so many people of LiveDesk, and the mapping of the readings.
+async fn people(count: u64, switches: FirstLineSwitches) -> (World, Vec<u64>) {
+    let config = SandboxConfig { contacts: 0, edge_cases: false, firstline: switches, ..SandboxConfig::default() };
+    let mut world = World::start(config).await;
+    MAPPING.clone_into(&mut world.mapping);
+    let ids = (0..count).map(|number| world.sandbox.livedesk().add_contact(person(number, ""))).collect();
+    (world, ids)
+}
+
+/// The record that shows that fields survive has no tags, so it cannot show that tags do.
+#[tokio::test]
+async fn tags_and_companies_survive_what_was_learned_from_a_record_without_any() {
+    for update_resets_lists in [false, true] {
+        let switches = FirstLineSwitches { companies_shown: true, update_resets_lists, ..FirstLineSwitches::default() };
+        let (world, ids) = people(3, switches).await;
+        let (firstline, livedesk) = (world.sandbox.firstline().clone(), world.sandbox.livedesk().clone());
+        let (tag, company) = (firstline.add_tag("vip"), firstline.add_company("Example Ltd", None, &[]));
+        world.backfill().await;
+        livedesk.edit(ids[0], |contact| contact["custom_attributes"]["city"] = json!("Tainan"));
+        assert_eq!(world.backfill().await.summary.updated, 1);
+        let store = world.store().await;
+        assert_eq!(store.profile_get("update_semantics").await.unwrap(), Some(json!("partial")));
+        store.close().await;
+
+        let customer = |id: u64| {
+            let stamp = format!("LD-{id}");
+            let contacts = firstline.contacts();
+            contacts.into_iter().find(|contact| contact.membership_no.as_deref() == Some(stamp.as_str())).unwrap()
+        };
+        for id in &ids {
+            firstline.edit(customer(*id).id, "tag_ids", json!([tag]));
+            firstline.edit(customer(*id).id, "company_ids", json!([company]));
+            livedesk.edit(*id, |contact| contact["custom_attributes"]["city"] = json!("Keelung"));
+        }
+        let end = world.backfill().await;
+        assert_eq!((end.summary.updated, end.summary.exit_code()), (3, 0), "{:?}", end.summary);
+        for id in &ids {
+            let now = customer(*id);
+            let lists = (now.tag_ids.clone(), now.company_ids.clone());
+            assert_eq!((now.cz_col(42), lists), (Some(&json!("Keelung")), (vec![tag], vec![company])));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trial_on_a_record_that_loses_its_tags_gives_them_back_and_sends_whole_records_from_then_on() {
+    let switches = FirstLineSwitches { update_resets_lists: true, ..FirstLineSwitches::default() };
+    let (world, ids) = people(1, switches).await;
+    let (firstline, livedesk) = (world.sandbox.firstline().clone(), world.sandbox.livedesk().clone());
+    let tag = firstline.add_tag("vip");
+    world.backfill().await;
+    firstline.edit(firstline.contacts()[0].id, "tag_ids", json!([tag]));
+    livedesk.edit(ids[0], |contact| contact["custom_attributes"]["city"] = json!("Tainan"));
+    assert_eq!(world.backfill().await.summary.updated, 1);
+    assert_eq!(firstline.contacts()[0].tag_ids, [tag]);
+    let store = world.store().await;
+    assert_eq!(store.profile_get("update_semantics").await.unwrap(), Some(json!("replace")));
+    store.close().await;
+}
+
+/// Children in lists of their own, whose rows do not say whose they are: nothing is concluded from them.
+#[tokio::test]
+async fn an_email_whose_create_got_no_answer_is_not_added_twice_where_rows_name_no_owner() {
+    let switches =
+        FirstLineSwitches { get_omits_children: true, email_rows_name_contact: false, ..FirstLineSwitches::default() };
+    let (world, _) = people(1, switches).await;
+    let firstline = world.sandbox.firstline();
+    world.sandbox.firstline_faults().next(Fault::LostAck, 1, FaultFilter::on("POST", "/email-contact"));
+    for _ in 0..3 {
+        let end = world.backfill().await;
+        assert_eq!(end.summary.exit_code(), 1, "{:?}", end.summary);
+        assert_eq!(firstline.contacts()[0].emails.len(), 1);
+    }
+    // Once the rows say whose they are, the one that is there is taken for what it is.
+    firstline.set_switches(FirstLineSwitches { email_rows_name_contact: true, ..firstline.switches() });
+    let end = world.backfill().await;
+    assert_eq!((end.summary.exit_code(), firstline.contacts()[0].emails.len()), (0, 1), "{:?}", end.summary);
+}
+
+/// POST changes parts of a record and PUT replaces it: what was seen of one says nothing of the other.
+#[tokio::test]
+async fn what_runs_saw_of_updates_by_post_is_not_believed_of_put() {
+    let switches = FirstLineSwitches { update_put: true, put_replaces: true, ..FirstLineSwitches::default() };
+    let (mut world, ids) = people(3, switches).await;
+    let (firstline, livedesk) = (world.sandbox.firstline().clone(), world.sandbox.livedesk().clone());
+    let learned = async |world: &World| {
+        let store = world.store().await;
+        let word = store.profile_get("update_semantics").await.unwrap();
+        store.close().await;
+        word
+    };
+    world.backfill().await;
+    livedesk.edit(ids[0], |contact| contact["custom_attributes"]["city"] = json!("Tainan"));
+    assert_eq!(world.backfill().await.summary.updated, 1);
+    assert_eq!(learned(&world).await, Some(json!("partial")));
+
+    let fixed = "token = \"sandbox-token\"\nupdate_method = \"put\"";
+    world.choices.instead.push(("token = \"sandbox-token\"", String::from(fixed)));
+    for record in firstline.contacts() {
+        firstline.edit(record.id, "identity_no", json!("A123456789"));
+    }
+    for id in &ids {
+        livedesk.edit(*id, |contact| contact["custom_attributes"]["city"] = json!("Keelung"));
+    }
+    let end = world.backfill().await;
+    assert_eq!((end.summary.updated, end.summary.exit_code()), (3, 0), "{:?}", end.summary);
+    for record in firstline.contacts() {
+        assert_eq!((record.identity_no.as_deref(), record.cz_col(42)), (Some("A123456789"), Some(&json!("Keelung"))));
+    }
+    assert_eq!(learned(&world).await, Some(json!("replace")));
 }

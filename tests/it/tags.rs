@@ -6,7 +6,7 @@ use deskferry::config::template;
 use deskferry::domain::ids::{LiveDeskId, RunId};
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::faults::{Fault, FaultFilter};
-use deskferry::sandbox::firstline::{FirstLineSwitches, ListSync, TagsShown};
+use deskferry::sandbox::firstline::{FirstLineSwitches, ListSync, ListsShownIn, TagNames, TagsShown};
 use deskferry::sandbox::livedesk::{LabelFilter, LiveDeskSwitches};
 use deskferry::store::Link;
 use deskferry::sync::pipeline::{Entrants, RunEnd};
@@ -411,6 +411,113 @@ async fn a_tag_whose_create_got_no_answer_is_not_made_twice() {
     }
 }
 
+/// Answers to writes name tags and companies, or list rows do, and the record itself never does: that it names none does not
+/// mean that it has none.
+#[tokio::test]
+async fn lists_named_in_write_answers_or_list_rows_only_no_foreign_tag_lost() {
+    for (lists_shown_in, tags_shown) in [
+        (ListsShownIn::Writes, TagsShown::TagId),
+        (ListsShownIn::Writes, TagsShown::Tags),
+        (ListsShownIn::Rows, TagsShown::Tags),
+    ] {
+        let switches =
+            FirstLineSwitches { lists_shown_in, tags_shown, companies_shown: true, ..FirstLineSwitches::default() };
+        let mut scene = Scene::with(UNION, switches).await;
+        scene.world.mapping = format!("companies = \"link\"\n{}", scene.world.mapping);
+        let (firstline, desk) = (scene.world.sandbox.firstline().clone(), scene.world.sandbox.livedesk().clone());
+        let theirs = firstline.add_tag("theirs");
+        let [company, _] = ["Somebody's", "Alpha"].map(|name| firstline.add_company(name, None, &[]));
+        scene.run().await;
+        // An agent works on everybody; then the labels of everybody change, and with them the record.
+        for id in &scene.ids {
+            scene.agent_tags(*id, theirs);
+            let customer = scene.customer(*id)["id"].as_u64().unwrap();
+            assert!(firstline.edit(customer, "company_ids", json!([company])));
+        }
+        for round in 0..2 {
+            for (at, id) in scene.ids.iter().enumerate() {
+                desk.set_labels(*id, if (at + round) % 2 == 0 { &["vip", "news"] } else { &["vip"] });
+                desk.edit(*id, |contact| {
+                    contact.insert("name".into(), json!(format!("Person {at} of round {round}")));
+                    contact.insert("additional_attributes".into(), json!({ "company": "Alpha" }));
+                });
+            }
+            scene.run().await;
+            for id in &scene.ids {
+                let (tags, customer) = (scene.tags(*id), scene.customer(*id));
+                let what = format!("{lists_shown_in:?} {tags_shown:?}, round {round}, contact {id}: {customer}");
+                assert!(tags.contains("theirs"), "{what}");
+                assert!(customer["company_ids"].as_array().unwrap().contains(&json!(company)), "{what}");
+                assert!(customer["first_name"].as_str().unwrap().ends_with(&format!("round {round}")), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tag_whose_name_first_line_alters_is_made_once_and_known_again() {
+    for (tag_names, stored) in
+        [(TagNames::AsSent, "Very Important"), (TagNames::LowerCase, "very important"), (TagNames::Cut, "Very Imp")]
+    {
+        let switches = FirstLineSwitches { tag_names, ..FirstLineSwitches::default() };
+        let tags = SOURCE.replace("\"VIP\"", "\"Very Important\"");
+        let scene = Scene::with(&tags, switches).await;
+        let firstline = scene.world.sandbox.firstline();
+        // Somebody else's, found by the same search.
+        firstline.add_tag("Not Very Important");
+        for run in 0..3 {
+            let summary = scene.run().await;
+            assert_eq!(summary.exit_code(), 0, "{tag_names:?} {summary:?}");
+            assert_eq!(summary.tags.added, if run == 0 { PEOPLE / 3 + PEOPLE / 4 } else { 0 }, "{tag_names:?}");
+            let names: Vec<String> = firstline.tags().into_iter().map(|(_, name)| name).collect();
+            assert_eq!(names, ["Not Very Important", stored, "news"], "{tag_names:?} run {run}");
+        }
+        // It is put on and taken off like any other.
+        scene.world.sandbox.livedesk().set_labels(scene.ids[3], &[]);
+        scene.world.sandbox.livedesk().set_labels(scene.ids[1], &["vip"]);
+        let summary = scene.run().await;
+        assert_eq!((summary.tags.added, summary.tags.removed), (1, 1), "{tag_names:?}");
+        assert_eq!((scene.tags(scene.ids[3]), scene.tags(scene.ids[1])), (BTreeSet::new(), set(&[stored])));
+    }
+}
+
+#[tokio::test]
+async fn a_tag_that_is_renamed_in_first_line_stays_the_tag_of_its_label() {
+    let scene = Scene::start(SOURCE).await;
+    let firstline = scene.world.sandbox.firstline();
+    scene.run().await;
+    let vip = firstline.tags().iter().find(|(_, name)| name == "VIP").unwrap().0;
+    assert!(firstline.rename_tag(vip, "Gold"));
+    scene.world.sandbox.livedesk().set_labels(scene.ids[1], &["vip"]);
+    scene.world.sandbox.livedesk().set_labels(scene.ids[3], &[]);
+    let summary = scene.run().await;
+    assert_eq!((summary.tags.added, summary.tags.removed, firstline.tags().len()), (1, 1, 2), "{summary:?}");
+    assert_eq!((scene.tags(scene.ids[1]), scene.tags(scene.ids[3])), (set(&["Gold"]), BTreeSet::new()));
+
+    // Somebody makes a tag of the name that the mapping means: that one it is from now on.
+    firstline.add_tag("VIP");
+    scene.world.sandbox.livedesk().set_labels(scene.ids[2], &["vip"]);
+    scene.run().await;
+    assert_eq!((scene.tags(scene.ids[2]), firstline.tags().len()), (set(&["VIP"]), 3));
+}
+
+#[tokio::test]
+async fn a_tag_whose_create_got_no_answer_is_known_by_an_altered_name_too() {
+    for fault in [Fault::LostAck, Fault::ResetAfter] {
+        let switches = FirstLineSwitches { tag_names: TagNames::LowerCase, ..FirstLineSwitches::default() };
+        let scene = Scene::with(UNION, switches).await;
+        scene.world.sandbox.firstline_faults().next(fault, 1, FaultFilter::on("POST", "/contact-tag"));
+        for _ in 0..2 {
+            scene.run().await;
+            let mut names: Vec<String> =
+                scene.world.sandbox.firstline().tags().into_iter().map(|(_, name)| name).collect();
+            names.sort();
+            assert_eq!(names, ["news", "vip"], "{fault:?}");
+        }
+        assert_eq!(scene.tags(scene.ids[0]), set(&["news", "vip"]), "{fault:?}");
+    }
+}
+
 #[tokio::test]
 async fn contacts_are_carried_without_a_tag_that_is_refused() {
     let switches = FirstLineSwitches { tag_name_unique: true, ..FirstLineSwitches::default() };
@@ -623,4 +730,9 @@ async fn the_summary_tells_what_became_of_labels_and_tags() {
     assert_eq!(report["tags"]["labels_empty"], json!(["gone"]), "{report}");
     let ended = desk.run(&["backfill"]).await;
     ended.says("label \"gone\": no contact has it");
+
+    let switches = FirstLineSwitches { tag_names: TagNames::LowerCase, ..desk.sandbox.firstline().switches() };
+    desk.sandbox.firstline().set_switches(switches);
+    desk.write("mapping.toml", &format!("{}\n[[tags]]\nlabel = \"vip\"\ntag = \"Gold\"\n", template::MAPPING));
+    desk.run(&["backfill"]).await.says("FIRST LINE keeps the tag \"Gold\" as \"gold\"; it is used under that name");
 }

@@ -51,10 +51,10 @@ impl Refusal {
 }
 
 impl Said {
-    /// The id of what was made.
+    /// The id of what was made, as FIRST LINE says it. An id beside `data` may be anything's: a job's, a gateway's.
     pub(super) fn made(&self) -> Option<i64> {
         match self {
-            Self::Yes { body, .. } => id_of(&body["data"]).or_else(|| id_of(body)),
+            Self::Yes { body, .. } => int(&body["data"]["id"]),
             _ => None,
         }
     }
@@ -72,10 +72,6 @@ impl Said {
 /// A number, or a text that is one.
 pub(super) fn int(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
-}
-
-fn id_of(value: &Value) -> Option<i64> {
-    int(value.get("id")?)
 }
 
 impl FirstLine {
@@ -173,5 +169,22 @@ fn refusal(failure: Failure) -> Result<Said, Failure> {
         // The role may lack one permission and have the others.
         (Decision::GiveUp | Decision::NotFound, Some(status)) | (Decision::Stop, Some(status @ 403)) => Ok(no(status)),
         _ => Err(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Said;
+
+    #[test]
+    fn only_an_id_inside_data_is_the_id_of_what_was_made() {
+        let made = |body| Said::Yes { status: 201, body }.made();
+        assert_eq!((made(json!({ "data": { "id": 7 } })), made(json!({ "data": { "id": "7" } }))), (Some(7), Some(7)));
+        for body in [json!({ "id": 7 }), json!({ "id": 7, "data": [] }), json!({ "data": { "id": null } }), json!(7)] {
+            assert_eq!(made(body.clone()), None, "{body}");
+        }
+        assert_eq!(Said::Doubt.made(), None);
     }
 }

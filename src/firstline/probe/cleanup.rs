@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::calls::{Said, int};
-use super::{Ledger, Probe, ProbeError, email_of};
+use super::{Ledger, Probe, ProbeError, email_of, numbers};
 use crate::domain::ids::FirstLineId;
 use crate::domain::record::FieldKey;
 use crate::domain::target::TargetContact;
@@ -17,8 +17,8 @@ use crate::firstline::error::Failure;
 use crate::firstline::target::FirstLine;
 use crate::http::Request;
 
-/// How often a deletion that does not show is looked for.
-const LOOKS: u32 = 3;
+/// How often what does not show yet is looked at.
+pub(super) const LOOKS: u32 = 3;
 
 /// A scratch record that is still there, or may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,11 +129,13 @@ impl<L: Ledger> Probe<'_, L> {
         stamps: &[&str],
         origin: Origin,
     ) -> Result<Removal, ProbeError> {
-        let lists =
-            [("membership_no", row.stamp.as_str()), ("name", &row.stamp), ("search", &row.stamp), ("page", "1")];
+        let stamp = row.stamp.as_str();
+        let numbers = numbers(stamp).map(|number| ("membership_no", number.of(0)));
+        let others = [("membership_no", stamp), ("name", stamp), ("search", stamp), ("page", "1")];
+        let lists = numbers.into_iter().chain(others.map(|(key, value)| (key, value.to_owned())));
         let mut last_page = None;
         for (key, value) in lists {
-            let request = Request::get("/contact").query(key, value);
+            let request = Request::get("/contact").query(key, &value);
             let Said::Yes { body, .. } = door.probe_ask(request).await? else { continue };
             if let Some(removal) = self.remove_listed(door, &body, row, stamps).await? {
                 return Ok(removal);
@@ -208,7 +210,7 @@ impl<L: Ledger> Probe<'_, L> {
 }
 
 /// Whether a record carries the stamp of a scratch contact where a probe writes it.
-fn is_scratch(record: &TargetContact, stamps: &[&str]) -> bool {
+pub(super) fn is_scratch(record: &TargetContact, stamps: &[&str]) -> bool {
     let text = |key| record.value(key).and_then(Value::as_str).unwrap_or_default();
     let (name, number) = (text(FieldKey::FirstName), text(FieldKey::MembershipNo));
     stamps.iter().any(|stamp| name == *stamp || (name.is_empty() && number == *stamp))

@@ -18,6 +18,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const DAY_SECONDS: i64 = 86_400;
 
+/// What is said of a search that did not show a contact at once; without it the time is that of the look itself.
+pub const LATE: &str = "not there at the first look";
+
 /// Which trial it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
@@ -68,12 +71,13 @@ impl<L: Ledger> Probe<'_, L> {
     /// The filters on what the create itself holds; the first that finds the contact tells the lag of search.
     pub(super) async fn search_filters(&mut self, made: &Made) -> Result<(), ProbeError> {
         let (stamp, nobody) = (made.stamp.as_str(), Self::stamp());
+        let number = made.number.as_str();
         let mut trials = vec![Trial {
             name: Name::MembershipNo,
             path: "/contact",
-            positive: pair("membership_no", stamp),
-            negative: pair("membership_no", nobody.as_str()),
-            part: Some(pair("membership_no", part_of(stamp))),
+            positive: pair("membership_no", number),
+            negative: pair("membership_no", self.number_of(&nobody).of(0)),
+            part: Some(pair("membership_no", part_of(number))),
         }];
         if let Some(column) = self.columns.text {
             for (name, form) in [(Name::Brackets, brackets as fn(i64, &str) -> Pairs), (Name::Json, json_text)] {
@@ -177,7 +181,7 @@ impl<L: Ledger> Probe<'_, L> {
                     if trial.name != Name::CreatedAt && self.report.reading(Question::SearchLagMs).is_none() {
                         // No less than it took to look: a first look may come a second after the create.
                         self.report.settle(Question::SearchLagMs, elapsed.max(0));
-                        let when = if first_look { "found at the first look" } else { "not there at the first look" };
+                        let when = if first_look { "found at the first look" } else { LATE };
                         self.report.detail(Question::SearchLagMs, when);
                     }
                     if let Some(part) = &trial.part

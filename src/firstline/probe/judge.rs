@@ -60,18 +60,22 @@ pub(super) struct Survived {
     pub(super) column: Option<bool>,
     /// A column, when another column was sent.
     pub(super) other_column: Option<bool>,
+    /// A tag, when no tags were sent.
+    pub(super) tags: Option<bool>,
 }
 
 /// Partial or replacing. A single loss is enough for *replace*; *partial* needs every answer.
 pub(super) fn semantics(survived: Survived) -> Result<&'static str, String> {
-    let Survived { standard, column, other_column } = survived;
-    let all = [standard, column, other_column];
+    let Survived { standard, column, other_column, tags } = survived;
+    let all = [standard, column, other_column, tags];
     if all.contains(&Some(false)) {
         Ok("replace")
     } else if all.iter().all(Option::is_some) {
         Ok("partial")
     } else if standard.is_none() {
         Err(String::from("the updates that would show it did not go through"))
+    } else if column.is_some() && other_column.is_some() {
+        Err(String::from("fields survive, but no tag could be set to try it on"))
     } else {
         Err(String::from("standard fields survive, but two custom fields to try it on could not be written"))
     }
@@ -79,7 +83,7 @@ pub(super) fn semantics(survived: Survived) -> Result<&'static str, String> {
 
 /// What is lost, in words.
 pub(super) fn losses(survived: Survived) -> String {
-    let Survived { standard, column, other_column } = survived;
+    let Survived { standard, column, other_column, tags } = survived;
     let mut lost = Vec::new();
     if standard == Some(false) {
         lost.push("standard fields are reset");
@@ -88,6 +92,9 @@ pub(super) fn losses(survived: Survived) -> String {
         lost.push("custom fields are reset");
     } else if other_column == Some(false) {
         lost.push("custom fields are reset where another one is sent");
+    }
+    if tags == Some(false) {
+        lost.push("tags are taken away");
     }
     if lost.is_empty() { String::from("nothing is lost") } else { lost.join(", ") }
 }
@@ -249,19 +256,20 @@ mod tests {
 
     #[test]
     fn partial_is_said_only_when_everything_was_seen_to_survive() {
-        let of =
-            |standard, column, other_column| semantics(Survived { standard, column, other_column }).map_err(|_| ());
         let (yes, no) = (Some(true), Some(false));
-        for (survived, expected) in [
-            ((yes, yes, yes), Ok("partial")),
-            ((no, yes, yes), Ok("replace")),
-            ((yes, yes, no), Ok("replace")),
-            ((yes, no, None), Ok("replace")),
-            ((yes, yes, None), Err(())),
-            ((yes, None, None), Err(())),
-            ((None, None, None), Err(())),
+        for ([standard, column, other_column, tags], expected) in [
+            ([yes, yes, yes, yes], Ok("partial")),
+            ([no, yes, yes, yes], Ok("replace")),
+            ([yes, yes, no, yes], Ok("replace")),
+            ([yes, no, None, None], Ok("replace")),
+            ([yes, yes, yes, no], Ok("replace")),
+            ([yes, yes, yes, None], Err(())),
+            ([yes, yes, None, yes], Err(())),
+            ([yes, None, None, yes], Err(())),
+            ([None, None, None, None], Err(())),
         ] {
-            assert_eq!(of(survived.0, survived.1, survived.2), expected, "{survived:?}");
+            let survived = Survived { standard, column, other_column, tags };
+            assert_eq!(semantics(survived).map_err(|_| ()), expected, "{survived:?}");
         }
     }
 

@@ -32,6 +32,7 @@ use crate::sync::ports::{Cause, ContactTarget as _, PortError};
 
 pub use cleanup::LeftOver;
 use cleanup::Origin;
+pub use filters::LATE;
 
 /// Where scratch records are written down before they are made, so that a later probe finds what a crash left.
 pub trait Ledger: Send + Sync {
@@ -50,6 +51,8 @@ pub struct ProbeSettings {
     pub time_zone: TimeZone,
     /// The custom field of the stamp: not written to where there is another.
     pub stamp_column: Option<i64>,
+    /// How runs send updates, where the operator says so: what updates do is seen with that method.
+    pub fixed_method: Option<UpdateMethod>,
 }
 
 /// Why a probe could not be done.
@@ -143,6 +146,8 @@ fn sample(field: &FieldDefinition) -> Option<Value> {
 struct Made {
     id: FirstLineId,
     stamp: String,
+    /// Its membership_no after the create.
+    number: String,
     /// When the create was answered.
     at_ms: i64,
 }
@@ -158,6 +163,32 @@ fn email_of(stamp: &str) -> String {
     format!("{stamp}@example.com")
 }
 
+/// A membership_no of a scratch contact: a text that is the stamp's alone, and a count, which tells updates apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Number<'s>(&'s str);
+
+impl Number<'_> {
+    /// All of them have the same length: where the create's is taken, those of the updates are.
+    fn of(self, count: u32) -> String {
+        format!("{}-{count:02}", self.0)
+    }
+}
+
+/// How many forms of a number there are.
+const NUMBERS: usize = 3;
+
+/// The numbers of a stamp, longest first: FIRST LINE may allow fewer characters than the stamp has.
+fn numbers(stamp: &str) -> [Number<'_>; NUMBERS] {
+    let digits = stamp.strip_prefix(SCRATCH_PREFIX).unwrap_or(stamp);
+    [stamp, digits, digits.get(..8).unwrap_or(digits)].map(Number)
+}
+
+/// The form of the number to go on with where the one that was sent is stored as `stored`.
+fn shorter(stamp: &str, sent: usize, stored: &str) -> usize {
+    let fits = |form: &usize| numbers(stamp)[*form].of(0).len() <= stored.len();
+    (sent..NUMBERS).find(fits).unwrap_or(NUMBERS - 1)
+}
+
 /// A probe at work.
 pub struct Probe<'a, L> {
     target: &'a FirstLine,
@@ -170,6 +201,8 @@ pub struct Probe<'a, L> {
     report: TenantReport,
     /// Shape of the first refusal of a body.
     shape: Option<ErrorShape>,
+    /// Which form of the number this tenant takes.
+    number: usize,
     /// Makes every update of the scratch contact tell itself from the one before.
     count: u32,
 }
@@ -194,6 +227,7 @@ pub async fn probe<L: Ledger>(
         scratches: earlier,
         report: TenantReport::default(),
         shape: None,
+        number: 0,
         count: 0,
     };
     let before = probe.scratches.len();
@@ -223,7 +257,7 @@ impl<L: Ledger> Probe<'_, L> {
         self.tags_of_create(&made, tags.as_ref()).await?;
         self.second_contact(&made).await?;
         if let Some(method) = self.update_methods(&made).await? {
-            let replaces = self.update_semantics(&made, method).await?;
+            let replaces = self.update_semantics(&made, method, tags.as_ref()).await?;
             self.tags_of_update(&made, method, tags.as_ref()).await?;
             self.boolean_forms(&made, method).await?;
             self.clear_forms(&made, method, replaces).await?;
@@ -263,3 +297,27 @@ fn put_columns(body: &mut Map<String, Value>, columns: Vec<(i64, Value)>) {
 
 /// How an update is sent, once that is known.
 type Method = UpdateMethod;
+
+#[cfg(test)]
+mod tests {
+    use super::{NUMBERS, numbers, shorter};
+
+    #[test]
+    fn the_number_of_a_scratch_contact_has_one_length_and_shorter_forms() {
+        let stamp = "deskferry-probe-0123456789abcdef";
+        let forms = numbers(stamp).map(|number| number.of(0));
+        assert_eq!(forms, ["deskferry-probe-0123456789abcdef-00", "0123456789abcdef-00", "01234567-00"]);
+        assert!(numbers(stamp).iter().all(|number| number.of(7).len() == number.of(99).len()));
+        assert_eq!(numbers("short").map(|number| number.of(1)), ["short-01"; NUMBERS]);
+    }
+
+    #[test]
+    fn a_number_that_is_stored_cut_is_followed_by_shorter_ones() {
+        let stamp = "deskferry-probe-0123456789abcdef";
+        let sent = numbers(stamp)[0].of(0);
+        for (length, form) in [(35, 0), (34, 1), (19, 1), (18, 2), (11, 2), (5, 2)] {
+            assert_eq!(shorter(stamp, 0, &sent[..length]), form, "{length}");
+        }
+        assert_eq!(shorter(stamp, 2, "01234567-00"), 2);
+    }
+}

@@ -25,7 +25,7 @@ impl<L: Ledger> Probe<'_, L> {
     /// What every update of the scratch contact holds; the text is what tells this update from all others.
     fn fresh_body(&mut self, made: &Made) -> (Map<String, Value>, String) {
         self.count += 1;
-        let witness = format!("{}-{}", made.stamp, self.count);
+        let witness = self.number_of(&made.stamp).of(self.count);
         let body = Map::from_iter([
             (String::from("first_name"), json!(made.stamp)),
             (String::from("membership_no"), json!(witness)),
@@ -57,7 +57,7 @@ impl<L: Ledger> Probe<'_, L> {
         Ok((said, after.filter(applied)))
     }
 
-    /// The methods that change the contact.
+    /// The methods that change the contact; gives the one that runs will use, or else the first.
     pub(super) async fn update_methods(&mut self, made: &Made) -> Result<Option<Method>, ProbeError> {
         let (mut worked, mut statuses) = (Vec::new(), Vec::new());
         for method in UpdateMethod::ALL {
@@ -72,7 +72,7 @@ impl<L: Ledger> Probe<'_, L> {
                 self.report.settle(Question::UpdateMethod, method.as_str());
                 let names: Vec<&str> = worked.iter().map(|method| method.as_str()).collect();
                 self.report.detail(Question::UpdateMethod, format!("works: {}", names.join(", ")));
-                Ok(Some(method))
+                Ok(Some(self.settings.fixed_method.filter(|fixed| worked.contains(fixed)).unwrap_or(method)))
             }
             Err(reason) => {
                 self.report.unknown(Question::UpdateMethod, reason);
@@ -86,13 +86,25 @@ impl<L: Ledger> Probe<'_, L> {
         }
     }
 
-    /// Whether fields that an update leaves out survive. Gives whether they are reset.
-    pub(super) async fn update_semantics(&mut self, made: &Made, method: Method) -> Result<Option<bool>, ProbeError> {
-        let survived = self.survived(made, method).await?;
+    /// Whether what an update leaves out survives. Gives whether fields are reset.
+    pub(super) async fn update_semantics(
+        &mut self,
+        made: &Made,
+        method: Method,
+        tags: Tags<'_>,
+    ) -> Result<Option<bool>, ProbeError> {
+        if let Some(fixed) = self.settings.fixed_method.filter(|fixed| *fixed != method) {
+            // Runs do not use what works.
+            let reason =
+                format!("no update by {fixed}, which firstline.update_method says, reached the scratch contact");
+            self.report.unknown(Question::UpdateSemantics, reason);
+            return Ok(None);
+        }
+        let survived = self.survived(made, method, tags).await?;
         match judge::semantics(survived) {
             Ok(word) => {
                 self.report.settle(Question::UpdateSemantics, word);
-                self.report.detail(Question::UpdateSemantics, judge::losses(survived));
+                self.report.detail(Question::UpdateSemantics, format!("{}, by {method}", judge::losses(survived)));
             }
             Err(reason) => self.report.unknown(Question::UpdateSemantics, reason),
         }
@@ -100,13 +112,19 @@ impl<L: Ledger> Probe<'_, L> {
         Ok(survived.standard.zip(survived.column).map(|(standard, column)| !standard && !column))
     }
 
-    async fn survived(&mut self, made: &Made, method: Method) -> Result<Survived, ProbeError> {
+    /// Fills the contact and gives it a tag, then leaves out one thing after the other.
+    async fn survived(&mut self, made: &Made, method: Method, tags: Tags<'_>) -> Result<Survived, ProbeError> {
         let whole: Vec<(i64, Value)> =
             self.columns.text.map(|id| (id, json!(HELD))).into_iter().chain(self.columns.second.clone()).collect();
         let mut survived = Survived::default();
-        let (_, Some(before)) = self.update(made, method, [("last_name", json!(HELD))], whole.clone()).await? else {
-            return Ok(survived);
-        };
+        let name = || ("last_name", json!(HELD));
+        let tag = tags.ok().map(|(first, _)| ("tag_ids", json!([first])));
+        let mut before = self.update(made, method, [name()].into_iter().chain(tag), whole.clone()).await?.1;
+        if before.is_none() && tags.is_ok() {
+            before = self.update(made, method, [name()], whole.clone()).await?.1;
+        }
+        let Some(before) = before else { return Ok(survived) };
+        let tagged = self.has_first(&before, tags).await? == Some(true);
         let held: Vec<i64> =
             whole.iter().map(|(id, _)| *id).filter(|id| holds(&before, FieldKey::Custom(*id))).collect();
         if !holds(&before, FieldKey::LastName) {
@@ -116,6 +134,9 @@ impl<L: Ledger> Probe<'_, L> {
             survived.standard = Some(holds(&after, FieldKey::LastName));
             if !held.is_empty() {
                 survived.column = Some(held.iter().all(|id| holds(&after, FieldKey::Custom(*id))));
+            }
+            if tagged {
+                survived.tags = self.has_first(&after, tags).await?;
             }
         }
         if let [(first, _), (second, _)] = whole[..]
@@ -202,6 +223,12 @@ impl<L: Ledger> Probe<'_, L> {
             Err(reason) => self.report.unknown(Question::TagsOnUpdate, reason),
         }
         Ok(())
+    }
+
+    /// Whether the scratch contact has the first of the two tags.
+    async fn has_first(&self, contact: &TargetContact, tags: Tags<'_>) -> Result<Option<bool>, ProbeError> {
+        let Ok(&(first, second)) = tags else { return Ok(None) };
+        Ok(self.has_tags(Some(contact), first, second).await?.map(|(first, _)| first))
     }
 
     /// Which of the two tags the scratch contact has: it says so itself, or the tags count it.

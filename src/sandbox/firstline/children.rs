@@ -52,8 +52,9 @@ impl Child for Email {
     }
 
     fn render(&self, contact: &Contact, switches: &FirstLineSwitches) -> Value {
-        let mut row = render_email(self, contact.id);
-        row["contact"] = if contact.id == 0 { Value::Null } else { Value::Object(standard(contact, switches)) };
+        let named = if switches.email_rows_name_contact { contact.id } else { 0 };
+        let mut row = render_email(self, named);
+        row["contact"] = if named == 0 { Value::Null } else { Value::Object(standard(contact, switches)) };
         row
     }
 

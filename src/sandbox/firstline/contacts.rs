@@ -13,7 +13,7 @@ use super::lag::Lag;
 use super::model::{Model, mix};
 use super::records::Contact;
 use super::search::{Search, TAIPEI_OFFSET_MS, full_name};
-use super::switches::{FirstLineSwitches, Sort, TagsShown, TimesShown, UnsetColumns};
+use super::switches::{FirstLineSwitches, ListsShownIn, Sort, TagsShown, TimesShown, UnsetColumns};
 use super::validate;
 use super::wire::{Answer, Call, Paging, Refusal};
 
@@ -104,6 +104,9 @@ pub(super) fn create(world: &FirstLine, call: &Call) -> Result<Answer, Refusal> 
     if switches.create_omits_id {
         data.as_object_mut().map(|data| data.remove("id"));
     }
+    if let Some(other) = switches.create_answers_id {
+        data = json!({ "id": other });
+    }
     Ok(Answer::with_status(switches.create_status, data))
 }
 
@@ -148,7 +151,7 @@ fn render(contact: &Contact, model: &Model, switches: &FirstLineSwitches, place:
     let (no_columns, no_children) = match place {
         Place::List => (switches.list_omits_cz_cols, switches.list_omits_children),
         Place::Write => (switches.write_omits_cz_cols, switches.write_omits_children),
-        Place::Single => (false, false),
+        Place::Single => (false, switches.get_omits_children),
     };
     if !no_columns {
         row.insert("cz_cols".to_owned(), Value::Array(render_columns(contact, model, switches)));
@@ -159,8 +162,14 @@ fn render(contact: &Contact, model: &Model, switches: &FirstLineSwitches, place:
         row.insert("email_contacts".to_owned(), Value::Array(emails));
         row.insert("profile".to_owned(), json!({ "id": contact.profile_id(), "phones": phones }));
     }
+    let lists = match switches.lists_shown_in {
+        ListsShownIn::Everywhere => true,
+        ListsShownIn::Writes => place == Place::Write,
+        ListsShownIn::Rows => place == Place::List,
+    };
     let tags = || contact.tag_ids.iter().filter_map(|id| model.tags.iter().find(|tag| tag.id == *id));
     match switches.tags_shown {
+        _ if !lists => {}
         TagsShown::Tags => {
             let tags = tags().map(|tag| json!({ "id": tag.id, "name": tag.name, "description": tag.description }));
             row.insert("tags".to_owned(), tags.collect());
@@ -169,7 +178,7 @@ fn render(contact: &Contact, model: &Model, switches: &FirstLineSwitches, place:
         TagsShown::TagId => drop(row.insert("tag_id".to_owned(), json!(contact.tag_ids))),
         TagsShown::LeftOut => {}
     }
-    if switches.companies_shown {
+    if lists && switches.companies_shown {
         let companies = model.companies.iter().filter(|company| contact.company_ids.contains(&company.id));
         let companies = companies.map(|company| json!({ "id": company.id, "name": company.name }));
         row.insert("companies".to_owned(), companies.collect());

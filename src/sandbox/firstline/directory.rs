@@ -8,7 +8,7 @@ use super::FirstLine;
 use super::model::Model;
 use super::records::{Company, Tag};
 use super::search::compare;
-use super::switches::FilterMode;
+use super::switches::{FilterMode, TagNames};
 use super::validate::{Check, Sent};
 use super::wire::{Answer, Call, Paging, Refusal};
 
@@ -80,9 +80,18 @@ pub(super) fn delete_tag(world: &FirstLine, call: &Call, id: u64) -> Result<Answ
     Ok(Answer::nothing())
 }
 
+fn stored_name(name: &str, form: TagNames) -> String {
+    match form {
+        TagNames::AsSent => name.to_owned(),
+        TagNames::LowerCase => name.to_lowercase(),
+        TagNames::Squeezed => name.split_whitespace().collect::<Vec<_>>().join(" "),
+        TagNames::Cut => name.chars().take(8).collect(),
+    }
+}
+
 fn tag_body(model: &Model, call: &Call, own: Option<u64>) -> Result<(String, Sent<String>), Refusal> {
     let mut check = Check::new(call);
-    let name = check.required_text("name");
+    let name = stored_name(&check.required_text("name"), call.switches.tag_names);
     let description = check.text("description");
     let ignore_case = call.switches.exact_ignores_case;
     let same = |tag: &Tag| Some(tag.id) != own && compare(FilterMode::Exact, &tag.name, &name, ignore_case);

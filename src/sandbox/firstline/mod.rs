@@ -47,8 +47,8 @@ pub use definitions::{Category, Column, ColumnKind, default_definitions};
 pub use records::{Contact, Email, Phone, TableRow};
 pub use switches::{
     BooleanForm, ClearBy, ColumnFilter, ErrorBody, ExpiresIn, FilterMode, FirstLineSwitches, Links, ListSync,
-    MethodOverride, NoAccept, PerPageAbove, PhoneCheck, PhoneOwner, SWITCHES, Sort, TagsOnCreate, TagsShown,
-    TimesShown, Types, UnsetColumns,
+    ListsShownIn, MethodOverride, NoAccept, PerPageAbove, PhoneCheck, PhoneOwner, SWITCHES, Sort, TagNames,
+    TagsOnCreate, TagsShown, TimesShown, Types, UnsetColumns,
 };
 
 /// The simulated tenant. A clone is another handle to the same tenant.
@@ -203,6 +203,11 @@ fn read(
         serde_json::from_slice(body).map_err(|_| Refusal::new(400, "Bad Request."))?
     };
     let bearer = text(headers, header::AUTHORIZATION).strip_prefix("Bearer ").map(str::to_owned);
+    let switches = if method == Method::PUT && switches.put_replaces {
+        Arc::new(FirstLineSwitches { update_replaces: true, ..switches.as_ref().clone() })
+    } else {
+        switches
+    };
     let in_query = query.iter().find(|(key, _)| key == "token").map(|(_, value)| value.clone());
     if in_query.is_some() {
         world.counting().token_in_query += 1;

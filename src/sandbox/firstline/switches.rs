@@ -107,6 +107,26 @@ choices! {
         /// Not at all.
         LeftOut,
     }
+    /// Which answers about a contact name its tags and companies.
+    ListsShownIn {
+        /// All.
+        #[default] Everywhere,
+        /// Those to a create and to an update alone.
+        Writes,
+        /// Rows of the contact list alone.
+        Rows,
+    }
+    /// What becomes of a tag's name when it is stored.
+    TagNames {
+        /// Nothing.
+        #[default] AsSent,
+        /// Capitals become small letters.
+        LowerCase,
+        /// Spaces at the ends go, several become one.
+        Squeezed,
+        /// Only the first eight characters are kept.
+        Cut,
+    }
     /// `created_at` and `updated_at` of a contact.
     TimesShown {
         /// Not there (the documented object has none).
@@ -181,6 +201,10 @@ choices! {
         Error,
         /// A page.
         Html,
+        /// `{message}` without `errors`.
+        Message,
+        /// Nothing.
+        Empty,
     }
     /// Which key names the owner of a phone.
     PhoneOwner {
@@ -230,7 +254,9 @@ switches! {
     update_put: bool = false, "whether a real PUT works (else 405)";
     update_override: MethodOverride = MethodOverride::Both, "body | query | both | nowhere: where _method=put is looked for";
     update_replaces: bool = false, "an update resets fields it leaves out, cz_cols too";
+    put_replaces: bool = false, "a real PUT resets fields it leaves out, whatever an update by POST does";
     update_replaces_cz_cols: bool = false, "an update with cz_cols drops the columns it leaves out";
+    update_resets_lists: bool = false, "an update without tag_ids, or without company_ids, takes away all of them";
     tags_on_update: ListSync = ListSync::Replace, "replace | union: tag_ids on update";
     tags_on_create: TagsOnCreate = TagsOnCreate::Ignored, "ignored | accepted | rejected: tag_ids on create";
     companies_on_update: ListSync = ListSync::Replace, "replace | union: company_ids on update";
@@ -243,12 +269,15 @@ switches! {
     sort: Sort = Sort::IdAsc, "id_asc | id_desc | updated | unstable_ties: order of the contact list";
     list_omits_cz_cols: bool = false, "rows of the contact list have no cz_cols";
     list_omits_children: bool = false, "rows of the contact list have no email_contacts and no profile";
+    get_omits_children: bool = false, "a contact read by id has no email_contacts and no profile";
+    email_rows_name_contact: bool = true, "e-mail rows name their contact";
     unset_cz_cols: UnsetColumns = UnsetColumns::Null, "null | left_out: columns without a value";
     nulls_left_out: bool = false, "a contact leaves out keys that hold null or an empty list";
     unreadable_ids: Vec<u64> = Vec::new(), "contacts whose read by id is refused (422)";
     numbers_as_text: bool = true, "numbers and booleans in cz_cols come back as text";
     birth_at_with_time: bool = false, "birth_at comes back with a zero time";
     tags_shown: TagsShown = TagsShown::Tags, "tags | tag_ids | tag_id | left_out: how a contact names its tags";
+    lists_shown_in: ListsShownIn = ListsShownIn::Everywhere, "everywhere | writes | rows: which answers name a contact's tags and companies";
     times_shown: TimesShown = TimesShown::LeftOut, "left_out | iso | local: created_at and updated_at of a contact";
     companies_shown: bool = false, "a contact names its companies";
     cjk_name_joined: bool = false, "name joins Chinese names without a space";
@@ -278,17 +307,20 @@ switches! {
     required_columns: bool = false, "a create must hold every column that does not allow null";
     clear_by: ClearBy = ClearBy::Both, "both | null | empty_text | neither: how a value is cleared";
     name_max: usize = 255, "longest standard text field";
+    membership_no_max: Option<usize> = None, "longest membership_no";
     cz_text_max: Option<usize> = None, "longest text column";
     membership_no_unique: bool = false, "a second contact with a membership_no is a 422";
     email_unique: bool = false, "a second row with an address is a 422";
     phone_unique: bool = false, "a second row with a number is a 422";
+    tag_names: TagNames = TagNames::AsSent, "as_sent | lower_case | squeezed | cut: how a tag's name is stored";
     tag_name_unique: bool = false, "a second tag with a name is a 422";
     create_status: u16 = 201, "status of a create (200 or 201)";
     create_omits_id: bool = false, "the answer to a create has no id";
+    create_answers_id: Option<u64> = None, "the answer to a contact's create names this id, whatever was made";
     write_omits_cz_cols: bool = false, "the answer to a write has no cz_cols";
     write_omits_children: bool = false, "the answer to a write has no email_contacts and no profile";
     delete_contact_status: u16 = 200, "status of a contact's deletion (200 with a body, 204, or a refusal such as 403)";
-    error_body: ErrorBody = ErrorBody::Laravel, "laravel | text | error | html: body of a refusal";
+    error_body: ErrorBody = ErrorBody::Laravel, "laravel | text | error | html | message | empty: body of a refusal";
     id_start: u64 = 1001, "first contact id";
     id_gap: u64 = 0, "contact ids skip up to this many, at random";
     email_check: bool = true, "an address must look like one";

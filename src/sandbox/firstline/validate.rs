@@ -192,6 +192,10 @@ pub(super) fn contact(call: &Call, model: &Model, existing: Option<u64>) -> Resu
     }
     input.last_name = check.text("last_name");
     input.membership_no = check.text("membership_no");
+    if matches!((&input.membership_no, switches.membership_no_max), (Sent::Value(no), Some(max)) if no.chars().count() > max)
+    {
+        check.fail("membership_no", "is too long");
+    }
     input.identity_no = check.text("identity_no");
     input.gender = check.integer("gender");
     if matches!(input.gender, Sent::Value(gender) if !(0..=1).contains(&gender)) {
@@ -271,6 +275,15 @@ impl ContactInput {
         }
         if switches.update_replaces_cz_cols && self.cz_cols.is_some() {
             contact.cz_cols.clear();
+        }
+        if switches.update_resets_lists {
+            // As `sync($request->tag_ids ?? [])` does.
+            if self.tag_ids.is_none() {
+                contact.tag_ids.clear();
+            }
+            if self.company_ids.is_none() {
+                contact.company_ids.clear();
+            }
         }
         if switches.tags_on_update == ListSync::Union {
             unite(&mut contact.tag_ids, &self.tag_ids.take().unwrap_or_default());

@@ -130,6 +130,12 @@ impl FirstLine {
         self.write().add_tag(name.to_owned(), None)
     }
 
+    /// An administrator's change of a tag's name. Answers whether there is such a tag.
+    pub fn rename_tag(&self, id: u64, name: &str) -> bool {
+        let mut model = self.write();
+        model.tags.iter_mut().find(|tag| tag.id == id).map(|tag| name.clone_into(&mut tag.name)).is_some()
+    }
+
     /// Every tag, as id and name, oldest first.
     pub fn tags(&self) -> Vec<(u64, String)> {
         self.read().tags.iter().map(|tag| (tag.id, tag.name.clone())).collect()

@@ -139,6 +139,10 @@ impl Refusal {
             ErrorBody::Error => {
                 respond(status, "application/json", json!({ "error": with_names(&message, &errors) }).to_string())
             }
+            ErrorBody::Message => {
+                respond(status, "application/json", json!({ "message": with_names(&message, &errors) }).to_string())
+            }
+            ErrorBody::Empty => respond(status, "application/json", String::new()),
             ErrorBody::Html => respond(status, "text/html; charset=utf-8", page(&with_names(&message, &errors))),
         };
         if status == 405 {
