@@ -25,6 +25,9 @@ use crate::domain::record::{
     Owner,
 };
 
+/// Digits of a phone number at least, in whatever form: two behind a plus reach nobody.
+const FEWEST_DIGITS: usize = 5;
+
 /// What happens to a value that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnError {
@@ -462,8 +465,10 @@ fn is_email(address: &str) -> Result<(), &'static str> {
 }
 
 fn is_phone(number: &str) -> Result<(), &'static str> {
-    let clean = number.chars().any(|sign| sign.is_ascii_digit()) && !number.contains(char::is_control);
-    if clean { Ok(()) } else { Err("is not a phone number") }
+    let digits = number.chars().filter(char::is_ascii_digit).count();
+    let before_plus = number.find('+').map_or("", |at| &number[..at]);
+    let clean = digits >= FEWEST_DIGITS && before_plus.trim_matches([' ', '(']).is_empty();
+    if clean && !number.contains(char::is_control) { Ok(()) } else { Err("is not a phone number") }
 }
 
 fn without_repeats<T>(items: impl Iterator<Item = T>, canonical: impl Fn(&T) -> String) -> Vec<T> {
@@ -645,6 +650,19 @@ mod tests {
             value(FieldKey::Custom(35)),
             Desired::Value(FieldValue::Choices(vec![json!("music"), json!("food")]))
         );
+    }
+
+    #[test]
+    fn a_text_that_reaches_nobody_is_no_phone_number() {
+        let phones = mapping(json!({ "contact": { "first_name": "name" },
+            "phones": [{ "value": "phone_number", "on_error": "reject" }] }));
+        for text in ["+12", "12", "none", "ext 5 +886912000115", "1 +886912000115"] {
+            let set_aside = phones.apply(&contact(json!({ "name": "N", "phone_number": text }))).expect_err(text);
+            assert_eq!(set_aside.field.as_deref(), Some("phones[0]"), "{text}");
+        }
+        for text in ["+123456789", "12345", "(+886) 912345678", "0912345678 (Amy)"] {
+            assert_eq!(apply(&phones, json!({ "name": "N", "phone_number": text })).phones.items().len(), 1, "{text}");
+        }
     }
 
     #[test]
