@@ -245,6 +245,11 @@ impl Compiled {
         scan::mentions(&self.text).last_filter
     }
 
+    /// Its value where that is the same for every contact.
+    pub(super) fn constant(&self, settings: &Arc<Settings>) -> Option<Result<Value, String>> {
+        self.variables.is_empty().then(|| self.evaluate(&view(&Map::new(), &names_of(std::iter::empty()), settings)))
+    }
+
     /// Its value for one contact; the error says why without any value.
     pub(super) fn evaluate(&self, view: &Value) -> Result<Value, String> {
         self.expression.eval(view.clone()).map_err(|error| describe(&error))

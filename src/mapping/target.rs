@@ -135,14 +135,19 @@ impl Target {
 
 const NAME_IT: &str = "give `id = 32` or `field = \"Category / Name\"`";
 
-fn by_name(name: &str, definitions: &[FieldDefinition]) -> Result<Target, (String, Option<String>)> {
+/// The fields that a person may mean by this name: as `Category / Name`, else by the name alone.
+pub(super) fn called<'a>(name: &str, definitions: &'a [FieldDefinition]) -> Vec<&'a FieldDefinition> {
+    let name = tidy(name);
     let full: Vec<&FieldDefinition> = definitions.iter().filter(|definition| full_name(definition) == name).collect();
-    let found = if full.is_empty() {
+    if full.is_empty() {
         definitions.iter().filter(|definition| tidy(&definition.name) == name).collect()
     } else {
         full
-    };
-    match found.as_slice() {
+    }
+}
+
+fn by_name(name: &str, definitions: &[FieldDefinition]) -> Result<Target, (String, Option<String>)> {
+    match called(name, definitions).as_slice() {
         [one] => Ok(Target::defined(one)),
         [] => {
             let names: Vec<String> = definitions.iter().map(full_name).collect();

@@ -63,7 +63,7 @@ impl<'a> Draft<'a> {
         if let Some(problem) = definitions.and_then(|definitions| app::stamp_problem(settings, definitions)) {
             findings.in_file(Level::Problem, "configuration", problem);
         }
-        let Some(spec) = &self.read.value else {
+        let Some(spec) = gate.map(|gate| &gate.spec).or(self.read.value.as_ref()) else {
             return findings.not_checked(MAPPING, "too little of the file can be read to compile it");
         };
         let context = app::compile_context(settings, definitions);
