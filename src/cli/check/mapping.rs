@@ -91,6 +91,9 @@ impl<'a> Draft<'a> {
         let Some(mapping) = mapping else {
             return findings.not_checked(TESTS, "the mapping does not compile without the wrong lines either");
         };
+        if let Some(problem) = settings.inboxes_problem(mapping.needs_inboxes()) {
+            findings.in_file(Level::Problem, "configuration", problem);
+        }
         if let Some(definitions) = definitions {
             required(settings, spec, &mapping, definitions, findings);
         }
