@@ -210,6 +210,11 @@ async fn a_second_field_of_the_same_name_stops_the_line_that_names_it_and_not_th
     for _ in 0..2 {
         let (code, shown) = run(&world, &["check"]).await;
         assert!(code == Some(0) && shown.contains("shares its name with cz_col 71 now"), "{shown}");
+        // One contact is explained as a run would have it.
+        let id = world.sandbox.livedesk().listed_ids()[0].to_string();
+        let (code, shown) = run(&world, &["map", "explain", &id]).await;
+        assert!(code == Some(0) && shown.contains("shares its name with cz_col 71 now"), "{shown}");
+        assert!(shown.contains("cz_col 42 (Customer form / City), text: left out"), "{shown}");
         let end = world.backfill().await;
         assert_eq!((end.summary.stopped_fields.len(), end.summary.exit_code()), (1, 1), "{:?}", end.summary);
         let after = columns(&world);
