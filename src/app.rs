@@ -347,8 +347,10 @@ fn compile_with(
     let mut problems: Vec<Problem> =
         definitions.and_then(|definitions| stamp_problem(settings, definitions)).into_iter().collect();
     match compile(spec, &compile_context(settings, definitions)) {
-        Ok(mapping) if problems.is_empty() => Ok(mapping),
-        Ok(_) => Err(Problems(problems)),
+        Ok(mapping) => {
+            problems.extend(settings.inboxes_problem(mapping.needs_inboxes()));
+            if problems.is_empty() { Ok(mapping) } else { Err(Problems(problems)) }
+        }
         Err(found) => {
             problems.extend(found.into_iter().map(|problem| {
                 let place = problem.place.clone();

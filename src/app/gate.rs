@@ -43,11 +43,26 @@ pub async fn mapping(
 ) -> Result<Mapping, GateError> {
     let spec: MappingSpec = source.parse()?;
     let gate = examine(&spec, definitions, store).await?;
-    let mapping = compile_with(settings, source, &spec, Some(&gate.definitions))?.without(gate.stopped());
-    store.save_definitions(&gate.definitions).await?;
+    let mapping = compiled(settings, source, &gate)?;
+    store.save_definitions(&gate.kept).await?;
     store.profile_put(MAPPED, &json!(mapping.used_definitions())).await?;
     store.profile_put(STOPPED, &json!(mapping.stopped())).await?;
     Ok(mapping)
+}
+
+/// The mapping that a run would have now. Writes nothing.
+pub async fn preview(
+    settings: &Settings,
+    source: &MappingSource,
+    definitions: &[FieldDefinition],
+    store: &Store,
+) -> Result<Mapping, GateError> {
+    let gate = examine(&source.parse()?, definitions, store).await?;
+    Ok(compiled(settings, source, &gate)?)
+}
+
+fn compiled(settings: &Settings, source: &MappingSource, gate: &Gate) -> Result<Mapping, Problems> {
+    Ok(compile_with(settings, source, &gate.spec, Some(&gate.definitions))?.without(gate.stopped()))
 }
 
 /// Compares the definitions with those of the last run. Writes nothing.

@@ -12,7 +12,7 @@ use super::progress::Bar;
 use crate::app::{self, Learned};
 use crate::domain::ids::LiveDeskId;
 use crate::mapping::explain::{ExplainedLine, Explanation, explain};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::sync::lookup::{Found, Lookup};
 use crate::sync::ports::ContactSource;
 use crate::sync::ports::ContactTarget;
@@ -83,10 +83,21 @@ async fn explain_one(args: &Explain, context: &Context) -> Result<u8, Failure> {
     let offline = app::compile_mapping(settings, &loaded.mapping, None)?;
     let bar = Arc::new(Bar::on_stderr());
     let around = context.surroundings(Arc::clone(&bar) as Arc<dyn Progress>);
-    let learned = learned(context, settings).await?;
+    let state = state(context, settings).await?;
+    let learned = match &state {
+        Some(store) => app::learned(store).await?,
+        None => Learned::default(),
+    };
     let platforms = app::connect(settings, offline.needs_inboxes(), &learned, &around)?;
     let definitions = platforms.firstline.definitions().await?;
-    let mapping = app::compile_mapping(settings, &loaded.mapping, Some(&definitions))?;
+    // As a run would have it: without the fields that have changed in FIRST LINE since the last one.
+    let mapping = match &state {
+        Some(store) => app::gate::preview(settings, &loaded.mapping, &definitions, store).await?,
+        None => app::compile_mapping(settings, &loaded.mapping, Some(&definitions))?,
+    };
+    if let Some(store) = state {
+        store.close().await;
+    }
     let wanted = BTreeSet::from([LiveDeskId(args.id)]);
     let found = look_up(Arc::clone(&platforms.livedesk), wanted, settings.sweep.max_rounds).await;
     bar.finish();
@@ -125,14 +136,10 @@ async fn look_up<S: ContactSource>(
 }
 
 /// What earlier runs found out, when there is a state that can be read.
-async fn learned(context: &Context, settings: &crate::config::settings::Settings) -> Result<Learned, Failure> {
+async fn state(context: &Context, settings: &crate::config::settings::Settings) -> Result<Option<Store>, Failure> {
     match app::read_state(&settings.state.path, Arc::clone(&context.clock)).await {
-        Ok(store) => {
-            let learned = app::learned(&store).await?;
-            store.close().await;
-            Ok(learned)
-        }
-        Err(app::AppError::Store(StoreError::Missing { .. } | StoreError::Older { .. })) => Ok(Learned::default()),
+        Ok(store) => Ok(Some(store)),
+        Err(app::AppError::Store(StoreError::Missing { .. } | StoreError::Older { .. })) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -154,6 +161,13 @@ fn lines(id: i64, explanation: &Explanation) -> Vec<String> {
         if let Some(values) = &line.values {
             lines.push(format!("    {} becomes {}", values.expression, values.result));
         }
+    }
+    for tag in &explanation.tags {
+        let labels = tag.labels.join(", ");
+        lines.push(format!(
+            "tag {}: for whoever has the label {labels}, which is read by a backfill and not here",
+            tag.tag
+        ));
     }
     lines
 }
@@ -180,5 +194,6 @@ fn as_json(id: i64, explanation: &Explanation) -> Value {
         "select": explanation.select,
         "select_problem": explanation.selected.as_ref().err(),
         "lines": explanation.lines.iter().map(line).collect::<Vec<_>>(),
+        "tags": explanation.tags.iter().map(|tag| json!({ "tag": tag.tag, "labels": tag.labels })).collect::<Vec<_>>(),
     })
 }

@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 use super::Problem;
 use super::schema::Report;
-use super::settings::Settings;
+use super::settings::{Include, Settings};
 
 /// Host of the sample's `firstline.base_url`.
 const PLACEHOLDER: &str = "your-tenant.example";
@@ -94,6 +94,16 @@ pub(super) fn warnings(settings: &Settings, report: &Report) -> Vec<Problem> {
 }
 
 impl Settings {
+    /// Inboxes that the mapping reads and LiveDesk must not be asked for: the fields made of them would be unknown for ever.
+    pub fn inboxes_problem(&self, mapping_reads_them: bool) -> Option<Problem> {
+        let never = mapping_reads_them && self.livedesk.include_inboxes == Include::No;
+        never.then(|| {
+            let message = "false, but a line of the mapping reads contact_inboxes, which are then never sent";
+            let remedy = "write \"auto\", or take the line out of the mapping";
+            Report::new(&self.file).problem("livedesk.include_inboxes", message, remedy)
+        })
+    }
+
     /// What is still missing before both platforms can be connected to.
     pub fn missing_credentials(&self) -> Vec<Problem> {
         let mut problems = Vec::new();

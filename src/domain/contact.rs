@@ -8,8 +8,8 @@ use super::ids::LiveDeskId;
 ///
 /// `fields` is the whole row after normalising (platform notes LiveDesk 3.2): `id` a number, `blocked` a
 /// boolean, `created_at` and `last_activity_at` epoch seconds or null, `custom_attributes`,
-/// `additional_attributes` always objects, `contact_inboxes` always an array, texts either text or null
-/// (never missing). Unknown top-level keys are kept. It is what mapping expressions read.
+/// `additional_attributes` always objects, `contact_inboxes` an array or missing (not every answer has it), texts either
+/// text or null (never missing). Unknown top-level keys are kept. It is what mapping expressions read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contact {
     /// The id that the stamp carries.

@@ -110,7 +110,9 @@ impl Api {
 
     /// One contact.
     pub(super) async fn contact(&self, id: LiveDeskId) -> Result<Result<Contact, MalformedRow>, AnswerError> {
-        let request = Request::get(&format!("/contacts/{id}")).auth(self.auth.clone());
+        let request = Request::get(&format!("/contacts/{id}"))
+            .query("include_contact_inboxes", self.include_contact_inboxes)
+            .auth(self.auth.clone());
         self.client.body(&request, wire::single).await?
     }
 }

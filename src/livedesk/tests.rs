@@ -180,6 +180,18 @@ async fn a_read_by_id_is_tried_once_on_a_contact_that_exists() {
 }
 
 #[tokio::test]
+async fn a_read_by_id_asks_for_inboxes_as_the_list_does() {
+    for include_contact_inboxes in [true, false] {
+        let server = TestServer::with(by_id(|_| contact("2"))).await;
+        let settings = LiveDeskSettings { include_contact_inboxes, ..settings() };
+        let livedesk = LiveDesk::new(client(&server), &settings).unwrap();
+        assert!(matches!(livedesk.by_id(LiveDeskId(2), LiveDeskId(2)).await, Ok(ByIdAnswer::Found(_))));
+        let asked = server.seen()[0].param("include_contact_inboxes").map(str::to_owned);
+        assert_eq!(asked, Some(include_contact_inboxes.to_string()));
+    }
+}
+
+#[tokio::test]
 async fn a_contact_that_cannot_be_carried_still_shows_that_there_is_a_read_by_id() {
     let server = TestServer::with(by_id(|id| match id {
         "1" => json_answer(200, &json!({ "payload": { "id": 1, "email": ["x"] } })),

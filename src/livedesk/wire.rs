@@ -159,8 +159,10 @@ fn normalise(fields: &mut Map<String, Value>) -> Result<(), String> {
     }
     let blocked = slot(fields, "blocked");
     *blocked = flag(blocked).ok_or("`blocked` is neither true nor false")?.into();
-    let entries = slot(fields, "contact_inboxes");
-    *entries = inboxes(entries.take()).into();
+    // Only there when it was asked for: what is not there is unknown, not none.
+    if let Some(entries) = fields.remove("contact_inboxes").filter(|entries| !entries.is_null()) {
+        fields.insert("contact_inboxes".into(), inboxes(entries).into());
+    }
     Ok(())
 }
 
@@ -375,7 +377,7 @@ mod tests {
         assert_eq!(tina.fields["group_type"], 3, "unknown keys are kept");
         assert_eq!(tina.fields["custom_attributes"], json!({}));
         assert_eq!(tina.fields["additional_attributes"], json!({}));
-        assert_eq!(tina.fields["contact_inboxes"], json!([]));
+        assert_eq!(tina.fields.get("contact_inboxes"), None, "not sent is not none");
         assert_eq!(tina.fields["last_activity_at"], Value::Null, "never missing");
 
         assert_eq!(gold.fields["blocked"], true);

@@ -4,26 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::Value;
 use serde_json::Value as Json;
 
 use super::compile::version as version_of;
 use super::context::view;
-use super::convert::{Converted, LINE_LENGTH, convert, limited, to_json};
+use super::convert::{self, Converted, convert, limited};
 use super::expression::{Compiled, names_of};
 use super::filters::Settings;
-use super::filters::text::cut;
 use super::spec::{FixtureSpec, Translation};
 use super::tags::{COMPANY, TagLine};
 use super::target::{Target, TargetKind};
 use crate::domain::contact::Contact;
 use crate::domain::field::FieldKind;
 use crate::domain::outcome::{SetAside, SetAsideKind};
-use crate::domain::phone;
-use crate::domain::record::{
-    Desired, DesiredEmail, DesiredField, DesiredList, DesiredPhone, DesiredRecord, FieldKey, FieldProblem, FieldValue,
-    Owner,
-};
+use crate::domain::record::{Desired, DesiredField, DesiredRecord, FieldKey, FieldProblem, FieldValue, Owner};
+
+/// Why a contact is set aside whose name must not be stood in for.
+pub(super) const NO_FIRST_NAME: &str = "is empty, and FIRST LINE requires it";
 
 /// What happens to a value that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +119,7 @@ impl Mapping {
             .iter()
             .filter_map(|line| match &line.target.kind {
                 TargetKind::Custom(kind, _) => Some((line.target.key, *kind)),
-                TargetKind::Line | TargetKind::Gender | TargetKind::Untyped => None,
+                TargetKind::Line | TargetKind::WholeLine | TargetKind::Gender | TargetKind::Untyped => None,
             })
             .collect();
         Self { parts, settings, names, version, lists, kinds, stopped: BTreeMap::new(), fixtures }
@@ -265,22 +263,27 @@ impl Mapping {
                 record.fields.insert(line.target.key, unknown);
                 continue;
             }
-            let result = line.evaluate(view).and_then(|value| line.convert(&value, &self.settings));
-            let (mut value, problem) = match result {
-                Ok(Converted { value, remark }) => (value, remark),
-                Err(problem) if line.on_error == OnError::Reject => return Err(set_aside(&line.target.label, problem)),
-                Err(problem) => (Desired::Unknown, Some(problem)),
+            let (mut value, problem) = match line.read(view, &self.settings) {
+                Reading::Read(value, remark) => (value, remark),
+                Reading::Unknown(problem) => (Desired::Unknown, Some(problem)),
+                Reading::Rejected(problem) => return Err(set_aside(&line.target.label, problem)),
             };
+            let mut warn = |problem: Option<String>| {
+                let field = || line.target.label.clone();
+                record.warnings.extend(problem.map(|problem| FieldProblem { field: field(), problem }));
+            };
+            warn(problem);
             if line.target.key == FieldKey::FirstName && !matches!(value, Desired::Value(_)) {
                 if line.on_error == OnError::Reject {
-                    return Err(set_aside(&line.target.label, String::from("is empty, and FIRST LINE requires it")));
+                    return Err(set_aside(&line.target.label, String::from(NO_FIRST_NAME)));
                 }
                 if value == Desired::Unknown {
                     record.stand_ins.insert(FieldKey::FirstName);
                 }
-                value = Desired::Value(FieldValue::Text(stand_in_name(contact)));
+                let (name, cut) = stand_in_name(contact);
+                warn(cut);
+                value = Desired::Value(FieldValue::Text(name));
             }
-            record.warnings.extend(problem.map(|problem| FieldProblem { field: line.target.label.clone(), problem }));
             record.fields.insert(line.target.key, DesiredField { value, owner: line.owner });
         }
         record.emails = self.emails(view, &mut record.warnings)?;
@@ -294,17 +297,9 @@ impl Mapping {
         view(&contact.fields, &self.names, &self.settings)
     }
 
-    /// What is wrong with the e-mail and phone lines for this contact, whatever their `on_error`.
-    pub(super) fn list_problems(&self, contact: &Contact) -> Vec<FieldProblem> {
-        let view = self.view(contact);
-        let mut problems = Vec::new();
-        for line in &self.parts.emails {
-            problems.extend(read_line(line, &view, is_email).1.map(|problem| line.problem(problem)));
-        }
-        for line in &self.parts.phones {
-            problems.extend(read_line(line, &view, is_phone).1.map(|problem| line.problem(problem)));
-        }
-        problems
+    /// Why this field was taken out of the run.
+    pub(super) fn why_stopped(&self, key: FieldKey) -> Option<&String> {
+        self.stopped.get(&key)
     }
 
     /// What conversions need to know.
@@ -332,26 +327,30 @@ impl Mapping {
             }
         }
     }
+}
 
-    fn emails(&self, view: &Value, warnings: &mut Vec<FieldProblem>) -> Result<DesiredList<DesiredEmail>, SetAside> {
-        let found = collect(&self.parts.emails, view, warnings, is_email)?;
-        let emails = found.items.into_iter().map(|(address, ())| DesiredEmail { address });
-        let emails = without_repeats(emails, DesiredEmail::canonical);
-        Ok(desired_list(emails, self.parts.emails.is_empty(), found.incomplete, self.parts.emails_owner))
-    }
-
-    fn phones(&self, view: &Value, warnings: &mut Vec<FieldProblem>) -> Result<DesiredList<DesiredPhone>, SetAside> {
-        let found = collect(&self.parts.phones, view, warnings, is_phone)?;
-        let mut phones: Vec<_> = found.items.into_iter().map(|(number, kind)| DesiredPhone { number, kind }).collect();
-        if phones.len() > 1 {
-            let country = self.settings.country;
-            phones = without_repeats(phones.into_iter(), |phone| phone::canonical(&phone.number, country));
-        }
-        Ok(desired_list(phones, self.parts.phones.is_empty(), found.incomplete, self.parts.phones_owner))
-    }
+/// What one line makes of a contact.
+pub(super) enum Reading {
+    /// A value or nothing, and a remark when it is not quite what the source holds.
+    Read(Desired<FieldValue>, Option<String>),
+    /// It cannot be used, and is left out.
+    Unknown(String),
+    /// It cannot be used, and sets the contact aside.
+    Rejected(String),
 }
 
 impl FieldLine {
+    /// Evaluates and converts. What LiveDesk was not asked for is unknown, and no fault of the contact.
+    pub(super) fn read(&self, view: &Value, settings: &Settings) -> Reading {
+        let rejects = self.on_error == OnError::Reject && self.expression.can_see(view);
+        match self.evaluate(view).and_then(|value| self.convert(&value, settings)) {
+            Ok(Converted { remark: Some(remark), .. }) if rejects => Reading::Rejected(remark),
+            Ok(Converted { value, remark }) => Reading::Read(value, remark),
+            Err(problem) if rejects => Reading::Rejected(problem),
+            Err(problem) => Reading::Unknown(problem),
+        }
+    }
+
     pub(super) fn evaluate(&self, view: &Value) -> Result<Value, String> {
         self.expression.evaluate(view)
     }
@@ -361,119 +360,21 @@ impl FieldLine {
     }
 }
 
-impl<T> ListLine<T> {
-    fn problem(&self, problem: String) -> FieldProblem {
-        FieldProblem { field: self.label.clone(), problem }
-    }
-}
-
-type Check = fn(&str) -> Result<(), &'static str>;
-
-fn set_aside(field: &str, problem: String) -> SetAside {
+pub(super) fn set_aside(field: &str, problem: String) -> SetAside {
     SetAside { kind: SetAsideKind::Mapping, field: Some(field.to_owned()), status: None, detail: problem }
 }
 
-/// `first_name` is required: e-mail name, phone, identifier, or the id stand in for it.
-fn stand_in_name(contact: &Contact) -> String {
+/// `first_name` is required: e-mail name, phone, identifier, or the id stand in for it; and a remark when it was cut.
+fn stand_in_name(contact: &Contact) -> (String, Option<String>) {
     let email = contact.text("email").and_then(|email| email.split('@').next());
     let texts = [email, contact.text("phone_number"), contact.text("identifier")];
     let usable = texts.into_iter().flatten().find_map(|text| {
         let text: String = text.chars().filter(|sign| !sign.is_control()).collect();
-        let kept = cut(text.trim(), LINE_LENGTH);
-        if kept.is_empty() { None } else { Some(kept.to_owned()) }
+        let text = text.trim();
+        if text.is_empty() { None } else { Some(convert::line(text)) }
     });
-    usable.unwrap_or_else(|| format!("LiveDesk {}", contact.id))
-}
-
-/// What the lines of a list found.
-struct Found<T> {
-    items: Vec<(String, T)>,
-    /// Some line could not be read.
-    incomplete: bool,
-}
-
-fn collect<T: Copy>(
-    lines: &[ListLine<T>],
-    view: &Value,
-    warnings: &mut Vec<FieldProblem>,
-    check: Check,
-) -> Result<Found<T>, SetAside> {
-    let mut found = Found { items: Vec::new(), incomplete: false };
-    for line in lines {
-        let (texts, problem) = read_line(line, view, check);
-        found.items.extend(texts.into_iter().map(|text| (text, line.kind)));
-        match (problem, line.on_error) {
-            (None, _) => {}
-            (Some(problem), OnError::Reject) => return Err(set_aside(&line.label, problem)),
-            (Some(problem), OnError::Skip) => {
-                found.incomplete = true;
-                warnings.push(line.problem(problem));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The usable texts of one line, and what is wrong with the others.
-fn read_line<T>(line: &ListLine<T>, view: &Value, check: Check) -> (Vec<String>, Option<String>) {
-    match line.expression.evaluate(view).and_then(|value| list_texts(&value)) {
-        Ok(mut texts) => {
-            let problem = texts.iter().find_map(|text| check(text).err()).map(str::to_owned);
-            texts.retain(|text| check(text).is_ok());
-            (texts, problem)
-        }
-        Err(problem) => (Vec::new(), Some(problem)),
-    }
-}
-
-/// A list that could not be read whole is only added to, never taken from: what is missing in it may exist.
-fn desired_list<T>(items: Vec<T>, no_lines: bool, incomplete: bool, owner: Option<Owner>) -> DesiredList<T> {
-    let value = match (no_lines, items.is_empty(), incomplete) {
-        (true, _, _) | (_, true, true) => Desired::Unknown,
-        (_, true, false) => Desired::Empty,
-        (_, false, _) => Desired::Value(items),
-    };
-    let owner = match owner {
-        None | Some(Owner::Source) if incomplete => Some(Owner::Union),
-        owner => owner,
-    };
-    DesiredList { value, owner }
-}
-
-/// The texts of a line of a list: one value or several, blanks left out.
-pub(super) fn list_texts(value: &Value) -> Result<Vec<String>, String> {
-    const NO_TEXT: &str = "is not a text or a list of texts";
-
-    let text = |json: &Json| match json {
-        Json::Null => Ok(None),
-        Json::String(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
-        Json::Number(number) => Ok(Some(number.to_string())),
-        _ => Err(String::from(NO_TEXT)),
-    };
-    if value.kind() == ValueKind::Map {
-        return Err(String::from(NO_TEXT));
-    }
-    match to_json(value)? {
-        Json::Array(items) => items.iter().filter_map(|item| text(item).transpose()).collect(),
-        other => Ok(text(&other)?.into_iter().collect()),
-    }
-}
-
-fn is_email(address: &str) -> Result<(), &'static str> {
-    let whole =
-        address.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
-    let clean = !address.contains(|sign: char| sign.is_whitespace() || sign.is_control());
-    if whole && clean { Ok(()) } else { Err("is not an e-mail address") }
-}
-
-fn is_phone(number: &str) -> Result<(), &'static str> {
-    let clean = number.chars().any(|sign| sign.is_ascii_digit()) && !number.contains(char::is_control);
-    if clean { Ok(()) } else { Err("is not a phone number") }
-}
-
-fn without_repeats<T>(items: impl Iterator<Item = T>, canonical: impl Fn(&T) -> String) -> Vec<T> {
-    let mut seen = BTreeSet::new();
-    items.filter(|item| seen.insert(canonical(item))).collect()
+    let (name, cut) = usable.unwrap_or_else(|| (format!("LiveDesk {}", contact.id), None));
+    (name, cut.map(|cut| format!("its stand-in {cut}")))
 }
 
 #[cfg(test)]
@@ -626,8 +527,90 @@ mod tests {
         let mapping = mapping(json!({ "contact": { "first_name": "name" } }));
         let record = apply(&mapping, json!({ "name": format!("{}👨‍👩‍👧", "長".repeat(253)) }));
         let Desired::Value(FieldValue::Text(text)) = &record.fields[&FieldKey::FirstName].value else { panic!() };
-        assert_eq!(text.chars().count(), 253);
+        assert_eq!((text.chars().count(), text.ends_with("長…")), (254, true), "the mark stands for what is missing");
         assert_eq!(record.warnings[0].problem, "was cut to 255 characters");
+        let record = apply(&mapping, json!({ "name": "x".repeat(255) }));
+        assert!(record.warnings.is_empty(), "{:?}", record.warnings);
+    }
+
+    #[test]
+    fn what_would_be_cut_sets_the_contact_aside_where_the_line_says_reject() {
+        let long = "A".repeat(260);
+        let row = json!({ "name": long, "custom_attributes": { "x": "y".repeat(3_000) } });
+        for file in [
+            json!({ "contact": { "first_name": { "value": "name", "on_error": "reject" } } }),
+            json!({ "contact": { "first_name": "'x'", "identity_no": { "value": "name", "on_error": "reject" } } }),
+            json!({ "contact": { "first_name": "'x'" },
+                "cz_cols": [{ "id": 39, "value": "custom_attributes.x", "on_error": "reject" }] }),
+        ] {
+            let compiled = mapping(file);
+            let set_aside = compiled.apply(&contact(row.clone())).expect_err("too long");
+            let told = explain(&compiled, &contact(row.clone()), false);
+            let line = told.lines.iter().find(|line| line.outcome == Outcome::Rejects).expect("a line rejects it");
+            assert_eq!(
+                (set_aside.field.as_deref(), Some(set_aside.detail)),
+                (Some(&*line.field), line.problem.clone())
+            );
+        }
+        let number = mapping(json!({ "contact": { "first_name": "'x'", "identity_no": "name" } }));
+        let record = apply(&number, row);
+        let unknown = &record.fields[&FieldKey::IdentityNo].value;
+        assert_eq!((unknown, record.warnings.len()), (&Desired::Unknown, 1), "a number that is cut is another number");
+    }
+
+    #[test]
+    fn a_stand_in_that_is_cut_says_so() {
+        let mapping = mapping(json!({ "contact": { "first_name": "name" } }));
+        let record = apply(&mapping, json!({ "name": "", "identifier": "i".repeat(300) }));
+        let Desired::Value(FieldValue::Text(text)) = &record.fields[&FieldKey::FirstName].value else { panic!() };
+        assert_eq!((text.chars().count(), text.ends_with("i…")), (255, true));
+        assert_eq!(record.warnings[0].problem, "its stand-in was cut to 255 characters");
+    }
+
+    #[test]
+    fn inboxes_that_were_not_read_leave_a_field_as_it_is() {
+        let mapping = mapping(json!({ "contact": { "first_name": "name" },
+            "cz_cols": [{ "id": 39, "value": "contact_inboxes | channels | join(', ')", "on_error": "reject" },
+                { "id": 40, "value": "contact.contact_inboxes | length" }, { "id": 33, "value": "id" }],
+            "emails": [{ "value": "contact_inboxes | channels('source_id')", "on_error": "reject" }] }));
+        let record = apply(&mapping, json!({ "id": 7, "name": "N" }));
+        for id in [39, 40] {
+            assert_eq!(record.fields[&FieldKey::Custom(id)].value, Desired::Unknown, "{id}");
+        }
+        assert_eq!(record.fields[&FieldKey::Custom(33)].value, Desired::Value(FieldValue::Number(7.into())));
+        assert_eq!(record.emails.value, Desired::Unknown);
+        let problems: Vec<&str> = record.warnings.iter().map(|warning| warning.problem.as_str()).collect();
+        assert_eq!(problems, ["reads the contact's inboxes, which LiveDesk did not send"; 3]);
+        let record = apply(&mapping, json!({ "id": 7, "name": "N", "contact_inboxes": [] }));
+        assert_eq!(record.fields[&FieldKey::Custom(39)].value, Desired::Empty, "read, and there are none");
+        assert_eq!((record.emails.value, record.warnings.len()), (Desired::Empty, 0));
+    }
+
+    #[test]
+    fn an_explanation_shows_of_a_list_only_what_a_run_writes() {
+        let mapping = mapping(json!({ "contact": { "first_name": "name" },
+            "emails": [{ "value": "email" }, { "value": "custom_attributes.more | split(',')" }],
+            "phones": [{ "value": "phone_number" }, { "value": "custom_attributes.tel" }] }));
+        let person = contact(json!({ "name": "N", "email": "a@example.com", "phone_number": "+12",
+            "custom_attributes": { "more": "A@example.com,none,b@example.com", "tel": "0912345678" } }));
+        let told = explain(&mapping, &person, true);
+        let shown: Vec<_> = told.lines[1..]
+            .iter()
+            .map(|line| (line.field.as_str(), line.outcome, line.values.as_ref().map(|values| values.result.clone())))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("emails[0]", Outcome::Value, Some(json!(["a@example.com"]))),
+                ("emails[1]", Outcome::Value, Some(json!(["b@example.com"]))),
+                ("phones[0]", Outcome::LeftOut, Some(json!([]))),
+                ("phones[1]", Outcome::Value, Some(json!(["0912345678"]))),
+            ]
+        );
+        assert_eq!(told.lines[2].problem.as_deref(), Some("is not an e-mail address"));
+        let record = apply(&mapping, serde_json::Value::Object(person.fields.clone()));
+        let written: Vec<&str> = record.emails.items().iter().map(|email| email.address.as_str()).collect();
+        assert_eq!(written, ["a@example.com", "b@example.com"]);
     }
 
     #[test]
@@ -650,6 +633,19 @@ mod tests {
             value(FieldKey::Custom(35)),
             Desired::Value(FieldValue::Choices(vec![json!("music"), json!("food")]))
         );
+    }
+
+    #[test]
+    fn a_text_that_reaches_nobody_is_no_phone_number() {
+        let phones = mapping(json!({ "contact": { "first_name": "name" },
+            "phones": [{ "value": "phone_number", "on_error": "reject" }] }));
+        for text in ["+12", "12", "none", "ext 5 +886912000115", "1 +886912000115"] {
+            let set_aside = phones.apply(&contact(json!({ "name": "N", "phone_number": text }))).expect_err(text);
+            assert_eq!(set_aside.field.as_deref(), Some("phones[0]"), "{text}");
+        }
+        for text in ["+123456789", "12345", "(+886) 912345678", "0912345678 (Amy)"] {
+            assert_eq!(apply(&phones, json!({ "name": "N", "phone_number": text })).phones.items().len(), 1, "{text}");
+        }
     }
 
     #[test]

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::apply::{FieldLine, ListLine, Mapping, OnError, Parts};
-use super::context::view;
-use super::convert::{convert, option};
-use super::expression::{Compiled, names_of, nearest};
+use super::convert::{convert, option, plain};
+use super::expression::{Compiled, nearest};
 use super::filters::Settings;
 use super::reads::{Reads, Used};
 use super::spec::{MappingSpec, Translation};
@@ -20,7 +19,7 @@ use crate::domain::hash::HashKey;
 use crate::domain::record::{FieldKey, Owner};
 
 /// Raised when the meaning of filters or conversions changes, so that records are looked at again.
-const LANGUAGE: u32 = 2;
+const LANGUAGE: u32 = 3;
 
 const OWNERS: [(&str, Owner); 4] =
     [("source", Owner::Source), ("fill_blank", Owner::FillBlank), ("target", Owner::Target), ("union", Owner::Union)];
@@ -166,7 +165,7 @@ impl Compiler<'_> {
                 self.problem(place, "the translation must be one text, number or boolean", None);
                 continue;
             }
-            let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let plain = plain(value);
             match &target.kind {
                 TargetKind::Custom(FieldKind::SingleChoice | FieldKind::MultipleChoice, options)
                     if option(&plain, options).is_err() =>
@@ -185,9 +184,7 @@ impl Compiler<'_> {
 
     /// What the expression must give, whatever the contact, against what the field takes.
     fn check_type(&mut self, line: &Line<'_>, expression: &Compiled, target: &Target, options: &Translation) {
-        if expression.variables().is_empty() {
-            let nobody = view(&Map::new(), &names_of(std::iter::empty()), &self.settings);
-            let constant = expression.evaluate(&nobody);
+        if let Some(constant) = expression.constant(&self.settings) {
             let converted = constant.and_then(|value| convert(&value, &target.kind, options, &self.settings));
             if let Err(problem) = converted {
                 let message =

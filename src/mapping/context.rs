@@ -15,12 +15,21 @@ use super::reads::OBJECTS;
 
 /// The name under which the whole row is visible.
 pub(super) const WHOLE_ROW: &str = "contact";
+/// The key of the row that is only there when it was asked for.
+pub(super) const INBOXES: &str = "contact_inboxes";
 /// The name under which filters find their settings; no expression can spell it.
 const SETTINGS: &str = "\0settings";
+/// The name that says whether the row has its inboxes.
+const HAS_INBOXES: &str = "\0inboxes";
 
 /// What filters need to know of this mapping.
 pub(super) fn settings(state: &State<'_, '_>) -> Arc<Settings> {
     state.lookup(SETTINGS).and_then(|value| value.downcast_object::<Settings>()).unwrap_or_default()
+}
+
+/// Whether the row of a view has its inboxes: where it has not, they are unknown, not none.
+pub(super) fn has_inboxes(view: &Value) -> bool {
+    view.get_attr(HAS_INBOXES).is_ok_and(|has| has.is_true())
 }
 
 /// A contact as expressions see it: only the keys that some expression reads are converted.
@@ -29,6 +38,7 @@ struct View {
     names: Arc<[String]>,
     values: Vec<Value>,
     settings: Arc<Settings>,
+    has_inboxes: bool,
 }
 
 impl Object for View {
@@ -39,6 +49,9 @@ impl Object for View {
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
         if key == SETTINGS {
             return Some(Value::from_dyn_object(Arc::clone(&self.settings)));
+        }
+        if key == HAS_INBOXES {
+            return Some(Value::from(self.has_inboxes));
         }
         let at = self.names.iter().position(|name| name == key)?;
         Some(self.values[at].clone())
@@ -51,7 +64,9 @@ pub(super) fn view(row: &Map<String, Json>, names: &Arc<[String]>, settings: &Ar
         WHOLE_ROW => from_map(row),
         key => row.get(key).map_or(Value::UNDEFINED, |json| attributes(key, json)),
     });
-    Value::from_object(View { values: values.collect(), names: Arc::clone(names), settings: Arc::clone(settings) })
+    let has_inboxes = row.get(INBOXES).is_some_and(|inboxes| !inboxes.is_null());
+    let (values, names, settings) = (values.collect(), Arc::clone(names), Arc::clone(settings));
+    Value::from_object(View { names, values, settings, has_inboxes })
 }
 
 /// An object of attributes, which knows its name: `rest(...)` must know whose rest is meant.

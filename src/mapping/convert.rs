@@ -44,12 +44,16 @@ pub(super) fn convert(
     let mut remark = None;
     let value = match kind {
         TargetKind::Line => one_line(&json).map(|text| {
-            let kept = cut(&text, LINE_LENGTH).trim_end();
-            if kept.len() < text.len() {
-                remark = Some(format!("was cut to {LINE_LENGTH} characters"));
-            }
-            FieldValue::Text(kept.to_owned())
+            let (kept, cut) = line(&text);
+            remark = cut;
+            FieldValue::Text(kept)
         }),
+        TargetKind::WholeLine => match one_line(&json) {
+            Some(text) if line(&text).1.is_some() => {
+                return Err(format!("is longer than {LINE_LENGTH} characters, and cut it would be another one"));
+            }
+            text => text.map(FieldValue::Text),
+        },
         TargetKind::Gender => gender(&json)?,
         TargetKind::Untyped => untyped(&json)?,
         TargetKind::Custom(FieldKind::Text, _) => text(&json).map(FieldValue::Text),
@@ -61,6 +65,15 @@ pub(super) fn convert(
     };
     let value = value.map_or(Desired::Empty, Desired::Value);
     Ok(Converted { value, remark })
+}
+
+/// A text as a standard field holds it: what is too long ends in `…`, with a remark.
+pub(super) fn line(text: &str) -> (String, Option<Problem>) {
+    if cut(text, LINE_LENGTH).len() == text.len() {
+        return (text.to_owned(), None);
+    }
+    let kept = cut(text, LINE_LENGTH - 1).trim_end();
+    (format!("{kept}…"), Some(format!("was cut to {LINE_LENGTH} characters")))
 }
 
 /// A text of at most `max` characters, with a mark at its end that says how many are missing.

@@ -4,9 +4,9 @@
 
 use serde_json::Value as Json;
 
-use super::apply::{Mapping, list_texts};
-use super::convert::{Converted, to_json};
-use super::tags::COMPANY;
+use super::apply::{Mapping, NO_FIRST_NAME, Reading};
+use super::convert::to_json;
+use super::tags::{COMPANY, TagLine};
 use crate::domain::contact::Contact;
 use crate::domain::record::{Desired, DesiredRecord, FieldKey, FieldValue, Owner};
 
@@ -79,6 +79,8 @@ pub struct Explanation {
     pub select: Option<String>,
     /// Its lines, in the order of writing.
     pub lines: Vec<ExplainedLine>,
+    /// Its tags. Whether the contact has their labels is read by a backfill only, for all contacts at once.
+    pub tags: Vec<TagLine>,
 }
 
 /// Explains what `mapping` makes of `contact`; `show_values` puts the values in.
@@ -90,18 +92,20 @@ pub fn explain(mapping: &Mapping, contact: &Contact, show_values: bool) -> Expla
 
     for line in &mapping.parts.fields {
         let given = line.evaluate(&view);
-        let converted = given.clone().and_then(|value| line.convert(&value, mapping.settings()));
         let required = line.target.key == FieldKey::FirstName;
-        let (outcome, problem, mut result) = match converted {
-            Ok(Converted { value: Desired::Value(value), remark }) => (Outcome::Value, remark, shown(&value)),
-            Ok(_) if required && rejects(line.on_error) => {
-                (Outcome::Rejects, Some(String::from("is empty, and FIRST LINE requires it")), Json::Null)
+        let (outcome, problem, mut result) = match line.read(&view, mapping.settings()) {
+            _ if mapping.why_stopped(line.target.key).is_some() => {
+                (Outcome::LeftOut, mapping.why_stopped(line.target.key).cloned(), Json::Null)
             }
-            Ok(_) if required => (Outcome::StandIn, None, Json::Null),
-            Ok(_) => (Outcome::Empty, None, Json::Null),
-            Err(problem) if rejects(line.on_error) => (Outcome::Rejects, Some(problem), Json::Null),
-            Err(problem) if required => (Outcome::StandIn, Some(problem), Json::Null),
-            Err(problem) => (Outcome::LeftOut, Some(problem), Json::Null),
+            Reading::Read(Desired::Value(value), remark) => (Outcome::Value, remark, shown(&value)),
+            Reading::Rejected(problem) => (Outcome::Rejects, Some(problem), Json::Null),
+            Reading::Read(..) | Reading::Unknown(_) if required && rejects(line.on_error) => {
+                (Outcome::Rejects, Some(String::from(NO_FIRST_NAME)), Json::Null)
+            }
+            Reading::Read(..) if required => (Outcome::StandIn, None, Json::Null),
+            Reading::Read(..) => (Outcome::Empty, None, Json::Null),
+            Reading::Unknown(problem) if required => (Outcome::StandIn, Some(problem), Json::Null),
+            Reading::Unknown(problem) => (Outcome::LeftOut, Some(problem), Json::Null),
         };
         if outcome == Outcome::StandIn
             && let Some(Desired::Value(value)) =
@@ -128,17 +132,15 @@ pub fn explain(mapping: &Mapping, contact: &Contact, show_values: bool) -> Expla
     let phones = mapping.parts.phones.iter().map(|line| {
         (line.label.as_str(), "phone", &line.expression, rejects(line.on_error), mapping.parts.phones_owner)
     });
-    // Checks of single addresses are those of `apply`: its warnings are asked instead of judging twice.
-    let verdicts = mapping.list_problems(contact);
-    for (label, kind, expression, rejects, owner) in emails.chain(phones) {
+    // What is kept is for `apply` to say: it is asked instead of judging twice.
+    let readings = mapping.list_readings(&view);
+    for ((label, kind, expression, rejects, owner), (texts, problem)) in emails.chain(phones).zip(readings) {
         let given = expression.evaluate(&view);
-        let texts = given.clone().and_then(|value| list_texts(&value));
-        let problem = verdicts.iter().find(|problem| problem.field == label).map(|problem| problem.problem.clone());
-        let outcome = match (&problem, &texts) {
-            (Some(_), _) if rejects => Outcome::Rejects,
-            (Some(_), _) => Outcome::LeftOut,
-            (None, Ok(texts)) if texts.is_empty() => Outcome::Empty,
-            (None, _) => Outcome::Value,
+        let outcome = match &problem {
+            Some(_) if rejects && expression.can_see(&view) => Outcome::Rejects,
+            Some(_) if texts.is_empty() => Outcome::LeftOut,
+            None if texts.is_empty() => Outcome::Empty,
+            _ => Outcome::Value,
         };
         lines.push(ExplainedLine {
             field: label.to_owned(),
@@ -149,8 +151,7 @@ pub fn explain(mapping: &Mapping, contact: &Contact, show_values: bool) -> Expla
             outcome,
             owner,
             problem,
-            values: show_values
-                .then(|| ShownValues { expression: raw(&given), result: Json::from(texts.unwrap_or_default()) }),
+            values: show_values.then(|| ShownValues { expression: raw(&given), result: Json::from(texts) }),
         });
     }
 
@@ -160,6 +161,7 @@ pub fn explain(mapping: &Mapping, contact: &Contact, show_values: bool) -> Expla
         selected: mapping.select(contact).map_err(|problem| problem.problem),
         select: mapping.parts.select.as_ref().map(|select| select.text().to_owned()),
         lines,
+        tags: mapping.tags().to_vec(),
     }
 }
 

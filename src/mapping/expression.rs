@@ -12,7 +12,7 @@ use minijinja::value::{Rest, Value, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, Expression, UndefinedBehavior};
 use serde_json::Map;
 
-use super::context::{WHOLE_ROW, view};
+use super::context::{INBOXES, WHOLE_ROW, has_inboxes, view};
 use super::filters::{self, FilterError, Settings};
 use super::scan;
 
@@ -147,6 +147,7 @@ pub(super) struct Compiled {
     text: String,
     expression: Expression<'static, 'static>,
     variables: Vec<String>,
+    reads_inboxes: bool,
 }
 
 impl fmt::Debug for Compiled {
@@ -206,7 +207,13 @@ impl Compiled {
                 problems.push(problem(scan::column_of(text, name), message, Some(help)));
             }
         }
-        let compiled = Self { text: text.to_owned(), expression, variables };
+        // `contact | items` and the like see every key, so the whole row counts, unless its key is spelled out.
+        let reads_inboxes = expression.undeclared_variables(true).iter().any(|path| {
+            path == WHOLE_ROW
+                || path.split('.').next() == Some(INBOXES)
+                || path.strip_prefix("contact.").is_some_and(|rest| rest.starts_with(INBOXES))
+        });
+        let compiled = Self { text: text.to_owned(), expression, variables, reads_inboxes };
         if problems.is_empty() {
             // A contact of which nothing is known: what fails now for a reason of form fails always.
             let nobody = view(&Map::new(), &Arc::from(compiled.variables.clone()), settings);
@@ -231,13 +238,12 @@ impl Compiled {
 
     /// Whether it may read the contact's inboxes.
     pub(super) fn needs_inboxes(&self) -> bool {
-        // `contact | items` and the like see every key, so the whole row counts, unless its key is spelled out.
-        let nested = self.expression.undeclared_variables(true);
-        nested.iter().any(|path| {
-            path == WHOLE_ROW
-                || path.split('.').next() == Some("contact_inboxes")
-                || path.starts_with("contact.contact_inboxes")
-        })
+        self.reads_inboxes
+    }
+
+    /// Whether all that it reads was asked of LiveDesk: inboxes are not in every answer.
+    pub(super) fn can_see(&self, view: &Value) -> bool {
+        !self.reads_inboxes || has_inboxes(view)
     }
 
     /// The filter that makes its result, when that is plain to see.
@@ -245,8 +251,16 @@ impl Compiled {
         scan::mentions(&self.text).last_filter
     }
 
+    /// Its value where that is the same for every contact.
+    pub(super) fn constant(&self, settings: &Arc<Settings>) -> Option<Result<Value, String>> {
+        self.variables.is_empty().then(|| self.evaluate(&view(&Map::new(), &names_of(std::iter::empty()), settings)))
+    }
+
     /// Its value for one contact; the error says why without any value.
     pub(super) fn evaluate(&self, view: &Value) -> Result<Value, String> {
+        if !self.can_see(view) {
+            return Err(String::from("reads the contact's inboxes, which LiveDesk did not send"));
+        }
         self.expression.eval(view.clone()).map_err(|error| describe(&error))
     }
 }

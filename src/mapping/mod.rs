@@ -13,6 +13,7 @@ pub mod explain;
 mod expression;
 mod filters;
 pub mod fixture;
+mod lists;
 mod reads;
 mod scan;
 pub mod spec;

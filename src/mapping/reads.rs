@@ -136,6 +136,57 @@ mod tests {
     }
 
     #[test]
+    fn no_address_slips_through_in_company() {
+        for value in [
+            json!("203.0.113.7;10.0.0.1"),
+            json!("IP: 203.0.113.7"),
+            json!("IP:203.0.113.7"),
+            json!("位址203.0.113.7，台北"),
+            json!("203.0.113.7\n10.0.0.1"),
+            json!("[2001:db8::1]"),
+            json!("[2001:db8::1]:443"),
+            json!("203.0.113.7/32"),
+            json!("203.0.113.7."),
+            json!("http://203.0.113.7/"),
+            json!("https://203.0.113.7:8443/x?y=1"),
+            json!("seen from 203.0.113.7 today"),
+            json!("{\"ip\":\"203.0.113.7\"}"),
+            json!("[\"203.0.113.7\"]"),
+            json!("{\"seen\":{\"from\":\"fe80::1%eth0\"}}"),
+        ] {
+            assert_eq!(custom(&json!({ "x": value })), None, "{value}");
+        }
+        for key in [
+            "clientIP",
+            "ipAddress",
+            "user_ip_address",
+            "userAgent",
+            "User-Agent",
+            "browserLanguage",
+            "browser_name",
+            "IP",
+            "Last IP",
+            "X-Forwarded-For",
+        ] {
+            assert_eq!(custom(&json!({ key: "x" })), None, "{key}");
+        }
+        for (key, value) in [
+            ("ship", "Ever Given"),
+            ("zip", "106"),
+            ("membership", "gold"),
+            ("call", "12:30:45"),
+            ("version", "1.2.3"),
+            ("note", "see std: 10.5"),
+            ("json", "{\"a\": 1}"),
+            ("VIP", "yes"),
+        ] {
+            assert_eq!(custom(&json!({ key: value })), Some(format!("{key}: {value}")), "{key}");
+        }
+        let part = json!({ "x": "{\"ip\":\"203.0.113.7\",\"plan\":\"gold\"}" });
+        assert_eq!(custom(&part).as_deref(), Some("x: {\"plan\":\"gold\"}"), "the rest of such a text is carried");
+    }
+
+    #[test]
     fn attributes_that_are_json_in_a_text_or_no_object_are_carried_too() {
         assert_eq!(custom(&json!("{\"vip\":\"gold\",\"ip\":\"203.0.113.7\"}")).as_deref(), Some("vip: gold"));
         assert_eq!(custom(&json!("just words")).as_deref(), Some("just words"));

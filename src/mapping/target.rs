@@ -9,8 +9,10 @@ use crate::domain::record::FieldKey;
 /// What a value must become.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum TargetKind {
-    /// A short text of one line: names and numbers of documents.
+    /// A short text of one line, a name: cut where it is too long.
     Line,
+    /// A short text of one line that is another one when it is cut: numbers of documents and members.
+    WholeLine,
     /// FIRST LINE's gender code, 0 or 1.
     Gender,
     /// A custom field of a known kind, with its options.
@@ -46,6 +48,7 @@ impl Target {
         let kind = match key {
             FieldKey::BirthAt => TargetKind::Custom(FieldKind::Date, Vec::new()),
             FieldKey::Gender => TargetKind::Gender,
+            FieldKey::IdentityNo | FieldKey::MembershipNo => TargetKind::WholeLine,
             _ => TargetKind::Line,
         };
         Ok(Self { key, label: key.to_string(), name: None, kind, max: TEXT_LENGTH })
@@ -125,7 +128,7 @@ impl Target {
     /// Kind in words, for people.
     pub(super) fn kind_name(&self) -> &'static str {
         match &self.kind {
-            TargetKind::Line => "text",
+            TargetKind::Line | TargetKind::WholeLine => "text",
             TargetKind::Gender => "gender (0 or 1)",
             TargetKind::Custom(kind, _) => kind.as_str(),
             TargetKind::Untyped => "unknown (no definitions at hand)",
@@ -135,14 +138,19 @@ impl Target {
 
 const NAME_IT: &str = "give `id = 32` or `field = \"Category / Name\"`";
 
-fn by_name(name: &str, definitions: &[FieldDefinition]) -> Result<Target, (String, Option<String>)> {
+/// The fields that a person may mean by this name: as `Category / Name`, else by the name alone.
+pub(super) fn called<'a>(name: &str, definitions: &'a [FieldDefinition]) -> Vec<&'a FieldDefinition> {
+    let name = tidy(name);
     let full: Vec<&FieldDefinition> = definitions.iter().filter(|definition| full_name(definition) == name).collect();
-    let found = if full.is_empty() {
+    if full.is_empty() {
         definitions.iter().filter(|definition| tidy(&definition.name) == name).collect()
     } else {
         full
-    };
-    match found.as_slice() {
+    }
+}
+
+fn by_name(name: &str, definitions: &[FieldDefinition]) -> Result<Target, (String, Option<String>)> {
+    match called(name, definitions).as_slice() {
         [one] => Ok(Target::defined(one)),
         [] => {
             let names: Vec<String> = definitions.iter().map(full_name).collect();

@@ -30,8 +30,13 @@ value = "custom_attributes.city"
 "#;
 
 async fn world() -> World {
+    world_with(MAPPING, default_definitions()).await
+}
+
+async fn world_with(mapping: &str, definitions: Vec<Category>) -> World {
     let mut world = World::start(SandboxConfig { contacts: 0, edge_cases: false, ..SandboxConfig::default() }).await;
-    MAPPING.clone_into(&mut world.mapping);
+    mapping.clone_into(&mut world.mapping);
+    world.sandbox.firstline().set_definitions(definitions);
     for number in 0..3 {
         world
             .sandbox
@@ -46,11 +51,14 @@ async fn world() -> World {
 
 /// Changes one column of the customer form, or takes it away.
 fn change(world: &World, id: i64, change: impl FnOnce(&mut Vec<Column>, usize)) {
-    let mut definitions: Vec<Category> = default_definitions();
+    world.sandbox.firstline().set_definitions(changed(default_definitions(), id, change));
+}
+
+fn changed(mut definitions: Vec<Category>, id: i64, change: impl FnOnce(&mut Vec<Column>, usize)) -> Vec<Category> {
     let columns = &mut definitions[0].columns;
     let at = columns.iter().position(|column| column.id == id).unwrap();
     change(columns, at);
-    world.sandbox.firstline().set_definitions(definitions);
+    definitions
 }
 
 fn edit_all(world: &World, city: &str) {
@@ -130,6 +138,96 @@ async fn an_option_that_is_gone_stops_its_field_only_when_it_is_in_use() {
             assert!(end.summary.stopped_fields[0].contains(lost), "{:?}", end.summary.stopped_fields);
         }
     }
+}
+
+/// Gives the option of this value another text.
+fn call(columns: &mut [Column], at: usize, value: &str, text: &str) {
+    let option = columns[at].options.iter_mut().find(|(_, known)| *known == *value).unwrap();
+    text.clone_into(&mut option.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_of_the_line_that_is_no_option_any_more_stops_its_field_and_not_the_run() {
+    type Change = fn(&mut Vec<Column>, usize);
+    let called = || {
+        changed(default_definitions(), 32, |columns, at| {
+            call(columns, at, "platinum", "白金卡");
+            call(columns, at, "gold", "金卡");
+        })
+    };
+    let translated = |word: &str| MAPPING.replace("VIP = \"platinum\"", &format!("VIP = \"{word}\""));
+    let constant = MAPPING.replace("\"custom_attributes.level\"", "\"'金卡'\"");
+    let rows: [(String, Change, &str); 5] = [
+        (translated("白金卡"), |columns, at| call(columns, at, "platinum", "Best"), "called `白金卡` any more"),
+        (constant, |columns, at| call(columns, at, "gold", "Good"), "called `'金卡'` any more"),
+        (
+            translated("PLATINUM"),
+            |columns, at| columns[at].options.retain(|(_, value)| *value != "platinum"),
+            "has lost the option platinum",
+        ),
+        (
+            translated("白金卡"),
+            |columns, at| {
+                call(columns, at, "platinum", "Best");
+                call(columns, at, "bronze", "白金卡");
+            },
+            "another option by `白金卡`",
+        ),
+        (
+            translated("白金卡"),
+            |columns, at| columns[at].options.push((String::from("白金卡"), json!("p2"))),
+            "called `白金卡` any more",
+        ),
+    ];
+    for (mapping, drift, says) in rows {
+        let world = world_with(&mapping, called()).await;
+        let before = columns(&world);
+        world.sandbox.firstline().set_definitions(changed(called(), 32, drift));
+        edit_all(&world, "Tainan");
+        let (code, shown) = run(&world, &["check"]).await;
+        assert!(code == Some(0) && shown.contains(says), "{says}: {shown}");
+        let end = world.backfill().await;
+        assert_eq!((end.summary.updated, end.summary.exit_code()), (3, 1), "{says}: {:?}", end.summary);
+        assert!(end.summary.stopped_fields[0].contains(says), "{says}: {:?}", end.summary.stopped_fields);
+        let after = columns(&world);
+        assert_eq!((&after["32"], &after["42"]), (&before["32"], &json!("Tainan")), "{says}");
+        // And so it is in the next run.
+        assert_eq!(world.backfill().await.summary.stopped_fields.len(), 1, "{says}");
+        world.sandbox.firstline().set_definitions(called());
+        assert_eq!(world.backfill().await.summary.exit_code(), 0, "{says}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_field_of_the_same_name_stops_the_line_that_names_it_and_not_the_run() {
+    let mut world = world_with(&MAPPING.replace("Customer form / City", "City"), default_definitions()).await;
+    let before = columns(&world);
+    let mut definitions = default_definitions();
+    let second = vec![Column::new(71, "City", ColumnKind::Text)];
+    definitions.push(Category::new(40, "Second form", 0, second));
+    world.sandbox.firstline().set_definitions(definitions);
+    edit_all(&world, "Tainan");
+    for _ in 0..2 {
+        let (code, shown) = run(&world, &["check"]).await;
+        assert!(code == Some(0) && shown.contains("shares its name with cz_col 71 now"), "{shown}");
+        // One contact is explained as a run would have it.
+        let id = world.sandbox.livedesk().listed_ids()[0].to_string();
+        let (code, shown) = run(&world, &["map", "explain", &id]).await;
+        assert!(code == Some(0) && shown.contains("shares its name with cz_col 71 now"), "{shown}");
+        assert!(shown.contains("cz_col 42 (Customer form / City), text: left out"), "{shown}");
+        let end = world.backfill().await;
+        assert_eq!((end.summary.stopped_fields.len(), end.summary.exit_code()), (1, 1), "{:?}", end.summary);
+        let after = columns(&world);
+        assert_eq!((&after["42"], &after["33"]), (&before["42"], &json!(77)));
+        // The other field may be written by a line of its own meanwhile.
+        world.mapping.push_str("\n[[cz_cols]]\nid = 71\nvalue = \"custom_attributes.city\"\n");
+        let end = world.backfill().await;
+        assert_eq!((end.summary.stopped_fields.len(), columns(&world)["71"].clone()), (1, json!("Tainan")));
+        world.mapping.truncate(world.mapping.find("\n[[cz_cols]]\nid = 71").unwrap());
+    }
+    world.mapping = world.mapping.replace("field = \"City\"", "id = 42");
+    let end = world.backfill().await;
+    assert_eq!((end.summary.exit_code(), columns(&world)["42"].clone()), (0, json!("Tainan")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

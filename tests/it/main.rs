@@ -16,6 +16,7 @@ mod doubt;
 mod drift_gate;
 mod households;
 mod identity;
+mod inboxes;
 mod kill;
 mod mapping_example;
 mod names_and_phones;

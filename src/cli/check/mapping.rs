@@ -63,7 +63,7 @@ impl<'a> Draft<'a> {
         if let Some(problem) = definitions.and_then(|definitions| app::stamp_problem(settings, definitions)) {
             findings.in_file(Level::Problem, "configuration", problem);
         }
-        let Some(spec) = &self.read.value else {
+        let Some(spec) = gate.map(|gate| &gate.spec).or(self.read.value.as_ref()) else {
             return findings.not_checked(MAPPING, "too little of the file can be read to compile it");
         };
         let context = app::compile_context(settings, definitions);
@@ -91,6 +91,9 @@ impl<'a> Draft<'a> {
         let Some(mapping) = mapping else {
             return findings.not_checked(TESTS, "the mapping does not compile without the wrong lines either");
         };
+        if let Some(problem) = settings.inboxes_problem(mapping.needs_inboxes()) {
+            findings.in_file(Level::Problem, "configuration", problem);
+        }
         if let Some(definitions) = definitions {
             required(settings, spec, &mapping, definitions, findings);
         }

@@ -1,7 +1,6 @@
 //! The `phone` filter: a number in the form that the target wants.
 //!
-//! Only a text that is one number, and nothing else but an extension, is read as one. The parser below would
-//! find a number in almost any text; here a doubtful one is left to `invalid`.
+//! Only a text that is one number, and nothing else but an extension, is read as one; a doubtful one is left to `invalid`.
 
 use minijinja::value::Value;
 
@@ -12,7 +11,7 @@ use crate::domain::phone::{Country, Phone};
 /// What announces an extension, in small letters; the longer before what they contain.
 const EXTENSION: [&str; 10] = ["extension", "分機", "分机", "內線", "内线", "ext.", "ext", "轉", "#", "x"];
 /// Digits that an extension has at most.
-const EXTENSION_DIGITS: usize = 7;
+const EXTENSION_DIGITS: usize = 5;
 
 /// `phone(country, form='e164' | 'national' | 'as_is', invalid='error' | 'keep' | 'drop', extension='keep' | 'drop')`.
 pub(super) fn phone(settings: &Settings, value: &Value, given: &[Value]) -> FilterResult {
@@ -37,7 +36,7 @@ pub(super) fn phone(settings: &Settings, value: &Value, given: &[Value]) -> Filt
     let number = match form {
         "as_is" => return Ok(Value::from(text)),
         // A foreign number in its own national form would be dialled as one of ours.
-        "national" if phone.belongs_to(home) => phone.national_digits(),
+        "national" if phone.belongs_to(home) => national(&phone, home),
         _ => phone.e164(),
     };
     Ok(Value::from(match extension {
@@ -46,24 +45,18 @@ pub(super) fn phone(settings: &Settings, value: &Value, given: &[Value]) -> Filt
     }))
 }
 
+/// The national form, if it can be told from every other number: some are dialled without the prefix that tells it.
+fn national(phone: &Phone, home: Country) -> String {
+    let (national, e164) = (phone.national_digits(), phone.e164());
+    if Phone::parse(&national, home).is_some_and(|read| read.e164() == e164) { national } else { e164 }
+}
+
 /// The number that the whole of `text` is, and its extension.
 fn read(text: &str, home: Country) -> Option<(Phone, Option<String>)> {
     // Phones and spreadsheets put marks around a number that nobody sees.
     let seen = seen(text).to_lowercase();
     let (number, extension) = split_extension(&seen)?;
-    let plain: String = number.chars().map(plain_sign).collect::<Option<_>>()?;
-    let plain = plain.trim();
-    let plus = plain.chars().filter(|sign| *sign == '+').count();
-    if plus > 1 || (plus == 1 && !plain.trim_start_matches(['(', ' ']).starts_with('+')) {
-        return None;
-    }
-    let phone = if let Some(abroad) = plain.strip_prefix("00") {
-        // 00 is what most of the world dials before a country; a number of Taiwan or its neighbours never begins so.
-        Phone::parse(&format!("+{abroad}"), home).or_else(|| Phone::parse(plain, home))
-    } else {
-        Phone::parse(plain, home)
-    };
-    phone.map(|phone| (phone, extension))
+    Phone::parse(number, home).map(|phone| (phone, extension))
 }
 
 /// A number and its extension, when it has one; `None` when what follows the word is no extension.
@@ -76,19 +69,6 @@ fn split_extension(text: &str) -> Option<(&str, Option<String>)> {
         (1..=EXTENSION_DIGITS).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_digit());
     let number = number.trim_end_matches(|sign: char| sign.is_whitespace() || ",，;(（".contains(sign));
     if plain { Some((number, Some(extension.to_owned()))) } else { None }
-}
-
-/// A sign that may stand in a number, in its plain form.
-fn plain_sign(sign: char) -> Option<char> {
-    Some(match sign {
-        '0'..='9' | '+' | '(' | ')' | '-' | '.' => sign,
-        '＋' => '+',
-        '（' => '(',
-        '）' => ')',
-        '－' | '‐' | '‑' | '‒' | '–' | '—' | '−' | 'ー' | '─' => '-',
-        _ if sign.is_whitespace() => ' ',
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Which keys are read is found when the mapping is compiled (`mapping/reads.rs`). Keys that a platform wrote
 //! for itself and IP addresses stay behind unless they are asked for: they are no business of the new system.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use minijinja::value::Value;
 use serde_json::{Map, Value as Json};
@@ -13,22 +13,26 @@ use super::super::convert::{plain, to_json};
 use super::text::squeezed;
 use super::{FilterError, FilterResult, Settings, arguments};
 
-/// Keys that LiveDesk's platform writes for itself, in lower case.
-const SYSTEM_KEYS: [&str; 13] = [
-    "initiated_at",
-    "browser",
-    "browser_language",
-    "user_agent",
+/// Keys that LiveDesk's platform writes for itself, in lower case and without what separates their words.
+const SYSTEM_KEYS: [&str; 15] = [
+    "initiatedat",
+    "browserlanguage",
+    "useragent",
     "referer",
     "referrer",
-    "ip",
-    "ip_address",
-    "created_at_ip",
-    "updated_at_ip",
-    "last_ip",
-    "last_avatar_sync_at",
-    "avatar_url_hash",
+    "clientip",
+    "userip",
+    "remoteip",
+    "lastip",
+    "remoteaddr",
+    "ipaddress",
+    "ipaddr",
+    "xforwardedfor",
+    "lastavatarsyncat",
+    "avatarurlhash",
 ];
+/// Words that make the key with them one of the platform's.
+const SYSTEM_WORDS: [&str; 2] = ["ip", "browser"];
 
 /// `rest(object, system=false)`: one `key: value` per line, sorted; missing when nothing is left.
 pub(super) fn rest(settings: &Settings, given: &[Value]) -> FilterResult {
@@ -82,7 +86,17 @@ fn text_of(value: &Json) -> String {
 fn carried(value: Json, system: bool) -> Option<Json> {
     match value {
         Json::Null => None,
-        Json::String(text) if text.trim().is_empty() || (!system && is_address(&text)) => None,
+        Json::String(text) if text.trim().is_empty() => None,
+        Json::String(text) if system => Some(Json::String(text)),
+        Json::String(text) => match nested(&text) {
+            // JSON in a text: its keys and values are judged as all others, and the text kept if nothing stays behind.
+            Some(inner) => {
+                let left = carried(inner.clone(), system)?;
+                Some(if left == inner { Json::String(text) } else { left })
+            }
+            None if holds_address(&text) => None,
+            None => Some(Json::String(text)),
+        },
         Json::Array(items) => {
             let left: Vec<Json> = items.into_iter().filter_map(|item| carried(item, system)).collect();
             if left.is_empty() { None } else { Some(Json::Array(left)) }
@@ -97,13 +111,34 @@ fn carried(value: Json, system: bool) -> Option<Json> {
     }
 }
 
-fn is_system_key(key: &str) -> bool {
-    let key = key.trim().to_lowercase();
-    SYSTEM_KEYS.contains(&key.as_str()) || key.ends_with("_ip")
+/// The list or object that a text holds.
+fn nested(text: &str) -> Option<Json> {
+    text.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str(text).ok()).flatten()
 }
 
-/// An IP address, with or without a port, or a list of them as proxies write it.
-fn is_address(text: &str) -> bool {
-    let one = |part: &str| part.parse::<IpAddr>().is_ok() || part.parse::<SocketAddr>().is_ok();
-    text.split([',', ' ']).filter(|part| !part.is_empty()).all(one)
+/// `clientIP`, `user_ip_address`, `User-Agent`: a key of the platform, however its words are put together; `ship` is none.
+fn is_system_key(key: &str) -> bool {
+    let mut words: Vec<String> = vec![String::new()];
+    let mut small = false;
+    for sign in key.chars() {
+        if !sign.is_alphanumeric() || (sign.is_uppercase() && small) {
+            words.push(String::new());
+        }
+        small = sign.is_lowercase();
+        if let Some(word) = words.last_mut().filter(|_| sign.is_alphanumeric()) {
+            word.extend(sign.to_lowercase());
+        }
+    }
+    words.iter().any(|word| SYSTEM_WORDS.contains(&word.as_str())) || SYSTEM_KEYS.contains(&words.concat().as_str())
+}
+
+/// Whether an IP address stands anywhere in a text: with a port or a mask, in a list, an address of the web or a sentence.
+fn holds_address(text: &str) -> bool {
+    let part = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '.' | ':');
+    text.split(|sign| !part(sign)).any(|token| {
+        let token = token.trim_matches('.');
+        let behind = token.split_once(':').map_or("", |(_, rest)| rest);
+        let six = |text: &str| text.trim_end_matches('.').parse::<Ipv6Addr>().is_ok();
+        six(token) || six(behind) || token.split(':').any(|part| part.trim_matches('.').parse::<Ipv4Addr>().is_ok())
+    })
 }

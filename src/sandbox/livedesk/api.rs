@@ -56,15 +56,21 @@ async fn list(State(desk): State<LiveDesk>, headers: HeaderMap, RawQuery(raw): R
     Json(wire::list(&page, desk.0.people, query.size, &echo)).into_response()
 }
 
-async fn by_id(State(desk): State<LiveDesk>, headers: HeaderMap, Path(id): Path<String>) -> Response {
+async fn by_id(
+    State(desk): State<LiveDesk>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Response {
     let switches = desk.switches();
+    let inboxes = Query::parse(&raw.unwrap_or_default(), &switches).inboxes;
     if let Some(refusal) = refuse(&desk, &headers, &switches) {
         return refusal;
     }
     desk.count("by_id");
     let contact = id.parse().ok().filter(|_| switches.by_id).and_then(|id| desk.contact(id));
     match contact {
-        Some(contact) => Json(json!({ "payload": wire::contact(contact, &switches, 0, true) })).into_response(),
+        Some(contact) => Json(json!({ "payload": wire::contact(contact, &switches, 0, inboxes) })).into_response(),
         None => not_found(),
     }
 }

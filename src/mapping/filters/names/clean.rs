@@ -28,12 +28,12 @@ pub(in crate::mapping) fn seen(name: &str) -> String {
     squeezed(&kept)
 }
 
-/// A name without its pictures (emoji, hearts, stars): what is left is read as a name.
+/// A name without its pictures (emoji, hearts, stars): what is left is read as a name. A picture is no space: 小🌸明 is 小明.
 pub(super) fn without_pictures(name: &str) -> String {
     if !name.contains(is_picture) {
         return name.to_owned();
     }
-    squeezed(&name.chars().map(|sign| if is_picture(sign) || is_joiner(sign) { ' ' } else { sign }).collect::<String>())
+    squeezed(&name.chars().filter(|sign| !is_picture(*sign) && !is_joiner(*sign)).collect::<String>())
 }
 
 /// Signs that are not seen: zero-width, direction marks, variation selectors out of place, soft hyphens, tags.

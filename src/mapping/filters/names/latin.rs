@@ -1,8 +1,8 @@
 //! Names whose words stand apart: Latin writing above all, and every other one that is not East Asian.
 
 use super::words::{
-    AND, COMPANY, PARTICLES, ROMANISED, ROMANISED_OR_GIVEN, SMALL_PARTICLES, SUFFIXES, TITLES, VIETNAMESE,
-    VIETNAMESE_BARE, VIETNAMESE_NEVER_GIVEN, VIETNAMESE_PLAIN, among, folded,
+    AND, COMPANY, COMPANY_ENDS, PARTICLES, ROMANISED, SMALL_PARTICLES, SUFFIXES, TITLES, VIETNAMESE, VIETNAMESE_BARE,
+    VIETNAMESE_MIDDLE, VIETNAMESE_NEVER_GIVEN, VIETNAMESE_OR_GIVEN, VIETNAMESE_PLAIN, among, folded,
 };
 
 type Parts = Option<(String, String)>;
@@ -67,6 +67,7 @@ fn is_no_person(words: &[&str]) -> bool {
     let inner = words.get(1..words.len().saturating_sub(1)).unwrap_or_default();
     words.len() > MOST_WORDS
         || words.iter().any(|word| listed(COMPANY, word))
+        || words[1..].last().is_some_and(|word| listed(COMPANY_ENDS, word))
         || inner.iter().any(|word| listed(AND, word))
 }
 
@@ -98,9 +99,11 @@ fn vietnamese(words: &[&str]) -> Order {
     if (surname && both) || (surname && never_given(last) && !never_given(first)) || (first == "mai" && signed()) {
         return Order::Doubtful; // "Hoàng Nguyễn", "Mai Anh Trần": the first may be the given name
     }
+    // "Mai Van Hoa" is no Dutch "Mai van Hoa".
+    let middle = among(VIETNAMESE_OR_GIVEN, first) && body.len() > 2 && among(VIETNAMESE_MIDDLE, &body[1]);
     if surname {
         Order::FamilyFirst
-    } else if among(VIETNAMESE_BARE, first) {
+    } else if middle || among(VIETNAMESE_BARE, first) {
         Order::Doubtful // "Nguyen Van An" and "Tran Smith" look alike without the signs
     } else {
         Order::GivenFirst
@@ -116,9 +119,8 @@ fn is_vietnamese(sign: char) -> bool {
 fn is_in_doubt(body: &[&str]) -> bool {
     let (Some(first), Some(last)) = (body.first(), body.last()) else { return true };
     let (head, tail) = (folded(first), folded(last));
-    let hyphenated = tail.contains(['-', '‐']) && !head.contains(['-', '‐']);
-    // "Lin Yu-Chen", "Wang Xiaoming", "Tan Wei Ming": Chinese names in Latin letters keep their own order or turn it.
-    let chinese = among(ROMANISED, &head) || (hyphenated && among(ROMANISED_OR_GIVEN, &head));
+    // "Lin Yu-Chen", "Wang Xiaoming", "Tan Wei Ming", "Kim Minsu": such names keep their own order or turn it.
+    let romanised = among(ROMANISED, &head);
     // "DUPONT Jean" has its family name in capitals; "VIP Amy" has none.
     let capitals =
         |word: &str| word.chars().filter(|sign| sign.is_alphabetic()).count() > 2 && !word.contains(char::is_lowercase);
@@ -126,5 +128,5 @@ fn is_in_doubt(body: &[&str]) -> bool {
     let shouted = capitals(first) && first.contains(char::is_uppercase) && body[1..].iter().any(|word| cased(word));
     // "Иванов Иван Иванович" ends with the father's name, "Дмитрий Шостакович" with the family's.
     let patronymic = ["ович", "евич", "овна", "евна", "ична"].iter().any(|end| tail.ends_with(end));
-    chinese || shouted || patronymic
+    romanised || shouted || patronymic
 }

@@ -16,7 +16,7 @@ use minijinja::value::Value;
 
 pub(in crate::mapping) use clean::seen;
 
-use self::words::{COMPANY, SUFFIXES, among, folded};
+use self::words::{COMPANY, COMPANY_ENDS, SUFFIXES, TITLES, among, folded};
 use super::{FilterError, FilterResult, Settings, arguments, scalar_text, word};
 
 /// Signs that no name of one person has: of addresses, notes, lists of people, and kaomoji.
@@ -125,11 +125,14 @@ fn at_comma(name: &str, order: Order) -> Option<(String, String)> {
     let (family, given) = name.split_once([',', '，'])?;
     let (family, given) = (family.trim(), given.trim());
     let more = given.contains([',', '，']);
-    let title = given.split(' ').any(|word| among(SUFFIXES, &folded(word)) || among(COMPANY, &folded(word)));
+    let listed = |list, word| among(list, &folded(word));
+    let after = [SUFFIXES, COMPANY, COMPANY_ENDS];
+    let title = given.split(' ').any(|word| after.iter().any(|list| listed(list, word)))
+        || given.split(' ').all(|word| listed(TITLES, word));
     let western = |part: &str| part.split(' ').all(|word| script(word) == Script::Other);
     // "王小明, Amy" is a name and another one; "王小明，老師" a name and a note.
     let alike = order != Order::Auto || western(family) == western(given);
-    let whole = han::full_name(family).is_some() || han::is_honorific(given);
+    let whole = han::full_name(family).is_some() || han::is_no_pair(family, given);
     if more || title || whole || !alike || !has_letter(family) || !has_letter(given) {
         return None;
     }

@@ -19,6 +19,11 @@ const SOMEBODY: &str = "guest visitor user customer client contact member unknow
     khách khách_hàng khách_vãng_lai ẩn_danh không_tên người_dùng \
     invitado visitante cliente usuario anónimo anonimo desconocido convidado anônimo sem_nome sin_nombre \
     gast besucher kunde unbekannt visiteur invité utilisateur inconnu anonyme гость посетитель пользователь аноним";
+/// Channels: beside a word for somebody they name nobody, in two words or as `LINE用戶`.
+const CHANNELS: &str =
+    "line facebook fb instagram ig telegram tg whatsapp wechat messenger web website app 網站 网站 線上 线上 微信";
+/// How a form letter begins.
+const DEAR: [&str; 6] = ["尊敬的", "親愛的", "亲爱的", "尊貴的", "尊贵的", "dear "];
 /// Words that make a name none only with a number behind them.
 const NUMBERED: &str = "id no kunde contact lead person caller livechat chat webuser";
 /// The first words of the names that Chatwoot makes for visitors (its generator's list).
@@ -51,6 +56,13 @@ fn is_somebody(bare: &str) -> bool {
         among(SOMEBODY, &joined) || among(HONORIFICS, &joined)
     };
     if known(bare) || known(bare.trim_end_matches('.')) {
+        return true;
+    }
+    // "Guest User", "LINE 用戶", "LINE用戶", "尊敬的客戶".
+    let one = |word: &str| among(SOMEBODY, word);
+    let words = bare.split(' ').all(|word| one(word) || among(CHANNELS, word)) && bare.split(' ').any(one);
+    let joined = CHANNELS.split_ascii_whitespace().chain(DEAR).filter_map(|start| bare.strip_prefix(start));
+    if words || joined.map(str::trim).any(one) {
         return true;
     }
     // "Visitor 123", "訪客#12", "user_8f3a": the word, perhaps a separator, and a token with a digit in it.
