@@ -1,6 +1,6 @@
 //! The client of one platform: the loop of attempts around a request.
 //!
-//! For each attempt: the gate (is the platform paused?), the limiter, a permit, then send, then classify. Shutdown
+//! For each attempt: the gate (is the platform paused?), a permit, the limiter's turn, then send, then classify. Shutdown
 //! interrupts waiting, never a request under way: its outcome would be lost.
 
 use std::sync::Arc;
@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::classify;
 use super::error::{ApiError, Decision};
 use super::gate::{Gate, OutageTooLong, Pass};
-use super::limit::Limiter;
+use super::limit::{Limiter, PaceView};
 use super::observe::{Counters, HttpCounts, HttpObserver};
+use super::pace::Ticket;
 use super::request::{Repeat, Request};
 use super::response::{Reply, Response};
 use super::retry::{Distances, Jitter, RetryPolicy, wait_for};
@@ -35,7 +36,7 @@ pub struct HttpClient(Arc<Shared>);
 struct Shared {
     platform: &'static str,
     transport: Transport,
-    limiter: Limiter,
+    limiter: Arc<Limiter>,
     permits: Semaphore,
     concurrency: usize,
     gate: Gate,
@@ -66,7 +67,9 @@ impl HttpClient {
         Ok(Self(Arc::new(Shared {
             platform: settings.platform,
             transport: Transport::new(settings)?,
-            limiter: Limiter::per_second(settings.requests_per_second),
+            limiter: settings.budgets.of(settings.platform, settings.base_url.as_str(), || {
+                Limiter::per_second(settings.requests_per_second, settings.quiet_hours.clone())
+            }),
             permits: Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS)),
             concurrency: settings.concurrency,
             gate: Gate::new(settings.retry.clone(), settings.max_outage, settings.max_wait, observer),
@@ -94,6 +97,11 @@ impl HttpClient {
     /// What has been sent so far.
     pub fn counts(&self) -> HttpCounts {
         self.0.counters.read()
+    }
+
+    /// The budget, and what is used of it now.
+    pub fn pace(&self) -> PaceView {
+        self.0.limiter.view(self.0.clock.now())
     }
 
     /// Sends a request and reads the answer as `T`. An empty answer is a failed attempt.
@@ -174,20 +182,28 @@ impl Shared {
             Trials { attempts: 0, failures: 0, successes_before: 0, distances: None, spent: Duration::ZERO };
         let mut last: Option<ApiError> = None;
         loop {
-            let (pass, permit) = self.leave_to_send(&mut last).await?;
+            let (pass, permit, ticket) = self.leave_to_send(&mut last).await?;
             let started = Instant::now();
             let result = self.attempt(request, url.clone(), check, trials.attempts).await;
             drop(permit);
             trials.attempts += 1;
-            trials.spent += started.elapsed();
+            let took = started.elapsed();
+            trials.spent += took;
             let error = match result {
                 Ok(response) => {
+                    self.limiter.answered(ticket, request.route(), took);
                     self.gate.succeeded(Instant::now());
                     return Ok(response);
                 }
                 Err(error) => error,
             };
-            self.tell_gate(&error);
+            match self.tell_gate(&error) {
+                Some(pause) => self.limiter.throttled(ticket, pause, error.retry_after().is_some()),
+                None if error.status().is_some_and(|status| status < 500) => {
+                    self.limiter.answered(ticket, request.route(), took);
+                }
+                None => {}
+            }
             drop(pass);
             let wait = self.judge(request, error, &mut trials, &mut last)?;
             if !wait.is_zero() {
@@ -197,8 +213,12 @@ impl Shared {
         }
     }
 
-    /// Gate, limiter, permit; and the gate again, because it may have closed while this request queued.
-    async fn leave_to_send(&self, last: &mut Option<ApiError>) -> Result<(Pass, SemaphorePermit<'_>), ApiError> {
+    /// Gate, permit, turn; and the gate again, because it may have closed while this request queued. The turn comes last:
+    /// requests that had theirs and then waited for a permit would go out in a bunch.
+    async fn leave_to_send(
+        &self,
+        last: &mut Option<ApiError>,
+    ) -> Result<(Pass, SemaphorePermit<'_>, Ticket), ApiError> {
         loop {
             let pass = match self.or_shutdown(self.gate.pass()).await? {
                 Ok(pass) => pass,
@@ -207,14 +227,14 @@ impl Shared {
                     return Err(ApiError::Unavailable { platform: self.platform, after, last });
                 }
             };
-            self.or_shutdown(self.limiter.ready()).await?;
             let permit = match self.permits.try_acquire() {
                 Ok(permit) => permit,
                 // Never closed, so the only error is none.
                 Err(_) => self.or_shutdown(self.permits.acquire()).await?.map_err(|_| ApiError::Interrupted)?,
             };
+            let ticket = self.or_shutdown(self.limiter.ready(|| self.clock.now())).await?;
             if pass.is_probe() || self.gate.is_open(Instant::now()) {
-                return Ok((pass, permit));
+                return Ok((pass, permit, ticket));
             }
         }
     }
@@ -235,17 +255,19 @@ impl Shared {
         Ok(received.response)
     }
 
-    fn tell_gate(&self, error: &ApiError) {
+    /// Answers for how long everything stops, where that is what the platform asks for.
+    fn tell_gate(&self, error: &ApiError) -> Option<Duration> {
         let now = Instant::now();
         match error {
             ApiError::RateLimited { retry_after } => {
                 self.counters.throttled.fetch_add(1, Ordering::Relaxed);
                 self.gate.answered(now);
-                self.gate.throttle(*retry_after, self.throttle_wait, now);
+                return Some(self.gate.throttle(*retry_after, self.throttle_wait, now));
             }
             error if error.is_outage() => self.gate.failed(error.retry_after(), now),
             _ => self.gate.answered(now),
         }
+        None
     }
 
     /// After a failed attempt: how long to wait for the next one, or the error that ends it.
