@@ -4,7 +4,7 @@
 //! interrupts waiting, never a request under way: its outcome would be lost.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -28,6 +28,9 @@ use crate::clock::Clock;
 
 /// A failure that nobody else's success speaks against gets this many times the usual number of attempts.
 const PATIENCE: u32 = 4;
+/// So many requests that fail at the same time, or were given up in a row, with no answer of use between: then the platform is
+/// what is broken, and not the records.
+const ALL_FAIL: u32 = 3;
 
 /// Client of one platform. Clones share everything.
 #[derive(Clone)]
@@ -46,6 +49,9 @@ struct Shared {
     throttle_wait: Duration,
     max_wait: Duration,
     counters: Counters,
+    /// Requests that have failed and are being tried again, and requests given up since the last answer of use.
+    failing: AtomicU32,
+    given_up: AtomicU32,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 }
@@ -79,6 +85,8 @@ impl HttpClient {
             throttle_wait: settings.throttle_wait,
             max_wait: settings.max_wait,
             counters: Counters::default(),
+            failing: AtomicU32::new(0),
+            given_up: AtomicU32::new(0),
             clock,
             shutdown,
         })))
@@ -164,7 +172,7 @@ impl HttpClient {
 }
 
 /// What one request has been through.
-struct Trials {
+struct Trials<'a> {
     attempts: u32,
     /// Failures that count towards giving up: not throttling, not a platform that is down for all.
     failures: u32,
@@ -173,13 +181,36 @@ struct Trials {
     distances: Option<Distances>,
     /// Time in attempts and own waits.
     spent: Duration,
+    failing: Option<Failing<'a>>,
+}
+
+/// Counts a request among those that are failing, for as long as it lives.
+struct Failing<'a>(&'a AtomicU32);
+
+impl<'a> Failing<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
     async fn run(&self, request: &Request, check: &mut Check<'_>) -> Result<Response, ApiError> {
         let url = self.transport.url(request);
-        let mut trials =
-            Trials { attempts: 0, failures: 0, successes_before: 0, distances: None, spent: Duration::ZERO };
+        let mut trials = Trials {
+            attempts: 0,
+            failures: 0,
+            successes_before: 0,
+            distances: None,
+            spent: Duration::ZERO,
+            failing: None,
+        };
         let mut last: Option<ApiError> = None;
         loop {
             let (pass, permit, ticket) = self.leave_to_send(&mut last).await?;
@@ -191,6 +222,7 @@ impl Shared {
             trials.spent += took;
             let error = match result {
                 Ok(response) => {
+                    self.given_up.store(0, Ordering::Relaxed);
                     self.limiter.answered(ticket, request.route(), took);
                     self.gate.succeeded(Instant::now());
                     return Ok(response);
@@ -199,7 +231,8 @@ impl Shared {
             };
             match self.tell_gate(&error) {
                 Some(pause) => self.limiter.throttled(ticket, pause, error.retry_after().is_some()),
-                None if error.status().is_some_and(|status| status < 500) => {
+                None if error.status().is_some_and(|status| (300..500).contains(&status)) => {
+                    self.given_up.store(0, Ordering::Relaxed);
                     self.limiter.answered(ticket, request.route(), took);
                 }
                 None => {}
@@ -271,11 +304,11 @@ impl Shared {
     }
 
     /// After a failed attempt: how long to wait for the next one, or the error that ends it.
-    fn judge(
-        &self,
+    fn judge<'a>(
+        &'a self,
         request: &Request,
         error: ApiError,
-        trials: &mut Trials,
+        trials: &mut Trials<'a>,
         last: &mut Option<ApiError>,
     ) -> Result<Duration, ApiError> {
         if request.repeat == Repeat::OnlyIfNotApplied && !error.surely_not_applied() {
@@ -293,7 +326,12 @@ impl Shared {
             trials.successes_before = self.gate.successes();
         }
         trials.failures += 1;
+        trials.failing.get_or_insert_with(|| Failing::new(&self.failing));
         if self.is_exhausted(&error, trials) {
+            if self.all_fail(trials) {
+                let (platform, after) = (self.platform, trials.spent);
+                return Err(ApiError::Unavailable { platform, after, last: Some(Box::new(error)) });
+            }
             return Err(ApiError::Exhausted { attempts: trials.attempts, last: Box::new(error) });
         }
         let distance = trials.distances.get_or_insert_with(|| self.retry.distances()).next();
@@ -309,7 +347,7 @@ impl Shared {
     /// Whether this request, rather than the platform, is the trouble. A platform that is down for all is waited for
     /// without end; a request that fails while others succeed is not, and a server that answers this request with
     /// 500 and no other request at all gets more patience, but not for ever.
-    fn is_exhausted(&self, error: &ApiError, trials: &Trials) -> bool {
+    fn is_exhausted(&self, error: &ApiError, trials: &Trials<'_>) -> bool {
         let others_succeed = self.gate.successes() > trials.successes_before;
         let usual = self.retry.give_up_after();
         let (limit, timed) = match (error.is_outage(), others_succeed) {
@@ -318,6 +356,16 @@ impl Shared {
             (true, false) => (u32::MAX, false),
         };
         trials.failures >= limit || (timed && trials.spent >= self.total_timeout)
+    }
+
+    /// Whether a request that is given up says something about the platform and nothing about its record: nobody else had an
+    /// answer of use while it was tried, and it is not the only one.
+    fn all_fail(&self, trials: &Trials<'_>) -> bool {
+        if self.gate.successes() > trials.successes_before {
+            return false;
+        }
+        let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
+        given_up >= ALL_FAIL || self.failing.load(Ordering::Relaxed) >= ALL_FAIL
     }
 
     async fn or_shutdown<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {

@@ -303,6 +303,25 @@ mod tests {
         assert_eq!(waits, [1, 2, 4, 30], "failures of the same moment count once");
     }
 
+    #[test]
+    fn an_hour_of_outage_is_probed_about_once_a_minute_and_ends_with_the_first_answer() {
+        let policy = RetryPolicy::default();
+        let gate = Gate::new(policy, None, SECOND * 900, Arc::new(Silent));
+        let (start, mut tries) = (Instant::now(), 0);
+        bring_down(&gate, start);
+        let mut now = start;
+        while now < start + SECOND * 3600 {
+            let View::Down { next_probe, .. } = gate.view(now) else { panic!("it opened by itself") };
+            // The try goes out, and 20 s later nobody has answered.
+            now = next_probe.max(now) + SECOND * 20;
+            gate.failed(None, now);
+            tries += 1;
+        }
+        assert!((40..70).contains(&tries), "{tries} tries in an hour");
+        gate.answered(now);
+        assert!(gate.is_open(now), "everybody goes on at once");
+    }
+
     #[tokio::test]
     async fn while_down_one_request_at_a_time_goes_through() {
         let gate = gate(Duration::ZERO, None, Arc::new(Silent));

@@ -187,6 +187,31 @@ async fn a_request_that_alone_gets_500_is_given_up_and_stops_nobody() {
 }
 
 #[tokio::test]
+async fn a_platform_that_answers_everybody_with_500_is_out_of_order_and_no_record_is_blamed() {
+    let server = TestServer::with(|_| json_answer(500, &json!({}))).await;
+    let client = build(&settings(&server.base_url));
+    let requests: Vec<Request> = (1..=4).map(|id| Request::get(&format!("/contact/{id}"))).collect();
+    let all = futures::future::join_all(requests.iter().map(|request| client.send(request))).await;
+    for result in all {
+        assert_eq!(result.unwrap_err().decision(), Decision::Unavailable);
+    }
+    // One after the other: two may be bad records.
+    let client = build(&settings(&server.base_url));
+    let mut decisions = Vec::new();
+    for request in &requests {
+        decisions.push(client.send(request).await.unwrap_err().decision());
+    }
+    assert_eq!(decisions, [Decision::GiveUp, Decision::GiveUp, Decision::Unavailable, Decision::Unavailable]);
+    // An answer between them, even a refusal, shows that it works.
+    let refusal = TestServer::with(|seen| json_answer(if seen.path == "/ok" { 422 } else { 500 }, &json!({}))).await;
+    let client = build(&settings(&refusal.base_url));
+    for request in &requests {
+        assert_eq!(client.send(request).await.unwrap_err().decision(), Decision::GiveUp);
+        assert!(client.send(&Request::get("/ok")).await.is_err());
+    }
+}
+
+#[tokio::test]
 async fn redirects_are_not_followed_and_only_the_host_is_told() {
     let elsewhere = [("location", "https://evil.example/x?token=secret")];
     let (result, asked) = ask(vec![answer(302, &elsewhere, ""), good()], &get()).await;
