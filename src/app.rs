@@ -28,7 +28,10 @@ use crate::firstline::profile::{PhoneOwner, Profile, UpdateChoice, UpdateMethod}
 use crate::firstline::settings::{Credentials, FirstLineSettings};
 use crate::firstline::target::FirstLine;
 use crate::http::client::BuildError;
+pub use crate::http::limit::Budgets;
+use crate::http::limit::PaceView;
 use crate::http::observe::{HttpCounts, HttpObserver, WaitReason};
+use crate::http::quiet::QuietHours;
 use crate::http::retry::RetryPolicy;
 use crate::http::{HttpClient, HttpSettings, Secret};
 use crate::livedesk::api::{CredentialsError, LiveDeskSettings};
@@ -39,6 +42,7 @@ use crate::mapping::spec::MappingSpec;
 use crate::mapping::{CompileContext, Mapping, MappingProblem, StampFields};
 use crate::store::{Access, Accounts, Store, StoreError};
 use crate::sync::engine::{Engine, EngineSettings, MatchKey, SHOWN, SharedKeys};
+use crate::sync::failures::FailurePolicy;
 use crate::sync::pipeline::Pipeline;
 use crate::sync::ports::MalformedRow;
 use crate::sync::progress::{Progress, ProgressEvent};
@@ -58,6 +62,8 @@ pub struct Surroundings {
     pub stop: CancellationToken,
     /// Whether to fail instead of waiting for a platform that is down or a doubt that could be settled.
     pub no_wait: bool,
+    /// What the process may ask of each platform: one budget for everything in it, for as long as it lives.
+    pub budgets: Budgets,
 }
 
 /// Why the parts could not be put together.
@@ -103,6 +109,11 @@ impl Platforms {
     /// What was sent to LiveDesk and to FIRST LINE.
     pub fn counts(&self) -> (HttpCounts, HttpCounts) {
         (self.livedesk_http.counts(), self.firstline_http.counts())
+    }
+
+    /// The budgets of LiveDesk and of FIRST LINE, and what is used of them now.
+    pub fn paces(&self) -> (PaceView, PaceView) {
+        (self.livedesk_http.pace(), self.firstline_http.pace())
     }
 }
 
@@ -160,8 +171,7 @@ pub fn connect_livedesk(
     around: &Surroundings,
 ) -> Result<(Arc<LiveDesk>, HttpClient), AppError> {
     let livedesk = &settings.livedesk;
-    let livedesk_http =
-        client("LiveDesk", &livedesk.base_url, &livedesk.limits, &livedesk.route, &settings.http, around)?;
+    let livedesk_http = client("LiveDesk", &livedesk.base_url, &livedesk.limits, &livedesk.route, settings, around)?;
     let source = LiveDesk::new(
         livedesk_http.clone(),
         &LiveDeskSettings {
@@ -187,7 +197,7 @@ pub fn connect_firstline(
 ) -> Result<(Arc<FirstLine>, HttpClient), AppError> {
     let firstline = &settings.firstline;
     let firstline_http =
-        client("FIRST LINE", &firstline.base_url, &firstline.limits, &firstline.route, &settings.http, around)?;
+        client("FIRST LINE", &firstline.base_url, &firstline.limits, &firstline.route, settings, around)?;
     let credentials = match (&firstline.token, &firstline.name, &firstline.password) {
         (None, Some(name), Some(password)) => {
             Credentials::Login { name: secret(Some(name)), password: secret(Some(password)), ttl: firstline.ttl }
@@ -226,9 +236,10 @@ fn client(
     base_url: &Url,
     limits: &settings::Limits,
     route: &settings::Route,
-    http: &settings::Http,
+    shared: &Settings,
     around: &Surroundings,
 ) -> Result<HttpClient, AppError> {
+    let http = &shared.http;
     let proxy = match &route.proxy {
         Some(proxy) => Some(Url::parse(proxy.expose()).map_err(|_| AppError::Proxy { platform })?),
         None => None,
@@ -239,6 +250,8 @@ fn client(
         timeout: limits.timeout,
         total_timeout: http.total_timeout,
         requests_per_second: limits.requests_per_second,
+        quiet_hours: quiet_hours(limits, shared),
+        budgets: around.budgets.clone(),
         concurrency: limits.concurrency,
         proxy,
         ca_file: route.ca_file.clone(),
@@ -252,6 +265,11 @@ fn client(
     let observer = Arc::new(Observer { platform, progress: Arc::clone(&around.progress) });
     HttpClient::new(&settings, Arc::clone(&around.clock), observer, around.stop.clone())
         .map_err(|source| AppError::Client { platform, source })
+}
+
+fn quiet_hours(limits: &settings::Limits, shared: &Settings) -> Option<QuietHours> {
+    let rate = limits.quiet_requests_per_second.unwrap_or(limits.requests_per_second);
+    QuietHours::parse(limits.quiet_hours.as_deref()?, shared.schedule.time_zone.clone(), rate)
 }
 
 /// Passes a platform's pauses on to whoever watches the run.
@@ -454,6 +472,11 @@ pub async fn engine(
         id_walk_limit: usize::try_from(identity.id_walk_limit).unwrap_or(usize::MAX),
         phone_country: identity.phone_country,
         clears: settings.firstline.clear_form != settings::ClearForm::Leave,
+        failures: FailurePolicy {
+            retry_first: settings.failures.retry_first,
+            retry_ceiling: settings.failures.retry_ceiling,
+            poison_after: settings.failures.poison_after,
+        },
         jobs: settings.firstline.limits.concurrency * JOBS_PER_REQUEST,
         wait: !around.no_wait,
     };

@@ -32,7 +32,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
-use crate::app::Surroundings;
+use crate::app::{Budgets, Surroundings};
 use crate::clock::{Clock, SystemClock};
 use crate::config::load::{Loaded, load, process_environment};
 use crate::config::settings::LogFormat;
@@ -120,6 +120,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Cancelled at the first signal.
     pub stop: CancellationToken,
+    /// What the process may ask of each platform.
+    pub budgets: Budgets,
 }
 
 impl Context {
@@ -146,7 +148,13 @@ impl Context {
 
     /// What the parts of a run are given.
     pub fn surroundings(&self, progress: Arc<dyn Progress>) -> Surroundings {
-        Surroundings { clock: Arc::clone(&self.clock), progress, stop: self.stop.clone(), no_wait: self.no_wait }
+        Surroundings {
+            clock: Arc::clone(&self.clock),
+            progress,
+            stop: self.stop.clone(),
+            no_wait: self.no_wait,
+            budgets: self.budgets.clone(),
+        }
     }
 }
 
@@ -169,6 +177,7 @@ pub fn main() -> ExitCode {
             config: cli.config,
             json: cli.json,
             no_wait: cli.no_wait,
+            budgets: Budgets::default(),
             clock: Arc::new(SystemClock),
             stop: signals.stop(),
         };

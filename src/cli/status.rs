@@ -9,7 +9,7 @@ use super::Context;
 use super::output::{DONE, Failure, say};
 use super::runs::{as_json, as_line, moment};
 use crate::app::{self, gate};
-use crate::store::{Accounts, FinishedSweep, OpenSweep, Run, Store, holder};
+use crate::store::{Accounts, FailureGroup, FinishedSweep, OpenSweep, Run, Store, holder};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -18,13 +18,18 @@ pub struct Args {}
 /// Runs that are shown.
 const LATEST: u32 = 5;
 
+/// Reasons for which contacts were set aside that the text lists.
+const GROUPS: usize = 10;
+
 /// What is told.
 struct Status {
     path: String,
     holder: Option<String>,
     accounts: Option<Accounts>,
     links: u64,
-    set_aside: usize,
+    set_aside: u64,
+    poisoned: u64,
+    failures: Vec<FailureGroup>,
     parked: usize,
     undecided: usize,
     decided: usize,
@@ -53,12 +58,15 @@ impl Status {
     async fn read(store: &Store, holder: Option<String>) -> Result<Self, Failure> {
         let conflicts = store.conflicts().await?;
         let decided = store.decided().await?.len();
+        let (waiting, poisoned) = store.dead_letter_counts().await?;
         Ok(Self {
             path: store.path().display().to_string(),
             holder,
             accounts: store.bound_accounts().await?,
             links: store.link_count().await?,
-            set_aside: store.dead_letters().await?.len(),
+            set_aside: waiting + poisoned,
+            poisoned,
+            failures: store.failure_groups().await?,
             parked: store.parked_contacts().await?.len(),
             undecided: conflicts.iter().filter(|conflict| conflict.decision.is_none()).count(),
             decided,
@@ -84,6 +92,8 @@ impl Status {
                 "conflicts_undecided": self.undecided,
                 "conflicts_waiting": self.decided,
             },
+            "poisoned": self.poisoned,
+            "failures": self.failures.iter().map(failure).collect::<Vec<_>>(),
             "open_sweep": self.open_sweep.as_ref().map(|sweep| json!({
                 "run": sweep.run.0,
                 "started_at": moment(sweep.started_at),
@@ -114,6 +124,10 @@ impl Status {
             "left over   {} set aside, {} parked, {} conflicts undecided, {} decided and not carried out",
             self.set_aside, self.parked, self.undecided, self.decided
         ));
+        lines.extend(self.failures.iter().take(GROUPS).map(|group| format!("set aside   {}", group.line())));
+        if self.failures.len() > GROUPS {
+            lines.push(format!("set aside   {} more reasons; see --json", self.failures.len() - GROUPS));
+        }
         if let Some(sweep) = &self.last_sweep {
             lines.push(format!("last sweep  {} (run {}, {})", sweep.verdict, sweep.run, moment(sweep.ended_at)));
         }
@@ -127,4 +141,17 @@ impl Status {
         lines.extend(self.runs.iter().map(as_line));
         lines
     }
+}
+
+fn failure(group: &FailureGroup) -> Value {
+    json!({
+        "code": group.code,
+        "kind": group.reason.kind.as_str(),
+        "field": group.reason.field,
+        "status": group.reason.status,
+        "detail": group.reason.detail,
+        "waiting": group.waiting,
+        "poisoned": group.poisoned,
+        "samples": group.samples.iter().map(|id| id.0).collect::<Vec<_>>(),
+    })
 }

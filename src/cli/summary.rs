@@ -8,12 +8,14 @@ use indicatif::HumanDuration;
 use serde_json::{Value, json};
 
 use super::output::{COULD_NOT_RUN, Failure, INTERRUPTED};
-use crate::domain::ids::RunId;
+use crate::domain::ids::{LiveDeskId, RunId};
 use crate::domain::sweep::{SweepReport, Verdict};
 use crate::sync::summary::Summary;
 
 /// Ids that the text names; the state and `--json` have the rest.
 const NAMED: usize = 10;
+/// Contacts that the text names beside a reason.
+const SAMPLES: usize = 5;
 /// Reasons that the text lists.
 const REASONS: usize = 20;
 
@@ -143,7 +145,8 @@ impl Report<'_> {
         }
         lists_text(text, summary);
         for (reason, count) in most(&summary.reasons) {
-            line(text, format_args!("  set aside: {count} x {reason}"));
+            let ids = summary.samples(reason, SAMPLES);
+            line(text, format_args!("  set aside: {count} x {reason}{}", samples(&ids, count)));
         }
         for (problem, count) in most(&summary.skipped_values) {
             line(text, format_args!("  left out: {count} x {problem}"));
@@ -219,6 +222,15 @@ fn shown(value: Option<impl std::fmt::Display>) -> String {
 
 fn line(text: &mut String, line: impl std::fmt::Display) {
     writeln!(text, "{line}").expect("writing to a String cannot fail");
+}
+
+/// ` (contacts 1, 2, ...)`
+fn samples(ids: &[LiveDeskId], count: u64) -> String {
+    if ids.is_empty() {
+        return String::new();
+    }
+    let named: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    format!(" (contacts {}{})", named.join(", "), if count > ids.len() as u64 { ", ..." } else { "" })
 }
 
 /// The most frequent entries first.

@@ -43,6 +43,22 @@ pub(super) fn rules(settings: &Settings, report: &mut Report) {
     if times_are_as_written && settings.identity.settle > settings.identity.doubt_horizon {
         report.add("identity.settle", "longer than identity.doubt_horizon", "write a shorter time");
     }
+    let failures = &settings.failures;
+    if !report.has_problem_in("failures") && failures.retry_first > failures.retry_ceiling {
+        report.add("failures.retry_first", "longer than failures.retry_ceiling", "write a shorter time");
+    }
+    for (section, limits) in [("livedesk", &settings.livedesk.limits), ("firstline", &firstline.limits)] {
+        let (hours, rate) = (format!("{section}.quiet_hours"), format!("{section}.quiet_requests_per_second"));
+        match (&limits.quiet_hours, limits.quiet_requests_per_second) {
+            (Some(_), None) if !report.has_problem_in(&rate) => {
+                report.add(&hours, "quiet hours without a rate", format!("set {rate}, such as 0.5"));
+            }
+            (None, Some(_)) if !report.has_problem_in(&hours) => {
+                report.add(&rate, "a rate without quiet hours", format!("set {hours}, such as \"22:00-07:00\""));
+            }
+            _ => {}
+        }
+    }
     if !settings.ops.listen.ip().is_loopback() && settings.ops.token.is_none() {
         report.add("ops.listen", "open to the network without a token", "set ops.token_file, or listen on 127.0.0.1");
     }
@@ -76,8 +92,8 @@ fn stamp(settings: &Settings, report: &mut Report) {
 pub(super) fn warnings(settings: &Settings, report: &Report) -> Vec<Problem> {
     let mut warnings = Vec::new();
     for (key, limits) in [
-        ("livedesk.requests_per_second", settings.livedesk.limits),
-        ("firstline.requests_per_second", settings.firstline.limits),
+        ("livedesk.requests_per_second", &settings.livedesk.limits),
+        ("firstline.requests_per_second", &settings.firstline.limits),
     ] {
         if limits.requests_per_second == 0.0 {
             warnings.push(report.problem(key, "no limit", "only a sandbox should be used without one"));

@@ -13,7 +13,7 @@ use url::Url;
 use super::schema::Section;
 use super::secret::SecretString;
 use super::settings::{
-    BooleanForm, ClearForm, DeletePolicy, Deletes, FirstLine, Http, Identity, Include, Limits, LiveDesk, Log,
+    BooleanForm, ClearForm, DeletePolicy, Deletes, Failures, FirstLine, Http, Identity, Include, Limits, LiveDesk, Log,
     LogFormat, MatchKey, Ops, Route, Schedule, Settings, SharedKeys, Stamp, State, Sweep, UpdateMethod,
 };
 use super::values;
@@ -47,6 +47,15 @@ impl Settings {
             identity: root.section("identity", identity),
             sweep: root
                 .section("sweep", |sweep| Sweep { max_rounds: sweep.value("max_rounds", 4, values::whole(2..=100)) }),
+            failures: root.section("failures", |failures| Failures {
+                retry_first: failures.value("retry_first", Duration::from_mins(15), values::duration_from(INSTANT)),
+                retry_ceiling: failures.value(
+                    "retry_ceiling",
+                    Duration::from_hours(24),
+                    values::duration_from(INSTANT),
+                ),
+                poison_after: failures.value("poison_after", 8, values::whole(1..=1000)),
+            }),
             schedule: root.section("schedule", schedule),
             deletes: root.section("deletes", |deletes| Deletes {
                 policy: deletes.value("policy", DeletePolicy::Ignore, values::one_of(DeletePolicy::WORDS)),
@@ -111,6 +120,8 @@ fn firstline(section: &mut Section<'_>, shared: &Route) -> FirstLine {
 fn limits(section: &mut Section<'_>, requests_per_second: f64) -> Limits {
     Limits {
         requests_per_second: section.value("requests_per_second", requests_per_second, values::rate),
+        quiet_hours: section.optional("quiet_hours", values::hours),
+        quiet_requests_per_second: section.optional("quiet_requests_per_second", values::rate_above_zero),
         concurrency: section.value("concurrency", 2, values::whole(1..=256)),
         timeout: section.value("timeout", Duration::from_secs(20), values::duration_from(INSTANT)),
         throttle_wait: section.value("throttle_wait", Duration::from_mins(1), values::duration),

@@ -33,6 +33,8 @@ pub struct Settings {
     pub identity: Identity,
     /// How a sweep ends.
     pub sweep: Sweep,
+    /// What becomes of contacts that were set aside.
+    pub failures: Failures,
     /// When the service works.
     pub schedule: Schedule,
     /// What happens to contacts that are gone.
@@ -99,10 +101,14 @@ pub struct FirstLine {
 }
 
 /// Pace and patience towards one platform.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// The budget; 0 is no limit.
     pub requests_per_second: f64,
+    /// Hours of the day with another budget, in the zone of the schedule: `22:00-07:00`.
+    pub quiet_hours: Option<String>,
+    /// That budget; set where the hours are.
+    pub quiet_requests_per_second: Option<f64>,
     /// Requests under way at once.
     pub concurrency: usize,
     /// Limit of one attempt.
@@ -177,6 +183,17 @@ pub struct Stamp {
 pub struct Sweep {
     /// Most rounds through all orders.
     pub max_rounds: u32,
+}
+
+/// `[failures]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Failures {
+    /// Distance between the first try of a contact and the second; it doubles from there.
+    pub retry_first: Duration,
+    /// Longest distance.
+    pub retry_ceiling: Duration,
+    /// Tries after which only a change or `retry` helps.
+    pub poison_after: u32,
 }
 
 /// `[schedule]`.

@@ -73,6 +73,34 @@ pub(super) fn rate(raw: &Raw) -> Result<f64, Wrong> {
     fitting.map_or_else(|| wrong("not a rate", "write requests per second, such as 2.5; 0 means no limit"), Ok)
 }
 
+/// Requests per second where no limit is no choice.
+pub(super) fn rate_above_zero(raw: &Raw) -> Result<f64, Wrong> {
+    match rate(raw) {
+        Ok(rate) if rate > 0.0 => Ok(rate),
+        _ => wrong("not a rate above 0", "write requests per second, such as 0.5"),
+    }
+}
+
+/// A part of each day.
+pub(super) fn hours(raw: &Raw) -> Result<String, Wrong> {
+    const REMEDY: &str = "write two times of the day, such as \"22:00-07:00\"";
+    let written = text(raw)?.trim();
+    let is_time = |text: &str| {
+        let (hour, minute) = text.trim().split_once(':')?;
+        let digits = |text: &str, below: u8| text.len() == 2 && text.parse::<u8>().is_ok_and(|number| number < below);
+        (digits(hour, 24) && digits(minute, 60)).then_some(())
+    };
+    match written.split_once('-') {
+        Some((from, until)) if is_time(from).and(is_time(until)).is_some() => {
+            if from.trim() == until.trim() {
+                return wrong("begins when it ends", REMEDY);
+            }
+            Ok(written.to_owned())
+        }
+        _ => wrong("not a part of the day", REMEDY),
+    }
+}
+
 /// A span of time; may be zero.
 pub(super) fn duration(raw: &Raw) -> Result<Duration, Wrong> {
     match text(raw).map(humantime::parse_duration) {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Digits that make a number look like an id.
+const LONG_NUMBER: usize = 4;
+
 /// Why a contact was set aside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SetAside {
@@ -30,6 +33,34 @@ pub enum SetAsideKind {
     Unproven,
     /// The linked record is gone from the target.
     Gone,
+}
+
+impl SetAside {
+    /// The same reason with long numbers left out, so that those which differ in an id alone are one.
+    #[must_use]
+    pub fn without_numbers(mut self) -> Self {
+        let mut plain = String::with_capacity(self.detail.len());
+        for part in self.detail.split_inclusive(|letter: char| !letter.is_ascii_digit()) {
+            let digits = part.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+            plain.push_str(if digits.len() >= LONG_NUMBER { "#" } else { digits });
+            plain.push_str(&part[digits.len()..]);
+        }
+        self.detail = plain;
+        self
+    }
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        if let Some(field) = &self.field {
+            write!(f, " {field}")?;
+        }
+        if let Some(status) = self.status {
+            write!(f, " ({status})")?;
+        }
+        write!(f, ": {}", self.detail)
+    }
 }
 
 impl SetAsideKind {
@@ -80,4 +111,22 @@ pub enum Outcome {
     Parked,
     /// Identity in doubt; waits for a person.
     Conflict,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SetAside, SetAsideKind};
+
+    #[test]
+    fn reasons_that_differ_in_an_id_alone_are_one() {
+        let reason = |detail: &str| SetAside {
+            kind: SetAsideKind::Gone,
+            field: Some("email".into()),
+            status: Some(404),
+            detail: detail.into(),
+        };
+        assert_eq!(reason("record 10501 is gone, 24 letters").without_numbers().detail, "record # is gone, 24 letters");
+        assert_eq!(reason("record 77123").without_numbers(), reason("record 88456").without_numbers());
+        assert_eq!(reason("").without_numbers().to_string(), "gone email (404): ");
+    }
 }

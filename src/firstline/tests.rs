@@ -581,6 +581,20 @@ async fn a_session_that_expires_early_is_renewed_whatever_its_status() {
 }
 
 #[tokio::test]
+async fn a_token_that_dies_in_mid_run_is_renewed_by_one_login_for_all_who_wait() {
+    for status in [401, 419] {
+        let server = server_with_short_sessions(status, 8).await;
+        let target = connect(&server, login());
+        for _ in 0..8 {
+            target.contact(FirstLineId(1)).await.unwrap();
+        }
+        let reads = (0..6).map(|_| target.contact(FirstLineId(1)));
+        assert!(futures::future::join_all(reads).await.into_iter().all(|read| read.is_ok()));
+        assert_eq!(server.lines().iter().filter(|line| *line == "POST /auth").count(), 2, "one login each time");
+    }
+}
+
+#[tokio::test]
 async fn a_session_that_expires_at_once_stops() {
     for status in [401, 419] {
         let server = server_with_short_sessions(status, 3).await;

@@ -1,10 +1,10 @@
 //! The client of one platform: the loop of attempts around a request.
 //!
-//! For each attempt: the gate (is the platform paused?), the limiter, a permit, then send, then classify. Shutdown
+//! For each attempt: the gate (is the platform paused?), a permit, the limiter's turn, then send, then classify. Shutdown
 //! interrupts waiting, never a request under way: its outcome would be lost.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::classify;
 use super::error::{ApiError, Decision};
 use super::gate::{Gate, OutageTooLong, Pass};
-use super::limit::Limiter;
+use super::limit::{Limiter, PaceView};
 use super::observe::{Counters, HttpCounts, HttpObserver};
+use super::pace::Ticket;
 use super::request::{Repeat, Request};
 use super::response::{Reply, Response};
 use super::retry::{Distances, Jitter, RetryPolicy, wait_for};
@@ -27,6 +28,9 @@ use crate::clock::Clock;
 
 /// A failure that nobody else's success speaks against gets this many times the usual number of attempts.
 const PATIENCE: u32 = 4;
+/// So many requests that fail at the same time, or were given up in a row, with no answer of use between: then the platform is
+/// what is broken, and not the records.
+const ALL_FAIL: u32 = 3;
 
 /// Client of one platform. Clones share everything.
 #[derive(Clone)]
@@ -35,7 +39,7 @@ pub struct HttpClient(Arc<Shared>);
 struct Shared {
     platform: &'static str,
     transport: Transport,
-    limiter: Limiter,
+    limiter: Arc<Limiter>,
     permits: Semaphore,
     concurrency: usize,
     gate: Gate,
@@ -46,6 +50,9 @@ struct Shared {
     max_wait: Duration,
     counters: Counters,
     timeout: Duration,
+    /// Requests that have failed and are being tried again, and requests given up since the last answer of use.
+    failing: AtomicU32,
+    given_up: AtomicU32,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 }
@@ -67,7 +74,9 @@ impl HttpClient {
         Ok(Self(Arc::new(Shared {
             platform: settings.platform,
             transport: Transport::new(settings)?,
-            limiter: Limiter::per_second(settings.requests_per_second),
+            limiter: settings.budgets.of(settings.platform, settings.base_url.as_str(), || {
+                Limiter::per_second(settings.requests_per_second, settings.quiet_hours.clone())
+            }),
             permits: Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS)),
             concurrency: settings.concurrency,
             gate: Gate::new(settings.retry.clone(), settings.max_outage, settings.max_wait, observer),
@@ -78,6 +87,8 @@ impl HttpClient {
             max_wait: settings.max_wait,
             counters: Counters::default(),
             timeout: settings.timeout,
+            failing: AtomicU32::new(0),
+            given_up: AtomicU32::new(0),
             clock,
             shutdown,
         })))
@@ -101,6 +112,11 @@ impl HttpClient {
     /// What has been sent so far.
     pub fn counts(&self) -> HttpCounts {
         self.0.counters.read()
+    }
+
+    /// The budget, and what is used of it now.
+    pub fn pace(&self) -> PaceView {
+        self.0.limiter.view(self.0.clock.now())
     }
 
     /// Sends a request and reads the answer as `T`. An empty answer is a failed attempt.
@@ -164,7 +180,7 @@ impl HttpClient {
 
 /// What one request has been through.
 #[derive(Default)]
-struct Trials {
+struct Trials<'a> {
     attempts: u32,
     /// Failures that count towards giving up: not throttling, not a platform that is down for all.
     failures: u32,
@@ -175,6 +191,23 @@ struct Trials {
     spent: Duration,
     /// Time before the closed gate.
     held: Duration,
+    failing: Option<Failing<'a>>,
+}
+
+/// Counts a request among those that are failing, for as long as it lives.
+struct Failing<'a>(&'a AtomicU32);
+
+impl<'a> Failing<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
@@ -183,7 +216,7 @@ impl Shared {
         let mut trials = Trials::default();
         let mut last: Option<ApiError> = None;
         loop {
-            let (pass, permit) = self.leave_to_send(&mut last, &mut trials.held).await?;
+            let (pass, permit, ticket) = self.leave_to_send(&mut last, &mut trials.held).await?;
             if request.fresh_for.is_some_and(|limit| trials.spent + trials.held > limit) {
                 return Err(ApiError::Stale);
             }
@@ -191,15 +224,25 @@ impl Shared {
             let result = self.attempt(request, url.clone(), check, trials.attempts).await;
             drop(permit);
             trials.attempts += 1;
-            trials.spent += started.elapsed();
+            let took = started.elapsed();
+            trials.spent += took;
             let error = match result {
                 Ok(response) => {
+                    self.given_up.store(0, Ordering::Relaxed);
+                    self.limiter.answered(ticket, request.route(), took);
                     self.gate.succeeded(Instant::now());
                     return Ok(response);
                 }
                 Err(error) => error,
             };
-            self.tell_gate(&error);
+            match self.tell_gate(&error) {
+                Some(pause) => self.limiter.throttled(ticket, pause, error.retry_after().is_some()),
+                None if error.status().is_some_and(|status| (300..500).contains(&status)) => {
+                    self.given_up.store(0, Ordering::Relaxed);
+                    self.limiter.answered(ticket, request.route(), took);
+                }
+                None => {}
+            }
             drop(pass);
             let wait = self.judge(request, error, &mut trials, &mut last)?;
             if !wait.is_zero() {
@@ -209,12 +252,13 @@ impl Shared {
         }
     }
 
-    /// Gate, limiter, permit; and the gate again, because it may have closed while this request queued.
+    /// Gate, permit, turn; and the gate again, because it may have closed while this request queued. The turn comes last:
+    /// requests that had theirs and then waited for a permit would go out in a bunch.
     async fn leave_to_send(
         &self,
         last: &mut Option<ApiError>,
         held: &mut Duration,
-    ) -> Result<(Pass, SemaphorePermit<'_>), ApiError> {
+    ) -> Result<(Pass, SemaphorePermit<'_>, Ticket), ApiError> {
         loop {
             let (from, closed) = (Instant::now(), !self.gate.is_open(Instant::now()));
             let pass = self.or_shutdown(self.gate.pass()).await?;
@@ -226,14 +270,14 @@ impl Shared {
                     return Err(ApiError::Unavailable { platform: self.platform, after, last });
                 }
             };
-            self.or_shutdown(self.limiter.ready()).await?;
             let permit = match self.permits.try_acquire() {
                 Ok(permit) => permit,
                 // Never closed, so the only error is none.
                 Err(_) => self.or_shutdown(self.permits.acquire()).await?.map_err(|_| ApiError::Interrupted)?,
             };
+            let ticket = self.or_shutdown(self.limiter.ready(|| self.clock.now())).await?;
             if pass.is_probe() || self.gate.is_open(Instant::now()) {
-                return Ok((pass, permit));
+                return Ok((pass, permit, ticket));
             }
         }
     }
@@ -254,25 +298,27 @@ impl Shared {
         Ok(received.response)
     }
 
-    fn tell_gate(&self, error: &ApiError) {
+    /// Answers for how long everything stops, where that is what the platform asks for.
+    fn tell_gate(&self, error: &ApiError) -> Option<Duration> {
         let now = Instant::now();
         match error {
             ApiError::RateLimited { retry_after } => {
                 self.counters.throttled.fetch_add(1, Ordering::Relaxed);
                 self.gate.answered(now);
-                self.gate.throttle(*retry_after, self.throttle_wait, now);
+                return Some(self.gate.throttle(*retry_after, self.throttle_wait, now));
             }
             error if error.is_outage() => self.gate.failed(error.retry_after(), now),
             _ => self.gate.answered(now),
         }
+        None
     }
 
     /// After a failed attempt: how long to wait for the next one, or the error that ends it.
-    fn judge(
-        &self,
+    fn judge<'a>(
+        &'a self,
         request: &Request,
         error: ApiError,
-        trials: &mut Trials,
+        trials: &mut Trials<'a>,
         last: &mut Option<ApiError>,
     ) -> Result<Duration, ApiError> {
         if request.repeat == Repeat::OnlyIfNotApplied && !error.surely_not_applied() {
@@ -290,7 +336,12 @@ impl Shared {
             trials.successes_before = self.gate.successes();
         }
         trials.failures += 1;
+        trials.failing.get_or_insert_with(|| Failing::new(&self.failing));
         if self.is_exhausted(&error, trials) {
+            if self.all_fail(trials) {
+                let (platform, after) = (self.platform, trials.spent);
+                return Err(ApiError::Unavailable { platform, after, last: Some(Box::new(error)) });
+            }
             return Err(ApiError::Exhausted { attempts: trials.attempts, last: Box::new(error) });
         }
         let distance = trials.distances.get_or_insert_with(|| self.retry.distances()).next();
@@ -306,7 +357,7 @@ impl Shared {
     /// Whether this request, rather than the platform, is the trouble. A platform that is down for all is waited for
     /// without end; a request that fails while others succeed is not, and a server that answers this request with
     /// 500 and no other request at all gets more patience, but not for ever.
-    fn is_exhausted(&self, error: &ApiError, trials: &Trials) -> bool {
+    fn is_exhausted(&self, error: &ApiError, trials: &Trials<'_>) -> bool {
         let others_succeed = self.gate.successes() > trials.successes_before;
         let usual = self.retry.give_up_after();
         let (limit, timed) = match (error.is_outage(), others_succeed) {
@@ -315,6 +366,16 @@ impl Shared {
             (true, false) => (u32::MAX, false),
         };
         trials.failures >= limit || (timed && trials.spent >= self.total_timeout)
+    }
+
+    /// Whether a request that is given up says something about the platform and nothing about its record: nobody else had an
+    /// answer of use while it was tried, and it is not the only one.
+    fn all_fail(&self, trials: &Trials<'_>) -> bool {
+        if self.gate.successes() > trials.successes_before {
+            return false;
+        }
+        let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
+        given_up >= ALL_FAIL || self.failing.load(Ordering::Relaxed) >= ALL_FAIL
     }
 
     async fn or_shutdown<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {

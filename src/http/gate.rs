@@ -118,6 +118,15 @@ impl Gate {
         matches!(self.view(now), View::Open)
     }
 
+    /// When a throttled platform may be asked again; `None`: now.
+    #[cfg(test)]
+    pub(super) fn closed_until(&self, now: Instant) -> Option<Instant> {
+        match self.view(now) {
+            View::Throttled(until) => Some(until),
+            View::Open | View::Down { .. } => None,
+        }
+    }
+
     /// Successes so far: by comparing, a request that keeps failing learns whether others do not.
     pub(super) fn successes(&self) -> u64 {
         self.successes.load(Ordering::Relaxed)
@@ -176,7 +185,8 @@ impl Gate {
     }
 
     /// A 429: everything stops for `wait`, longer when it was not the first in a row and nobody named a time.
-    pub(super) fn throttle(&self, asked: Option<Duration>, default_wait: Duration, now: Instant) {
+    /// Answers how long everything stops from now on.
+    pub(super) fn throttle(&self, asked: Option<Duration>, default_wait: Duration, now: Instant) -> Duration {
         let mut state = self.lock();
         self.troubled.store(true, Ordering::Release);
         let paused = state.throttled_until.is_some_and(|until| until > now);
@@ -189,13 +199,14 @@ impl Gate {
         let own = if asked.is_some() { self.policy.first() } else { default_wait } * factor;
         let wait = wait_for(own, asked, self.max_wait).min(self.max_wait);
         let until = now + wait;
-        if state.throttled_until.is_some_and(|already| already >= until) {
-            return;
+        if let Some(already) = state.throttled_until.filter(|already| *already >= until) {
+            return already - now;
         }
         state.throttled_until = Some(until);
         state.announced = true;
         drop(state);
         self.observer.waiting(WaitReason::Throttled, wait);
+        wait
     }
 
     fn view(&self, now: Instant) -> View {
@@ -290,6 +301,25 @@ mod tests {
             gate.failed(asked.map(Duration::from_secs), now);
         }
         assert_eq!(waits, [1, 2, 4, 30], "failures of the same moment count once");
+    }
+
+    #[test]
+    fn an_hour_of_outage_is_probed_about_once_a_minute_and_ends_with_the_first_answer() {
+        let policy = RetryPolicy::default();
+        let gate = Gate::new(policy, None, SECOND * 900, Arc::new(Silent));
+        let (start, mut tries) = (Instant::now(), 0);
+        bring_down(&gate, start);
+        let mut now = start;
+        while now < start + SECOND * 3600 {
+            let View::Down { next_probe, .. } = gate.view(now) else { panic!("it opened by itself") };
+            // The try goes out, and 20 s later nobody has answered.
+            now = next_probe.max(now) + SECOND * 20;
+            gate.failed(None, now);
+            tries += 1;
+        }
+        assert!((40..70).contains(&tries), "{tries} tries in an hour");
+        gate.answered(now);
+        assert!(gate.is_open(now), "everybody goes on at once");
     }
 
     #[tokio::test]

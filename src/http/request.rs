@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::time::Duration;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -58,6 +59,15 @@ impl Request {
     fn new(method: Method, path: &str, repeat: Repeat) -> Self {
         debug_assert!(path.starts_with('/'), "paths start with a slash");
         Self { method, target: path.to_owned(), auth: None, body: None, repeat, fresh_for: None }
+    }
+
+    /// What is asked, whichever record it is about: requests of one route take about the same time.
+    pub(super) fn route(&self) -> u64 {
+        let path = self.target.split('?').next().unwrap_or_default();
+        let mut hasher = DefaultHasher::new();
+        self.method.hash(&mut hasher);
+        path.bytes().filter(|byte| !byte.is_ascii_digit()).for_each(|byte| byte.hash(&mut hasher));
+        hasher.finish()
     }
 
     /// Adds a query pair, encoded.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::limit::Budgets;
+use super::quiet::QuietHours;
 use super::retry::RetryPolicy;
 
 /// Settings of one platform's client. No `Debug`: a proxy's address may hold a password.
@@ -23,8 +25,12 @@ pub struct HttpSettings {
     /// Limit of all attempts of one request together, its own back-off included. Time in which the whole platform is
     /// paused does not count: a pause has its own limit, `max_outage`.
     pub total_timeout: Duration,
-    /// Requests that may be started in a second by all work together; 0 means no limit.
+    /// Requests that may be started in a second by all work together, at most; 0 means no limit.
     pub requests_per_second: f64,
+    /// Hours with another such rate.
+    pub quiet_hours: Option<QuietHours>,
+    /// Where clients of one process find their common budget.
+    pub budgets: Budgets,
     /// Requests under way at once.
     pub concurrency: usize,
     /// Proxy for every request; `None`: as the environment says.
@@ -55,6 +61,8 @@ impl HttpSettings {
             timeout: Duration::from_secs(20),
             total_timeout: Duration::from_mins(10),
             requests_per_second: 1.0,
+            quiet_hours: None,
+            budgets: Budgets::default(),
             concurrency: 2,
             proxy: None,
             ca_file: None,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -198,6 +199,31 @@ async fn a_request_that_alone_gets_500_is_given_up_and_stops_nobody() {
 }
 
 #[tokio::test]
+async fn a_platform_that_answers_everybody_with_500_is_out_of_order_and_no_record_is_blamed() {
+    let server = TestServer::with(|_| json_answer(500, &json!({}))).await;
+    let client = build(&settings(&server.base_url));
+    let requests: Vec<Request> = (1..=4).map(|id| Request::get(&format!("/contact/{id}"))).collect();
+    let all = futures::future::join_all(requests.iter().map(|request| client.send(request))).await;
+    for result in all {
+        assert_eq!(result.unwrap_err().decision(), Decision::Unavailable);
+    }
+    // One after the other: two may be bad records.
+    let client = build(&settings(&server.base_url));
+    let mut decisions = Vec::new();
+    for request in &requests {
+        decisions.push(client.send(request).await.unwrap_err().decision());
+    }
+    assert_eq!(decisions, [Decision::GiveUp, Decision::GiveUp, Decision::Unavailable, Decision::Unavailable]);
+    // An answer between them, even a refusal, shows that it works.
+    let refusal = TestServer::with(|seen| json_answer(if seen.path == "/ok" { 422 } else { 500 }, &json!({}))).await;
+    let client = build(&settings(&refusal.base_url));
+    for request in &requests {
+        assert_eq!(client.send(request).await.unwrap_err().decision(), Decision::GiveUp);
+        assert!(client.send(&Request::get("/ok")).await.is_err());
+    }
+}
+
+#[tokio::test]
 async fn redirects_are_not_followed_and_only_the_host_is_told() {
     let elsewhere = [("location", "https://evil.example/x?token=secret")];
     let (result, asked) = ask(vec![answer(302, &elsewhere, ""), good()], &get()).await;
@@ -342,6 +368,82 @@ async fn all_work_shares_one_limiter_and_one_set_of_permits() {
     assert!(a.is_ok() && b.is_ok() && c.is_ok());
     assert!(started.elapsed() >= Duration::from_millis(20), "three requests take two distances of 10 ms");
     assert_eq!((server.connections(), client.counts().requests), (1, 3));
+}
+
+/// A platform on a socket that serves so many requests per second, in windows of a second; the limit can be changed.
+async fn counting(limit: Arc<AtomicU32>) -> TestServer {
+    let (start, window) = (tokio::time::Instant::now(), std::sync::Mutex::new((0, 0)));
+    TestServer::with(move |_| {
+        let mut window = window.lock().unwrap();
+        let second = start.elapsed().as_secs();
+        if window.0 != second {
+            *window = (second, 0);
+        }
+        window.1 += 1;
+        if window.1 <= limit.load(Ordering::Relaxed) { good() } else { answer(429, &[("retry-after", "1")], "") }
+    })
+    .await
+}
+
+/// Sends so many requests, sixteen at once; gives how many were refused.
+async fn send_many(client: &HttpClient, requests: u32) -> u64 {
+    let (left, before) = (AtomicU32::new(requests), client.counts().throttled);
+    let work = (0..16).map(|_| async {
+        while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            client.send(&get()).await.unwrap();
+        }
+    });
+    futures::future::join_all(work).await;
+    client.counts().throttled - before
+}
+
+/// Real sockets and real time: a few seconds of it by default. With `DESKFERRY_SLOW_TESTS` set it is the whole of what is
+/// promised: 2,000 requests at 5 and at 50 a second, and a limit that changes in mid-run (nine minutes).
+#[tokio::test]
+async fn a_ceiling_ten_times_too_high_is_lowered_to_what_the_platform_takes() {
+    let slow = std::env::var_os("DESKFERRY_SLOW_TESTS").is_some();
+    let rows: &[(u32, u32)] = if slow { &[(5, 2_000), (50, 2_000)] } else { &[(50, 250)] };
+    for (limit, requests) in rows.iter().copied() {
+        let server_limit = Arc::new(AtomicU32::new(limit));
+        let server = counting(Arc::clone(&server_limit)).await;
+        let client = build(&HttpSettings {
+            requests_per_second: f64::from(limit) * 10.0,
+            concurrency: 16,
+            max_wait: Duration::from_mins(1),
+            ..settings(&server.base_url)
+        });
+        let started = tokio::time::Instant::now();
+        let early = send_many(&client, 100).await;
+        let refused = send_many(&client, requests - 100).await;
+        let reached = f64::from(requests) / started.elapsed().as_secs_f64();
+        let pace = client.pace();
+        let told = format!("{limit}/s: {reached:.2}/s, {early} + {refused} refused, {pace:?}");
+        assert!(reached >= 0.85 * f64::from(limit) && reached <= 1.1 * f64::from(limit), "{told}");
+        assert!(refused <= u64::from(requests) / 50, "{told}");
+        assert_eq!(pace.ceiling, Some(f64::from(limit) * 10.0));
+        assert!(pace.current < Some(f64::from(limit) * 1.2), "{told}");
+        if slow {
+            assert!(reached >= 0.9 * f64::from(limit) && refused * 100 < u64::from(requests), "{told}");
+            for changed in [limit / 2, limit] {
+                server_limit.store(changed, Ordering::Relaxed);
+                send_many(&client, changed * 60).await;
+                let started = tokio::time::Instant::now();
+                let refused = send_many(&client, changed * 30).await;
+                let reached = f64::from(changed * 30) / started.elapsed().as_secs_f64();
+                assert!(reached >= 0.85 * f64::from(changed), "{changed}/s: {reached:.2}/s, {refused} refused");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_429_costs_a_request_no_attempt() {
+    let throttled = || answer(429, &[("retry-after", "0")], "");
+    // Nine pauses, more than the attempts that a request has; then an error, and it still has all of them.
+    let acts = [vec![throttled(); 9], vec![json_answer(500, &json!({}))], vec![throttled(); 9], vec![good()]].concat();
+    let (result, asked) = ask(acts, &get()).await;
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(asked, 20);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub struct DeadLetter {
     pub detail: String,
     /// Fingerprint of what was refused: while it is unchanged there is no use in trying again.
     pub fingerprint: Option<Digest>,
-    /// How often it was tried. Stored as at least one more than before.
+    /// How often it was tried with this fingerprint. Stored as at least one more than before.
     pub attempts: u32,
     /// First time. An earlier stored one is kept.
     pub first_at: Timestamp,
@@ -37,6 +37,12 @@ pub struct DeadLetter {
     pub last_at: Timestamp,
     /// The run that set it aside last.
     pub run: RunId,
+    /// When a run that comes by may try it again.
+    pub next_at: Timestamp,
+    /// Since when it is not tried again by itself.
+    pub poisoned_at: Option<Timestamp>,
+    /// Version of the mapping that made what was refused.
+    pub mapping_version: Option<String>,
 }
 
 impl DeadLetter {
@@ -57,6 +63,9 @@ struct DeadLetterRow {
     first_at: i64,
     last_at: i64,
     run: i64,
+    next_at: i64,
+    poisoned_at: Option<i64>,
+    mapping_version: Option<String>,
 }
 
 impl DeadLetterRow {
@@ -72,6 +81,9 @@ impl DeadLetterRow {
             first_at: Timestamp(self.first_at),
             last_at: Timestamp(self.last_at),
             run: RunId(self.run),
+            next_at: Timestamp(self.next_at),
+            poisoned_at: self.poisoned_at.map(Timestamp),
+            mapping_version: self.mapping_version,
         })
     }
 }
@@ -88,15 +100,21 @@ pub(super) fn put(ops: &[&WriteOp]) -> Statement {
         letter.first_at.0,
         letter.last_at.0,
         letter.run.0,
+        letter.next_at.0,
+        letter.poisoned_at.map(|at| at.0),
+        &letter.mapping_version,
     );
-        "INSERT INTO dead_letter (livedesk_id, kind, field, status, detail, fingerprint, attempts, first_at, last_at, run)
+        "INSERT INTO dead_letter (livedesk_id, kind, field, status, detail, fingerprint, attempts, first_at, last_at, run,
+             next_at, poisoned_at, mapping_version)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, unhex(value ->> 5), value ->> 6,
-             value ->> 7, value ->> 8, value ->> 9
+             value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12
          FROM jsonb_each(?) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET kind = excluded.kind, field = excluded.field,
              status = excluded.status, detail = excluded.detail, fingerprint = excluded.fingerprint,
-             attempts = max(dead_letter.attempts + 1, excluded.attempts),
-             first_at = min(dead_letter.first_at, excluded.first_at), last_at = excluded.last_at, run = excluded.run"
+             attempts = CASE WHEN dead_letter.fingerprint IS excluded.fingerprint
+                 THEN max(dead_letter.attempts + 1, excluded.attempts) ELSE excluded.attempts END,
+             first_at = min(dead_letter.first_at, excluded.first_at), last_at = excluded.last_at, run = excluded.run,
+             next_at = excluded.next_at, poisoned_at = excluded.poisoned_at, mapping_version = excluded.mapping_version"
     )
 }
 
@@ -114,6 +132,21 @@ impl Store {
             .await
             .map_err(|source| self.failed(source))?;
         rows.into_iter().map(DeadLetterRow::letter).collect()
+    }
+
+    /// Contacts whose time to be tried again has come, the longest due first: at most `limit`. What the mapping rejected is not
+    /// among them: it is tried whenever the contact comes by.
+    pub async fn dead_letters_due(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDeskId>, StoreError> {
+        let ids = sqlx::query_scalar!(
+            "SELECT livedesk_id FROM dead_letter
+             WHERE poisoned_at IS NULL AND fingerprint IS NOT NULL AND next_at <= ?1 ORDER BY next_at, livedesk_id LIMIT ?2",
+            now.0,
+            limit
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(ids.into_iter().map(LiveDeskId).collect())
     }
 
     /// Those of these contacts that are set aside.

@@ -23,6 +23,7 @@ use crate::store::{Conflict, DeadLetter, Decision, Intent, Link, TWINS, WriteOp}
 use crate::sync::carry::{Carried, Job};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError, SharedKeys};
+use crate::sync::failures;
 use crate::sync::ports::{ContactTarget, MalformedRow};
 use crate::sync::progress::ProgressEvent;
 use crate::sync::resolve::SHARED;
@@ -37,7 +38,7 @@ const LANES: usize = 4_096;
 /// What to do with contacts that wait for somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// Leave dead letters that have not changed, and conflicts that are not decided, as they are.
+    /// Leave dead letters whose time has not come, and conflicts that are not decided, as they are.
     Respect,
     /// Try them again: the operator asked for it.
     TryAgain,
@@ -249,9 +250,8 @@ impl<T: ContactTarget> Carrier<T> {
         }
         if let Some(letter) = &dead_letter
             && superseded.is_none()
-            && letter.fingerprint == Some(fingerprint)
-            && letter.kind != SetAsideKind::Unproven
             && self.waiting == Waiting::Respect
+            && !failures::has_chance(letter, fingerprint, engine.mapping.version(), engine.clock.now())
         {
             return Prepared::Done { outcome: Outcome::SetAside(letter.reason()), ops: Vec::new() };
         }
@@ -284,20 +284,7 @@ impl<T: ContactTarget> Carrier<T> {
 
     /// The dead letter of a contact that did not even become a record.
     fn unmapped_letter(&self, id: LiveDeskId, reason: &SetAside) -> WriteOp {
-        let now = self.engine.clock.now();
-        let letter = DeadLetter {
-            livedesk_id: id,
-            kind: reason.kind,
-            field: reason.field.clone(),
-            status: reason.status,
-            detail: reason.detail.clone(),
-            fingerprint: None,
-            attempts: 1,
-            first_at: now,
-            last_at: now,
-            run: self.engine.run,
-        };
-        WriteOp::PutDeadLetter(letter)
+        WriteOp::PutDeadLetter(self.engine.letter(id, reason, None, None))
     }
 
     /// Sends a job on its way, behind every earlier job that shares one of its match keys.

@@ -20,6 +20,7 @@ use crate::mapping::Mapping;
 use crate::store::{Link, Origin, Store, StoreError};
 use crate::sync::companies::Companies;
 use crate::sync::decide::Kinds;
+use crate::sync::failures::FailurePolicy;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
@@ -60,6 +61,8 @@ pub struct EngineSettings {
     pub phone_country: Country,
     /// Whether what the source emptied is cleared at the target.
     pub clears: bool,
+    /// When a contact that was set aside is tried again.
+    pub failures: FailurePolicy,
     /// Contacts worked on at once.
     pub jobs: usize,
     /// Whether a one-shot run waits for its parked creates at its end.

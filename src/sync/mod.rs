@@ -2,7 +2,7 @@
 //!
 //! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `directory`,
 //! `resolve`, `finder` and `survey` (which record is it?), `decide` (pure), `carry`, `children` and `lists` (apply and record), `settle`
-//! (doubt). `pipeline` is one run; `ports` are the doors to both platforms. Nothing here knows HTTP, SQL text or the
+//! (doubt), `failures` (what is tried again when). `pipeline` is one run; `ports` are the doors to both platforms. Nothing here knows HTTP, SQL text or the
 //! terminal.
 
 pub mod carrier;
@@ -12,6 +12,7 @@ pub mod companies;
 pub mod decide;
 pub mod directory;
 pub mod engine;
+pub mod failures;
 pub mod finder;
 pub mod labels;
 pub mod left_overs;

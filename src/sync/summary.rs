@@ -117,9 +117,7 @@ impl Summary {
     /// Counts a contact, or an unreadable row, that was set aside.
     pub fn set_aside(&mut self, id: Option<LiveDeskId>, reason: SetAside) {
         self.set_aside += 1;
-        let field = reason.field.as_deref().map(|field| format!(" {field}")).unwrap_or_default();
-        let status = reason.status.map(|status| format!(" ({status})")).unwrap_or_default();
-        *self.reasons.entry(format!("{}{field}{status}: {}", reason.kind, reason.detail)).or_default() += 1;
+        *self.reasons.entry(reason.clone().without_numbers().to_string()).or_default() += 1;
         push_bounded(&mut self.set_aside_rows, SetAsideRow { id, reason });
     }
 
@@ -130,6 +128,13 @@ impl Summary {
             Part::Tags | Part::Emails | Part::Nulls => self.tags.not_shown += 1,
             Part::Companies => self.companies.not_shown += 1,
         }
+    }
+
+    /// Some contacts that were set aside for this reason, as [`Summary::reasons`] names it.
+    pub fn samples(&self, reason: &str, at_most: usize) -> Vec<LiveDeskId> {
+        let rows = self.set_aside_rows.iter();
+        let rows = rows.filter(|row| row.reason.clone().without_numbers().to_string() == reason);
+        rows.filter_map(|row| row.id).take(at_most).collect()
     }
 
     /// Counts and lists the fields of one contact that both sides had changed.

@@ -14,6 +14,7 @@ mod cli;
 mod cli_support;
 mod doubt;
 mod drift_gate;
+mod failures;
 mod households;
 mod identity;
 mod inboxes;

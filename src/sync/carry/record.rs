@@ -6,7 +6,7 @@ use crate::domain::hash::Digest;
 use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside};
 use crate::domain::record::Desired;
-use crate::store::{Conflict, DeadLetter, Link, WriteOp};
+use crate::store::{Conflict, Link, WriteOp};
 use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::ports::ContactTarget;
 
@@ -45,19 +45,7 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     pub(super) fn dead_letter(&self, job: &Job, reason: &SetAside) -> Vec<WriteOp> {
-        let now = self.clock.now();
-        let letter = DeadLetter {
-            livedesk_id: job.contact.id,
-            kind: reason.kind,
-            field: reason.field.clone(),
-            status: reason.status,
-            detail: reason.detail.clone(),
-            fingerprint: Some(job.fingerprint),
-            attempts: 1,
-            first_at: now,
-            last_at: now,
-            run: self.run,
-        };
+        let letter = self.letter(job.contact.id, reason, Some(job.fingerprint), job.dead_letter.as_ref());
         let mut ops = vec![WriteOp::PutDeadLetter(letter)];
         ops.extend(sighting(job));
         ops

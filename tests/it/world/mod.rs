@@ -8,7 +8,7 @@ pub(crate) mod process;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use deskferry::app::{self, Surroundings, gate};
+use deskferry::app::{self, Budgets, Surroundings, gate};
 use deskferry::cli::compare::{Comparison, compare};
 use deskferry::clock::{Clock, SystemClock};
 use deskferry::config::load;
@@ -158,6 +158,7 @@ impl World {
             progress: Arc::new(Silent),
             stop: self.stop.clone(),
             no_wait: !self.wait,
+            budgets: Budgets::default(),
         }
     }
 
