@@ -4,6 +4,7 @@
 //! committed together per call and, with other calls, per fsync ([`Store::write`]). Reads use connections of their
 //! own and see every write that was acknowledged. No transaction is ever open while a request is under way.
 
+mod absence;
 mod account;
 mod check;
 mod checkpoints;
@@ -14,6 +15,7 @@ mod index;
 mod intents;
 mod journal;
 mod links;
+mod links_vanished;
 mod lock;
 mod op;
 mod open;
@@ -37,6 +39,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Clock, Timestamp};
 use crate::domain::hash::HashKey;
 
+pub use absence::{Absence, AbsenceCounts, Deletion, Finding, Mark, ProvenSweep, Seen, Standings};
 pub use account::Accounts;
 pub use check::{CheckReport, Sizes};
 pub use checkpoints::{FinishedSweep, OpenSweep};
@@ -46,7 +49,7 @@ pub use error::{Side, StoreError};
 pub use index::{IndexKind, IndexState};
 pub use intents::{Intent, IntentKind, IntentState};
 pub use journal::JournalEntry;
-pub use links::{ChildKind, Link, LinkChild, Origin};
+pub use links::{ChildKind, Link, LinkChild, Origin, Standing};
 pub use lock::holder;
 pub use op::WriteOp;
 pub use open::{Access, MIGRATOR};

@@ -16,7 +16,7 @@ use crate::domain::phone::Country;
 use crate::domain::record::FieldKey;
 use crate::domain::tenant::{PROFILE_KEY, TenantReport};
 use crate::mapping::Mapping;
-use crate::store::{Link, Origin, Store, StoreError};
+use crate::store::{Link, Origin, Standing, Store, StoreError};
 use crate::sync::companies::Companies;
 use crate::sync::decide::Kinds;
 use crate::sync::ports::{ContactTarget, PortError};
@@ -240,6 +240,8 @@ impl<T: ContactTarget> Engine<T> {
             linked_at: now,
             updated_at: now,
             run: self.run,
+            standing: Standing::Live,
+            alias_of: None,
         }
     }
 
