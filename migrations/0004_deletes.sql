@@ -17,6 +17,8 @@ CREATE TABLE absence (
     asked_at INTEGER,
     -- Our mark on its record: about to be put there, ours, or somebody's who was first.
     mark TEXT NOT NULL CHECK (mark IN ('none', 'putting', 'ours', 'found')),
+    -- Where that is: 'tag 7' or 'cz_col 33'.
+    place TEXT,
     -- Its deletion: about to be sent, or never to be sent.
     deletion TEXT NOT NULL CHECK (deletion IN ('none', 'under_way', 'kept')),
     -- Why the last attempt did nothing; a stable word.

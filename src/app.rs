@@ -2,6 +2,7 @@
 //!
 //! The only place that knows all parts. It decides nothing; commands call it and the engine does the work.
 
+pub mod deletes;
 pub mod gate;
 pub mod probe;
 
@@ -339,11 +340,16 @@ fn compile_with(
     spec: &MappingSpec,
     definitions: Option<&[FieldDefinition]>,
 ) -> Result<Mapping, Problems> {
-    let mut problems: Vec<Problem> =
-        definitions.and_then(|definitions| stamp_problem(settings, definitions)).into_iter().collect();
+    let mut problems: Vec<Problem> = Vec::new();
+    if let Some(definitions) = definitions {
+        problems.extend(stamp_problem(settings, definitions));
+        problems.extend(deletes::field_problem(settings, definitions));
+    }
     match compile(spec, &compile_context(settings, definitions)) {
-        Ok(mapping) if problems.is_empty() => Ok(mapping),
-        Ok(_) => Err(Problems(problems)),
+        Ok(mapping) => {
+            problems.extend(deletes::mapped_problem(settings, &mapping));
+            if problems.is_empty() { Ok(mapping) } else { Err(Problems(problems)) }
+        }
         Err(found) => {
             problems.extend(found.into_iter().map(|problem| {
                 let place = problem.place.clone();
@@ -448,6 +454,7 @@ pub async fn engine(
         clears: settings.firstline.clear_form != settings::ClearForm::Leave,
         jobs: settings.firstline.limits.concurrency * JOBS_PER_REQUEST,
         wait: !around.no_wait,
+        deletes: deletes::rules(&settings.deletes),
     };
     Engine::new(
         Arc::clone(&platforms.firstline),

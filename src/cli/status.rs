@@ -9,7 +9,7 @@ use super::Context;
 use super::output::{DONE, Failure, say};
 use super::runs::{as_json, as_line, moment};
 use crate::app::{self, gate};
-use crate::store::{Accounts, FinishedSweep, OpenSweep, Run, Store, holder};
+use crate::store::{AbsenceCounts, Accounts, FinishedSweep, OpenSweep, Run, Standings, Store, holder};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -24,6 +24,8 @@ struct Status {
     holder: Option<String>,
     accounts: Option<Accounts>,
     links: u64,
+    standings: Standings,
+    absence: AbsenceCounts,
     set_aside: usize,
     parked: usize,
     undecided: usize,
@@ -58,6 +60,8 @@ impl Status {
             holder,
             accounts: store.bound_accounts().await?,
             links: store.link_count().await?,
+            standings: store.standings().await?,
+            absence: store.absence_counts().await?,
             set_aside: store.dead_letters().await?.len(),
             parked: store.parked_contacts().await?.len(),
             undecided: conflicts.iter().filter(|conflict| conflict.decision.is_none()).count(),
@@ -78,6 +82,18 @@ impl Status {
                 "firstline": accounts.firstline,
             })),
             "links": self.links,
+            "standings": {
+                "live": self.standings.live,
+                "alias": self.standings.alias,
+                "gone": self.standings.gone,
+            },
+            "absent": {
+                "absent": self.absence.absent,
+                "hidden": self.absence.hidden,
+                "missing": self.absence.missing,
+                "marked": self.absence.marked,
+                "kept": self.absence.kept,
+            },
             "left_over": {
                 "set_aside": self.set_aside,
                 "parked": self.parked,
@@ -110,6 +126,20 @@ impl Status {
             lines.push(format!("FIRST LINE  {}", accounts.firstline));
         }
         lines.push(format!("linked      {} contacts", self.links));
+        let Standings { live: _, alias, gone } = self.standings;
+        if alias + gone > 0 {
+            lines.push(format!(
+                "vanished    {alias} customers were merged into others, {gone} are gone; nothing is written for their contacts"
+            ));
+        }
+        let absence = self.absence;
+        if absence.absent > 0 {
+            lines.push(format!(
+                "absent      {} linked contacts are not listed by LiveDesk any more: {} gone, {} hidden; {} marked, {} kept \
+                 because their customer was changed",
+                absence.absent, absence.missing, absence.hidden, absence.marked, absence.kept
+            ));
+        }
         lines.push(format!(
             "left over   {} set aside, {} parked, {} conflicts undecided, {} decided and not carried out",
             self.set_aside, self.parked, self.undecided, self.decided

@@ -56,7 +56,10 @@ pub(crate) fn router(handles: Handles) -> Router {
         .route("/dump/firstline", get(async |State(handles): State<Handles>| Json(handles.firstline.dump())))
         .route("/livedesk/contacts", post(add_contact))
         .route("/livedesk/contacts/{id}", patch(edit_contact).delete(delete_contact))
+        .route("/livedesk/contacts/{id}/restore", post(restore_contact))
         .route("/livedesk/merge", post(merge))
+        .route("/firstline/contacts/{id}", patch(edit_customer).delete(delete_customer))
+        .route("/firstline/merge", post(merge_customers))
         .layer(DefaultBodyLimit::max(64 << 20))
         .with_state(handles)
 }
@@ -139,6 +142,29 @@ async fn edit_contact(
 
 async fn delete_contact(State(handles): State<Handles>, Path(id): Path<u64>) -> StatusCode {
     found(handles.livedesk.delete(id))
+}
+
+async fn restore_contact(State(handles): State<Handles>, Path(id): Path<u64>) -> StatusCode {
+    found(handles.livedesk.restore(id))
+}
+
+/// An agent's edit of a customer: fields named as in the API, `cz_cols.31` for a column.
+async fn edit_customer(
+    State(handles): State<Handles>,
+    Path(id): Path<u64>,
+    Json(wanted): Json<Map<String, Value>>,
+) -> StatusCode {
+    found(wanted.into_iter().all(|(field, value)| handles.firstline.edit(id, &field, value)))
+}
+
+/// An agent's deletion of a customer.
+async fn delete_customer(State(handles): State<Handles>, Path(id): Path<u64>) -> StatusCode {
+    found(handles.firstline.delete(id))
+}
+
+/// An agent's merge of two customers: `mergee` vanishes into `base`.
+async fn merge_customers(State(handles): State<Handles>, Json(wanted): Json<Merge>) -> StatusCode {
+    found(handles.firstline.merge(wanted.base, wanted.mergee))
 }
 
 async fn merge(State(handles): State<Handles>, Json(wanted): Json<Merge>) -> StatusCode {

@@ -65,6 +65,8 @@ pub struct Absence {
     pub asked_at: Option<Timestamp>,
     /// Our mark on its record.
     pub mark: Mark,
+    /// Where our mark is: `tag 7` or `cz_col 33`.
+    pub place: Option<String>,
     /// The deletion of its record.
     pub deletion: Deletion,
     /// Why the last attempt did nothing: a stable word.
@@ -101,6 +103,8 @@ pub struct Seen {
     pub touched_at: Timestamp,
     /// The last sweep that saw it.
     pub last_sweep: Option<i64>,
+    /// When that sweep began.
+    pub sighted_at: Option<Timestamp>,
     /// What is known of its absence, if it was judged absent before.
     pub absence: Option<Absence>,
 }
@@ -140,10 +144,12 @@ struct SeenRow {
     in_trouble: bool,
     touched_at: i64,
     last_sweep: Option<i64>,
+    sighted_at: Option<i64>,
     since: Option<i64>,
     finding: Option<String>,
     asked_at: Option<i64>,
     mark: Option<String>,
+    place: Option<String>,
     deletion: Option<String>,
     why: Option<String>,
     run: Option<i64>,
@@ -159,6 +165,7 @@ impl SeenRow {
                 finding: word(self.finding.as_deref().and_then(Finding::parse), "absence.finding")?,
                 asked_at: self.asked_at.map(Timestamp),
                 mark: word(self.mark.as_deref().and_then(Mark::parse), "absence.mark")?,
+                place: self.place,
                 deletion: word(self.deletion.as_deref().and_then(Deletion::parse), "absence.deletion")?,
                 why: self.why,
                 run: RunId(run),
@@ -174,6 +181,7 @@ impl SeenRow {
             in_trouble: self.in_trouble,
             touched_at: Timestamp(self.touched_at),
             last_sweep: self.last_sweep,
+            sighted_at: self.sighted_at.map(Timestamp),
             absence,
         })
     }
@@ -186,16 +194,18 @@ pub(super) fn put(ops: &[&WriteOp]) -> Statement {
         absence.finding.as_str(),
         absence.asked_at.map(|at| at.0),
         absence.mark.as_str(),
+        &absence.place,
         absence.deletion.as_str(),
         &absence.why,
         absence.run.0,
     );
-        "INSERT INTO absence (livedesk_id, since, finding, asked_at, mark, deletion, why, run)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+        "INSERT INTO absence (livedesk_id, since, finding, asked_at, mark, place, deletion, why, run)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+             value ->> 8
          FROM jsonb_each(?) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET since = min(absence.since, excluded.since),
              finding = excluded.finding, asked_at = excluded.asked_at, mark = excluded.mark,
-             deletion = excluded.deletion, why = excluded.why, run = excluded.run"
+             place = excluded.place, deletion = excluded.deletion, why = excluded.why, run = excluded.run"
     )
 }
 
@@ -236,10 +246,13 @@ impl Store {
                        OR EXISTS (SELECT 1 FROM conflict c WHERE c.livedesk_id = l.livedesk_id AND c.decision IS NULL)
                    ) AS "in_trouble!: bool",
                    max(l.linked_at, l.updated_at) AS "touched_at!: i64", s.sweep AS "last_sweep?: i64",
+                   w.started_at AS "sighted_at?: i64",
                    a.since AS "since?: i64", a.finding AS "finding?: String", a.asked_at AS "asked_at?: i64",
-                   a.mark AS "mark?: String", a.deletion AS "deletion?: String", a.why AS "why?: String",
+                   a.mark AS "mark?: String", a.place AS "place?: String",
+                   a.deletion AS "deletion?: String", a.why AS "why?: String",
                    a.run AS "run?: i64"
                FROM link l LEFT JOIN sighting s ON s.livedesk_id = l.livedesk_id
+                   LEFT JOIN sweep w ON w.id = s.sweep
                    LEFT JOIN absence a ON a.livedesk_id = l.livedesk_id
                WHERE l.livedesk_id > ?1 AND (a.livedesk_id IS NOT NULL
                    OR (coalesce(s.sweep, 0) < ?2 AND max(l.linked_at, l.updated_at) < ?3))

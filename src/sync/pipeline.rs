@@ -124,7 +124,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Runs it. The state is resumable whatever happens.
     pub async fn run(&self, entrants: Entrants) -> RunEnd {
         let mut summary = Summary { stopped_fields: self.engine.mapping.stopped(), ..Summary::default() };
-        let result = self.run_into(entrants, &mut summary).await;
+        // A run is large; whoever waits for it need not be.
+        let result = Box::pin(self.run_into(entrants, &mut summary)).await;
         let failure = match result {
             Ok(()) => None,
             Err(error) if error.is_interruption() => {
@@ -173,7 +174,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
         }
         self.settle_all(&directory, summary).await?;
-        self.audit(summary).await
+        self.audit(summary).await?;
+        engine.judge_absence(&*self.source, summary).await?;
+        engine.settle_vanished(summary).await
     }
 
     /// How many contacts are expected to need a look-up.

@@ -4,6 +4,7 @@
 //! here, and "none" only where the silence was proven (design, section 4, Resolve).
 
 mod shared;
+mod survivor;
 
 use std::collections::BTreeSet;
 

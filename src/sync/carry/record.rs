@@ -38,7 +38,7 @@ impl<T: ContactTarget> Engine<T> {
         ops
     }
 
-    pub(super) fn dead_letter(&self, job: &Job, reason: &SetAside) -> Vec<WriteOp> {
+    pub(in crate::sync) fn dead_letter(&self, job: &Job, reason: &SetAside) -> Vec<WriteOp> {
         let now = self.clock.now();
         let letter = DeadLetter {
             livedesk_id: job.contact.id,
@@ -57,7 +57,7 @@ impl<T: ContactTarget> Engine<T> {
         ops
     }
 
-    pub(super) async fn set_aside(&self, job: &Job, reason: SetAside) -> Result<Carried, RunError> {
+    pub(in crate::sync) async fn set_aside(&self, job: &Job, reason: SetAside) -> Result<Carried, RunError> {
         self.store.write(self.dead_letter(job, &reason)).await?;
         Ok(Carried::new(job.contact.id, Outcome::SetAside(reason)))
     }

@@ -7,7 +7,7 @@ use crate::domain::base::Base;
 use crate::domain::outcome::{Outcome, SetAsideKind};
 use crate::domain::record::{FieldKey, is_blank};
 use crate::domain::target::{TargetContact, WriteValue};
-use crate::store::{JournalEntry, Link, Origin, WriteOp};
+use crate::store::{JournalEntry, Link, Origin, Standing, WriteOp};
 use crate::sync::children::{ChildPlan, Family, list_name};
 use crate::sync::decide::{self, Authorship, Rules};
 use crate::sync::engine::{Engine, RunError};
@@ -21,9 +21,10 @@ impl<T: ContactTarget> Engine<T> {
     pub(super) async fn update(&self, job: &Job, mut link: Link, changed: Outcome) -> Result<Carried, RunError> {
         let id = job.contact.id;
         let Some(current) = self.full_contact(link.target).await? else {
-            let gone = "the linked record is not there any more (merged or deleted in FIRST LINE)";
-            return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
+            return self.vanished(job, &link).await;
         };
+        // It is there after all: a person asked for another look.
+        (link.standing, link.alias_of) = (Standing::Live, None);
         match self.scheme.read(&current) {
             StampReading::Of(other) if other != id => {
                 return self.conflict(job, "stamp", vec![current.id], "link").await;
@@ -70,8 +71,7 @@ impl<T: ContactTarget> Engine<T> {
                     return self.set_aside(job, refused(SetAsideKind::Refused, &fields, status)).await;
                 }
                 Err(RunError::Port(PortError::NotFound)) => {
-                    let gone = "the linked record vanished while it was being updated";
-                    return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
+                    return self.vanished(job, &link).await;
                 }
                 Err(error) => return Err(error),
             }
