@@ -283,4 +283,24 @@ mod tests {
         assert_eq!(call(&router, "POST", "/counts/reset", None).await.0, 204);
         assert_eq!(call(&router, "GET", "/health", None).await.0, 200);
     }
+
+    #[tokio::test]
+    async fn agents_can_edit_merge_and_delete_customers() {
+        let (handles, router) = control();
+        let add = |name: &str| handles.firstline.add_contact(&json!({ "first_name": name }), &[], &[], &[]);
+        let (one, other) = (add("One"), add("Other"));
+        let path = format!("/firstline/contacts/{one}");
+        assert_eq!(call(&router, "PATCH", &path, Some(json!({ "last_name": "Lin" }))).await.0, 204);
+        assert_eq!(handles.firstline.contact(one).unwrap().last_name.as_deref(), Some("Lin"));
+        let merge = json!({ "base": one, "mergee": other });
+        assert_eq!(call(&router, "POST", "/firstline/merge", Some(merge.clone())).await.0, 204);
+        assert_eq!(call(&router, "POST", "/firstline/merge", Some(merge)).await.0, 404);
+        assert_eq!(call(&router, "DELETE", &path, None).await.0, 204);
+        assert_eq!((call(&router, "DELETE", &path, None).await.0, handles.firstline.len()), (404, 0));
+        // A contact that was deleted in LiveDesk can be brought back.
+        let id = handles.livedesk.add_contact(json!({ "name": "Amy", "email": "amy@example.com" }));
+        handles.livedesk.delete(id);
+        assert_eq!(call(&router, "POST", &format!("/livedesk/contacts/{id}/restore"), None).await.0, 204);
+        assert!(handles.livedesk.listed_ids().contains(&id) && !handles.livedesk.deleted_ids().contains(&id));
+    }
 }

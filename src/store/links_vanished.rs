@@ -17,8 +17,9 @@ impl Store {
     pub async fn standings(&self) -> Result<Standings, StoreError> {
         let row = sqlx::query!(
             r#"SELECT (SELECT count(*) FROM link) AS "all!: i64",
-                   (SELECT count(*) FROM link WHERE standing = 'alias') AS "alias!: i64",
-                   (SELECT count(*) FROM link WHERE standing = 'gone') AS "gone!: i64""#
+                   count(*) FILTER (WHERE standing = 'alias') AS "alias!: i64",
+                   count(*) FILTER (WHERE standing = 'gone') AS "gone!: i64"
+               FROM link WHERE standing <> 'live'"#
         )
         .fetch_one(&mut *self.reader().await?)
         .await

@@ -172,7 +172,8 @@ impl<T: ContactTarget> Engine<T> {
         Ok(())
     }
 
-    /// Judges what vanished in this run, after one more look at each, and lists every link that leads nowhere.
+    /// Judges what vanished in this run, after one more look at each. A run that finds some, and every sweep, lists all links
+    /// that lead nowhere.
     pub(super) async fn settle_vanished(&self, summary: &mut Summary) -> Result<(), RunError> {
         let vanished = {
             let mut vanished = self.vanishing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -181,8 +182,8 @@ impl<T: ContactTarget> Engine<T> {
         for entry in vanished {
             self.judge_vanished(entry, summary).await?;
         }
-        let standings = self.store.standings().await?;
-        if standings.alias + standings.gone > 0 {
+        let counts = &summary.vanished;
+        if counts.new_aliases + counts.new_gone > 0 || (counts.aliases + counts.gone > 0 && summary.sweep.is_some()) {
             let links = self.store.vanished(u32::try_from(LISTED).unwrap_or(u32::MAX)).await?;
             summary.vanished.rows = links.iter().map(VanishedRow::of).collect();
         }
@@ -205,7 +206,8 @@ impl<T: ContactTarget> Engine<T> {
         }
         let standing = if entry.alias_of.is_some() { Standing::Alias } else { Standing::Gone };
         let same = link.standing == standing && link.alias_of == entry.alias_of;
-        let updated_at = if same { link.updated_at } else { self.clock.now() };
+        // A contact that is gone from LiveDesk was not seen because its record is looked at.
+        let updated_at = if same || !carried { link.updated_at } else { self.clock.now() };
         let link = Link { standing, alias_of: entry.alias_of, updated_at, run: self.run, ..link };
         self.store.write(vec![WriteOp::PutLink(link), WriteOp::ClearDeadLetter(id)]).await?;
         let counts = &mut summary.vanished;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::step::Candidate;
 use super::unchanged::{Children, Known, changed};
-use super::{AbsenceSummary, MarkWith, Next, Policy};
+use super::{AbsenceSummary, MarkWith, Next, Policy, Rest};
 use crate::clock::Timestamp;
 use crate::domain::base::Base;
 use crate::domain::field::FieldKind;
@@ -34,8 +34,8 @@ pub(in crate::sync) const DELETE: &str = "delete";
 const LOOKS: u32 = 3;
 const TAGS: &str = "tag_ids";
 
-/// Why one attempt came to nothing, as a word; or that it was done.
-type Attempt = Result<&'static str, String>;
+/// What was done, in words; or why the attempt came to nothing.
+type Attempt = Result<String, String>;
 
 /// Where a mark goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,7 @@ impl<T: ContactTarget> Engine<T> {
             let attempt = match attempt {
                 // One record that FIRST LINE will not show or change concerns that record alone.
                 Err(RunError::Port(PortError::Refused { status, .. })) => Err(format!("refused ({status})")),
+                Err(RunError::Port(PortError::NotFound)) => Err(String::from("vanished")),
                 attempt => attempt?,
             };
             match attempt {
@@ -162,14 +163,14 @@ impl<T: ContactTarget> Engine<T> {
             // It is there: ours if it was on its way, else somebody was first.
             self.store.write(vec![row(if begun { Mark::Ours } else { Mark::Found })]).await?;
             told.marked += u64::from(begun);
-            return Ok(Ok(if begun { "marked" } else { "marked by somebody else" }));
+            return Ok(Ok(String::from(if begun { "marked" } else { "marked by somebody else" })));
         }
         let journal = self.journal(seen, MARK, Map::from_iter([before]));
         self.store.write(vec![journal, row(Mark::Putting)]).await?;
         self.send_update(seen.livedesk_id, &record, write, authorship(seen.origin)).await?;
         self.store.write(vec![row(Mark::Ours)]).await?;
         told.marked += 1;
-        Ok(Ok("marked"))
+        Ok(Ok(String::from("marked")))
     }
 
     /// A contact is back: our mark is taken off, and its absence forgotten.
@@ -282,14 +283,15 @@ impl<T: ContactTarget> Engine<T> {
             if begun && self.stop_unless_vouched(&link).await? {
                 self.store.write(vec![WriteOp::RemoveLink(id)]).await?;
                 told.deleted += 1;
-                return Ok(Ok("deleted"));
+                return Ok(Ok(String::from("deleted")));
             }
             return Ok(Err(String::from("vanished")));
         };
         if let Some(what) = self.changed_since(&link, absence, &record).await? {
             let kept = Absence { deletion: Deletion::Kept, why: Some(what.clone()), run: self.run, ..absence.clone() };
             self.store.write(vec![WriteOp::PutAbsence(kept)]).await?;
-            return Ok(Err(format!("changed: {what}")));
+            *told.resting.entry(Rest::Changed.as_str().to_owned()).or_default() += 1;
+            return Ok(Ok(format!("kept: changed ({what})")));
         }
         // The last look at LiveDesk stands right before the deletion.
         let finding = self.findings(source, known, &[id]).await?.remove(&id);
@@ -317,7 +319,7 @@ impl<T: ContactTarget> Engine<T> {
         }
         self.store.write(vec![WriteOp::RemoveLink(id)]).await?;
         told.deleted += 1;
-        Ok(Ok("deleted"))
+        Ok(Ok(String::from("deleted")))
     }
 
     /// A 404 may also come of a path that does not take deletions.

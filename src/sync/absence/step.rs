@@ -75,6 +75,9 @@ impl<T: ContactTarget> Engine<T> {
         ceiling: &mut Option<DeleteCeiling>,
     ) -> Result<(), RunError> {
         let mut found = self.judge_links(proven, told).await?;
+        if found.candidates.is_empty() && found.curious.is_empty() {
+            return Ok(());
+        }
         let links = self.store.standings().await?.live;
         let rules = &self.settings.deletes;
         let Some(known) = self.known_contact(source).await? else {
