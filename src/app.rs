@@ -2,6 +2,7 @@
 //!
 //! The only place that knows all parts. It decides nothing; commands call it and the engine does the work.
 
+pub mod deletes;
 pub mod gate;
 pub mod probe;
 
@@ -362,11 +363,15 @@ fn compile_with(
     spec: &MappingSpec,
     definitions: Option<&[FieldDefinition]>,
 ) -> Result<Mapping, Problems> {
-    let mut problems: Vec<Problem> =
-        definitions.and_then(|definitions| stamp_problem(settings, definitions)).into_iter().collect();
+    let mut problems: Vec<Problem> = Vec::new();
+    if let Some(definitions) = definitions {
+        problems.extend(stamp_problem(settings, definitions));
+        problems.extend(deletes::field_problem(settings, definitions));
+    }
     match compile(spec, &compile_context(settings, definitions)) {
         Ok(mapping) => {
             problems.extend(settings.inboxes_problem(mapping.needs_inboxes()));
+            problems.extend(deletes::mapped_problem(settings, &mapping));
             if problems.is_empty() { Ok(mapping) } else { Err(Problems(problems)) }
         }
         Err(found) => {
@@ -479,6 +484,7 @@ pub async fn engine(
         },
         jobs: settings.firstline.limits.concurrency * JOBS_PER_REQUEST,
         wait: !around.no_wait,
+        deletes: deletes::rules(&settings.deletes),
     };
     Engine::new(
         Arc::clone(&platforms.firstline),

@@ -22,6 +22,10 @@ pub struct Args {
     /// Refuse to begin unless FIRST LINE shows exactly N customers, those made by an earlier run not counted
     #[arg(long, value_name = "N")]
     expect_total: Option<u64>,
+    /// In this run, mark or delete the records of up to N contacts that are gone from LiveDesk, and believe up to N
+    /// customers gone from FIRST LINE, whatever their share
+    #[arg(long, value_name = "N")]
+    deletes_ceiling: Option<u64>,
     /// Do not ask before the first write
     #[arg(long, short)]
     yes: bool,
@@ -39,8 +43,14 @@ impl Args {
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let loaded = context.load_to_connect()?;
-    let options = json!({ "limit": args.limit, "only": args.only, "expect_total": args.expect_total });
-    let (session, mapping) = session::begin(context, loaded, "backfill", &options).await?;
+    let mut options = json!({ "limit": args.limit, "only": args.only, "expect_total": args.expect_total });
+    if let Some(ceiling) = args.deletes_ceiling {
+        options["deletes_ceiling"] = json!(ceiling);
+    }
+    let (mut session, mapping) = session::begin(context, loaded, "backfill", &options).await?;
+    if let Some(ceiling) = args.deletes_ceiling {
+        session.settings.deletes.allow_for_one_run(ceiling);
+    }
     let pipeline = session.pipeline(mapping).await?;
     let entrants = args.entrants();
     let preflight = match pipeline.preflight(&entrants).await {

@@ -9,7 +9,9 @@ use super::Context;
 use super::output::{DONE, Failure, say};
 use super::runs::{as_json, as_line, moment};
 use crate::app::{self, gate};
-use crate::store::{Accounts, FailureGroup, FinishedSweep, OpenSweep, Run, Store, holder};
+use crate::store::{
+    AbsenceCounts, Accounts, FailureGroup, FinishedSweep, OpenSweep, Run, Standings, Store, holder,
+};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -30,6 +32,8 @@ struct Status {
     set_aside: u64,
     poisoned: u64,
     failures: Vec<FailureGroup>,
+    standings: Standings,
+    absence: AbsenceCounts,
     parked: usize,
     undecided: usize,
     decided: usize,
@@ -67,6 +71,8 @@ impl Status {
             set_aside: waiting + poisoned,
             poisoned,
             failures: store.failure_groups().await?,
+            standings: store.standings().await?,
+            absence: store.absence_counts().await?,
             parked: store.parked_contacts().await?.len(),
             undecided: conflicts.iter().filter(|conflict| conflict.decision.is_none()).count(),
             decided,
@@ -86,6 +92,18 @@ impl Status {
                 "firstline": accounts.firstline,
             })),
             "links": self.links,
+            "standings": {
+                "live": self.standings.live,
+                "alias": self.standings.alias,
+                "gone": self.standings.gone,
+            },
+            "absent": {
+                "absent": self.absence.absent,
+                "hidden": self.absence.hidden,
+                "missing": self.absence.missing,
+                "marked": self.absence.marked,
+                "kept": self.absence.kept,
+            },
             "left_over": {
                 "set_aside": self.set_aside,
                 "parked": self.parked,
@@ -120,6 +138,20 @@ impl Status {
             lines.push(format!("FIRST LINE  {}", accounts.firstline));
         }
         lines.push(format!("linked      {} contacts", self.links));
+        let Standings { live: _, alias, gone } = self.standings;
+        if alias + gone > 0 {
+            lines.push(format!(
+                "vanished    {alias} customers were merged into others, {gone} are gone; nothing is written for their contacts"
+            ));
+        }
+        let absence = self.absence;
+        if absence.absent > 0 {
+            lines.push(format!(
+                "absent      {} linked contacts are not listed by LiveDesk any more: {} gone, {} hidden; {} marked, {} kept \
+                 because their customer was changed",
+                absence.absent, absence.missing, absence.hidden, absence.marked, absence.kept
+            ));
+        }
         lines.push(format!(
             "left over   {} set aside, {} parked, {} conflicts undecided, {} decided and not carried out",
             self.set_aside, self.parked, self.undecided, self.decided

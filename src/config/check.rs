@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 use super::Problem;
 use super::schema::Report;
-use super::settings::{Include, Settings};
+use super::settings::{DeletePolicy, I_UNDERSTAND, Include, Settings};
 
 /// Host of the sample's `firstline.base_url`.
 const PLACEHOLDER: &str = "your-tenant.example";
@@ -15,6 +15,7 @@ const PLACEHOLDER: &str = "your-tenant.example";
 /// Notes every rule that `settings` breaks.
 pub(super) fn rules(settings: &Settings, report: &mut Report) {
     stamp(settings, report);
+    deletes(settings, report);
     for (key, url, allowed) in [
         ("livedesk.base_url", &settings.livedesk.base_url, settings.livedesk.allow_http),
         ("firstline.base_url", &settings.firstline.base_url, settings.firstline.allow_http),
@@ -61,6 +62,29 @@ pub(super) fn rules(settings: &Settings, report: &mut Report) {
     }
     if !settings.ops.listen.ip().is_loopback() && settings.ops.token.is_none() {
         report.add("ops.listen", "open to the network without a token", "set ops.token_file, or listen on 127.0.0.1");
+    }
+}
+
+fn deletes(settings: &Settings, report: &mut Report) {
+    let deletes = &settings.deletes;
+    match deletes.policy {
+        DeletePolicy::Tag if deletes.tag.is_none() && deletes.field.is_none() => {
+            if !report.has_problem_in("deletes.field") && !report.has_problem_in("deletes.tag") {
+                let remedy = "write tag = \"gone from LiveDesk\", or the id of a boolean or text field: field = 33";
+                report.add("deletes.tag", "the policy is to tag, and neither tag nor field is set", remedy);
+            }
+        }
+        DeletePolicy::Delete if deletes.i_understand.as_deref() != Some(I_UNDERSTAND) => {
+            let remedy = format!("write i_understand = \"{I_UNDERSTAND}\", if you do");
+            report.add("deletes.i_understand", "deletions need your word that you know what they take along", remedy);
+        }
+        DeletePolicy::Ignore | DeletePolicy::Tag | DeletePolicy::Delete => {}
+    }
+    if deletes.tag.is_some() && deletes.field.is_some() {
+        report.add("deletes.field", "both a tag and a field are set", "keep one of them");
+    }
+    if deletes.field.is_some() && deletes.field == settings.identity.stamp.cz_col {
+        report.add("deletes.field", "is the field of the stamp", "name a field of its own");
     }
 }
 

@@ -57,9 +57,7 @@ impl Settings {
                 poison_after: failures.value("poison_after", 8, values::whole(1..=1000)),
             }),
             schedule: root.section("schedule", schedule),
-            deletes: root.section("deletes", |deletes| Deletes {
-                policy: deletes.value("policy", DeletePolicy::Ignore, values::one_of(DeletePolicy::WORDS)),
-            }),
+            deletes: root.section("deletes", deletes),
             ops: root.section("ops", |ops| Ops {
                 listen: ops.value("listen", SocketAddr::from(([127, 0, 0, 1], 8787)), values::listen),
                 token: ops.secret("token", "token_file"),
@@ -168,6 +166,21 @@ fn identity(section: &mut Section<'_>) -> Identity {
         settle: section.value("settle", Duration::from_secs(2), values::duration),
         doubt_horizon: section.value("doubt_horizon", Duration::from_mins(5), values::duration),
         id_walk_limit: section.value("id_walk_limit", 2000, values::whole(1..=1_000_000)),
+    }
+}
+
+fn deletes(section: &mut Section<'_>) -> Deletes {
+    let text = |raw: &_| values::text(raw).map(str::to_owned);
+    Deletes {
+        policy: section.value("policy", DeletePolicy::Ignore, values::one_of(DeletePolicy::WORDS)),
+        // One absence proves nothing, however complete the sweep.
+        absences: section.value("absences", 2, values::whole(2..=100)),
+        ceiling: section.value("ceiling", 20, values::whole(0..=i64::MAX)),
+        ceiling_percent: section.value("ceiling_percent", Some(1.0), |raw| values::percent(raw).map(Some)),
+        grace: section.value("grace", Duration::from_hours(7 * 24), values::duration),
+        tag: section.optional("tag", text),
+        field: section.optional("field", values::whole(1..=i64::MAX)),
+        i_understand: section.optional("i_understand", text),
     }
 }
 

@@ -207,11 +207,36 @@ pub struct Schedule {
     pub sweep: Option<String>,
 }
 
+/// What `deletes.i_understand` must say before anything is deleted.
+pub const I_UNDERSTAND: &str =
+    "deleting a customer deletes its conversations and channel identities, which the API does not show";
+
 /// `[deletes]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Deletes {
     /// What happens to a contact that is proven gone.
     pub policy: DeletePolicy,
+    /// Proven sweeps that must have missed it.
+    pub absences: u32,
+    /// Most records that one run marks or deletes.
+    pub ceiling: u64,
+    /// The same in percent of all links, whichever is less; `None` where the operator named a number for one run.
+    pub ceiling_percent: Option<f64>,
+    /// Time between the first judgement and a deletion.
+    pub grace: Duration,
+    /// Name of the tag that marks the record of such a contact.
+    pub tag: Option<String>,
+    /// The custom field that does, instead of a tag.
+    pub field: Option<i64>,
+    /// What the operator knows about deletions.
+    pub i_understand: Option<String>,
+}
+
+impl Deletes {
+    /// Allows this many for one run, whatever their share.
+    pub fn allow_for_one_run(&mut self, ceiling: u64) {
+        (self.ceiling, self.ceiling_percent) = (ceiling, None);
+    }
 }
 
 /// `[ops]`.

@@ -45,6 +45,11 @@ fn the_least_file_gets_the_defaults_of_the_design() {
     assert_eq!(settings.identity.match_keys, [MatchKey::Email, MatchKey::Phone]);
     assert_eq!(settings.identity.shared_keys, SharedKeys::Create);
     assert_eq!(settings.deletes.policy, DeletePolicy::Ignore);
+    assert_eq!(
+        (settings.deletes.absences, settings.deletes.ceiling, settings.deletes.ceiling_percent),
+        (2, 20, Some(1.0))
+    );
+    assert_eq!((settings.deletes.grace, settings.deletes.i_understand), (Duration::from_hours(7 * 24), None));
     assert_eq!(settings.http.max_response.as_u64(), 16 << 20);
     assert_eq!(settings.schedule.sync.as_deref(), Some("0 */5 * * * *"));
     assert_eq!(settings.log.format, LogFormat::Human);
@@ -431,4 +436,22 @@ fn what_is_allowed_but_risky_is_a_warning() {
     let expected =
         [("livedesk.requests_per_second", Some(6)), ("livedesk.base_url", Some(5)), ("livedesk.api_key", Some(7))];
     assert_eq!(keys, expected);
+}
+
+#[test]
+fn a_deletion_needs_a_word_and_a_mark_needs_a_place() {
+    let delete = "[deletes]\npolicy = \"delete\"";
+    for (lines, complaint) in [
+        (delete, "3: deletes.i_understand: deletions need your word that you know what they take along; write "),
+        (&format!("{delete}\ni_understand = \"yes\""), "5: deletes.i_understand: deletions need your word"),
+        ("[deletes]\npolicy = \"tag\"", "3: deletes.tag: the policy is to tag, and neither tag nor field is set; "),
+        ("[deletes]\ntag = \"gone\"\nfield = 33", "5: deletes.field: both a tag and a field are set; keep one of them"),
+        ("[deletes]\nabsences = 1", "4: deletes.absences: not a whole number in range; write 2 to 100"),
+        ("[deletes]\nceiling_percent = 101", "4: deletes.ceiling_percent: not a share; write percent, 0 to 100"),
+    ] {
+        let found = one(lines);
+        assert!(found.starts_with(complaint), "{lines}: {found}");
+    }
+    let word = format!("{delete}\ni_understand = \"{}\"", super::settings::I_UNDERSTAND);
+    assert_eq!(read_with(&format!("{LEAST}{word}"), &[]).unwrap().deletes.policy, DeletePolicy::Delete);
 }

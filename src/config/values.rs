@@ -101,6 +101,14 @@ pub(super) fn hours(raw: &Raw) -> Result<String, Wrong> {
     }
 }
 
+/// A share, 0 to 100.
+pub(super) fn percent(raw: &Raw) -> Result<f64, Wrong> {
+    match rate(raw) {
+        Ok(number) if number <= 100.0 => Ok(number),
+        _ => wrong("not a share", "write percent, 0 to 100, such as 1.5"),
+    }
+}
+
 /// A span of time; may be zero.
 pub(super) fn duration(raw: &Raw) -> Result<Duration, Wrong> {
     match text(raw).map(humantime::parse_duration) {

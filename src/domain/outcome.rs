@@ -111,6 +111,12 @@ pub enum Outcome {
     Parked,
     /// Identity in doubt; waits for a person.
     Conflict,
+    /// The linked record answered 404; judged at the end of the run.
+    Vanished,
+    /// The linked record was merged into another one: nothing is written through it.
+    Alias,
+    /// The linked record is gone from the target: it is not made again by itself.
+    Gone,
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Reading order: [`settings`], [`target`] (the port), [`api`] (endpoints), [`auth`] (the token), [`profile`] (what was
 //! found out about this tenant), `wire` and `fields` (what travels, and how it is read and written), [`error`].
 //! Facts about the platform are in the platform notes; where they contradict each other, both readings are accepted.
-//! [`probe`] settles what they leave open, on scratch contacts; it alone deletes. Nothing follows `links`, and no filter
+//! [`probe`] settles what they leave open, on scratch contacts that it deletes again. Nothing follows `links`, and no filter
 //! is believed.
 
 pub mod api;

@@ -214,6 +214,11 @@ impl ContactTarget for FirstLine {
         }
     }
 
+    async fn delete_contact(&self, id: FirstLineId) -> Result<(), PortError> {
+        // A role that may not delete may still do everything else.
+        self.api.delete(&format!("/contact/{id}")).await.map_err(refused_list)
+    }
+
     async fn create_email(&self, contact: FirstLineId, address: &str) -> Result<ChildId, PortError> {
         let content = EmailBody { contact_id: Some(contact.0), address };
         let created: Created = self.api.create("/email-contact", &content).await?;

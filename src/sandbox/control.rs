@@ -56,7 +56,10 @@ pub(crate) fn router(handles: Handles) -> Router {
         .route("/dump/firstline", get(async |State(handles): State<Handles>| Json(handles.firstline.dump())))
         .route("/livedesk/contacts", post(add_contact))
         .route("/livedesk/contacts/{id}", patch(edit_contact).delete(delete_contact))
+        .route("/livedesk/contacts/{id}/restore", post(restore_contact))
         .route("/livedesk/merge", post(merge))
+        .route("/firstline/contacts/{id}", patch(edit_customer).delete(delete_customer))
+        .route("/firstline/merge", post(merge_customers))
         .layer(DefaultBodyLimit::max(64 << 20))
         .with_state(handles)
 }
@@ -139,6 +142,29 @@ async fn edit_contact(
 
 async fn delete_contact(State(handles): State<Handles>, Path(id): Path<u64>) -> StatusCode {
     found(handles.livedesk.delete(id))
+}
+
+async fn restore_contact(State(handles): State<Handles>, Path(id): Path<u64>) -> StatusCode {
+    found(handles.livedesk.restore(id))
+}
+
+/// An agent's edit of a customer: fields named as in the API, `cz_cols.31` for a column.
+async fn edit_customer(
+    State(handles): State<Handles>,
+    Path(id): Path<u64>,
+    Json(wanted): Json<Map<String, Value>>,
+) -> StatusCode {
+    found(wanted.into_iter().all(|(field, value)| handles.firstline.edit(id, &field, value)))
+}
+
+/// An agent's deletion of a customer.
+async fn delete_customer(State(handles): State<Handles>, Path(id): Path<u64>) -> StatusCode {
+    found(handles.firstline.delete(id))
+}
+
+/// An agent's merge of two customers: `mergee` vanishes into `base`.
+async fn merge_customers(State(handles): State<Handles>, Json(wanted): Json<Merge>) -> StatusCode {
+    found(handles.firstline.merge(wanted.base, wanted.mergee))
 }
 
 async fn merge(State(handles): State<Handles>, Json(wanted): Json<Merge>) -> StatusCode {
@@ -256,5 +282,25 @@ mod tests {
         assert_eq!(body["livedesk"]["model"]["listed"], 195);
         assert_eq!(call(&router, "POST", "/counts/reset", None).await.0, 204);
         assert_eq!(call(&router, "GET", "/health", None).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn agents_can_edit_merge_and_delete_customers() {
+        let (handles, router) = control();
+        let add = |name: &str| handles.firstline.add_contact(&json!({ "first_name": name }), &[], &[], &[]);
+        let (one, other) = (add("One"), add("Other"));
+        let path = format!("/firstline/contacts/{one}");
+        assert_eq!(call(&router, "PATCH", &path, Some(json!({ "last_name": "Lin" }))).await.0, 204);
+        assert_eq!(handles.firstline.contact(one).unwrap().last_name.as_deref(), Some("Lin"));
+        let merge = json!({ "base": one, "mergee": other });
+        assert_eq!(call(&router, "POST", "/firstline/merge", Some(merge.clone())).await.0, 204);
+        assert_eq!(call(&router, "POST", "/firstline/merge", Some(merge)).await.0, 404);
+        assert_eq!(call(&router, "DELETE", &path, None).await.0, 204);
+        assert_eq!((call(&router, "DELETE", &path, None).await.0, handles.firstline.len()), (404, 0));
+        // A contact that was deleted in LiveDesk can be brought back.
+        let id = handles.livedesk.add_contact(json!({ "name": "Amy", "email": "amy@example.com" }));
+        handles.livedesk.delete(id);
+        assert_eq!(call(&router, "POST", &format!("/livedesk/contacts/{id}/restore"), None).await.0, 204);
+        assert!(handles.livedesk.listed_ids().contains(&id) && !handles.livedesk.deleted_ids().contains(&id));
     }
 }

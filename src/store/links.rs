@@ -28,6 +28,19 @@ pub enum Origin {
 }
 words!(Origin { Created = "created", Adopted = "adopted", Rebuilt = "rebuilt", Decided = "decided" });
 
+/// Whether the record of a link is still there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It is, as far as known.
+    #[default]
+    Live,
+    /// It was merged into another one: nothing is written through it.
+    Alias,
+    /// It is not, and nobody knows where it went: it is not made again by itself.
+    Gone,
+}
+words!(Standing { Live = "live", Alias = "alias", Gone = "gone" });
+
 /// The stored pair.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Link {
@@ -51,6 +64,10 @@ pub struct Link {
     pub updated_at: Timestamp,
     /// The run that last wrote it.
     pub run: RunId,
+    /// Whether its record is still there.
+    pub standing: Standing,
+    /// The record that took its place; of an alias alone.
+    pub alias_of: Option<FirstLineId>,
 }
 
 /// Kind of a row that hangs on a contact.
@@ -76,21 +93,23 @@ pub struct LinkChild {
     pub child: ChildId,
 }
 
-struct LinkRow {
-    livedesk_id: i64,
-    target: i64,
-    origin: String,
-    fingerprint: Option<Vec<u8>>,
-    base: Vec<u8>,
-    mapping_version: Option<String>,
-    intent_seq: Option<i64>,
-    linked_at: i64,
-    updated_at: i64,
-    run: i64,
+pub(super) struct LinkRow {
+    pub(super) livedesk_id: i64,
+    pub(super) target: i64,
+    pub(super) origin: String,
+    pub(super) fingerprint: Option<Vec<u8>>,
+    pub(super) base: Vec<u8>,
+    pub(super) mapping_version: Option<String>,
+    pub(super) intent_seq: Option<i64>,
+    pub(super) linked_at: i64,
+    pub(super) updated_at: i64,
+    pub(super) run: i64,
+    pub(super) standing: String,
+    pub(super) alias_of: Option<i64>,
 }
 
 impl LinkRow {
-    fn link(self) -> Result<Link, StoreError> {
+    pub(super) fn link(self) -> Result<Link, StoreError> {
         Ok(Link {
             livedesk_id: LiveDeskId(self.livedesk_id),
             target: FirstLineId(self.target),
@@ -102,6 +121,8 @@ impl LinkRow {
             linked_at: Timestamp(self.linked_at),
             updated_at: Timestamp(self.updated_at),
             run: RunId(self.run),
+            standing: word(Standing::parse(&self.standing), "link.standing")?,
+            alias_of: self.alias_of.map(FirstLineId),
         })
     }
 }
@@ -122,17 +143,20 @@ pub(super) fn put(ops: &[&WriteOp]) -> Statement {
             link.linked_at.0,
             link.updated_at.0,
             link.run.0,
+            link.standing.as_str(),
+            link.alias_of.map(|id| id.0),
         )
     };
         "INSERT INTO link (livedesk_id, target, origin, fingerprint, base, mapping_version, intent_seq, linked_at,
-             updated_at, run)
+             updated_at, run, standing, alias_of)
          SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3),
-             substr(?, value ->> 4, value ->> 5), value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10
+             substr(?, value ->> 4, value ->> 5), value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10,
+             value ->> 11, value ->> 12
          FROM jsonb_each(?) WHERE true
          ON CONFLICT (livedesk_id) DO UPDATE SET target = excluded.target, origin = excluded.origin,
              fingerprint = excluded.fingerprint, base = excluded.base, mapping_version = excluded.mapping_version,
              intent_seq = excluded.intent_seq, linked_at = excluded.linked_at, updated_at = excluded.updated_at,
-             run = excluded.run"
+             run = excluded.run, standing = excluded.standing, alias_of = excluded.alias_of"
     )
 }
 
@@ -210,7 +234,8 @@ impl Store {
     pub async fn created_after(&self, seq: i64) -> Result<Option<Link>, StoreError> {
         let row = sqlx::query_as!(
             LinkRow,
-            "SELECT * FROM link WHERE origin = 'created' AND intent_seq > ?1 ORDER BY intent_seq DESC LIMIT 1",
+            "SELECT * FROM link WHERE origin = 'created' AND intent_seq > ?1 AND standing = 'live'
+             ORDER BY intent_seq DESC LIMIT 1",
             seq
         )
         .fetch_optional(&mut *self.reader().await?)
@@ -228,7 +253,8 @@ impl Store {
     pub async fn newest_created(&self, limit: u32) -> Result<Vec<Link>, StoreError> {
         let rows = sqlx::query_as!(
             LinkRow,
-            "SELECT * FROM link WHERE origin = 'created' AND intent_seq IS NOT NULL ORDER BY intent_seq DESC LIMIT ?1",
+            "SELECT * FROM link WHERE origin = 'created' AND intent_seq IS NOT NULL AND standing = 'live'
+             ORDER BY intent_seq DESC LIMIT ?1",
             limit
         )
         .fetch_all(&mut *self.reader().await?)
@@ -251,7 +277,7 @@ impl Store {
     pub async fn unsettled(&self, sweep: i64) -> Result<Vec<LiveDeskId>, StoreError> {
         let ids = sqlx::query_scalar!(
             "SELECT l.livedesk_id FROM link l JOIN sighting s ON s.livedesk_id = l.livedesk_id AND s.sweep = ?1
-             WHERE l.fingerprint IS NULL
+             WHERE l.fingerprint IS NULL AND l.standing = 'live'
                  AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.livedesk_id = l.livedesk_id AND i.state <> 'audit')
                  AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.livedesk_id = l.livedesk_id)
                  AND NOT EXISTS (SELECT 1 FROM conflict c WHERE c.livedesk_id = l.livedesk_id AND c.decision IS NULL)
@@ -264,12 +290,14 @@ impl Store {
         Ok(ids.into_iter().map(LiveDeskId).collect())
     }
 
-    /// How many linked records we made ourselves.
+    /// How many linked records we made ourselves and that are still there.
     pub async fn made_count(&self) -> Result<u64, StoreError> {
-        let count = sqlx::query_scalar!("SELECT count(*) FROM link WHERE origin IN ('created', 'rebuilt')")
-            .fetch_one(&mut *self.reader().await?)
-            .await
-            .map_err(|source| self.failed(source))?;
+        let count = sqlx::query_scalar!(
+            "SELECT count(*) FROM link WHERE origin IN ('created', 'rebuilt') AND standing = 'live'"
+        )
+        .fetch_one(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
         Ok(count.unsigned_abs())
     }
 

@@ -4,6 +4,7 @@
 //! committed together per call and, with other calls, per fsync ([`Store::write`]). Reads use connections of their
 //! own and see every write that was acknowledged. No transaction is ever open while a request is under way.
 
+mod absence;
 mod account;
 mod check;
 mod checkpoints;
@@ -15,6 +16,7 @@ mod index;
 mod intents;
 mod journal;
 mod links;
+mod links_vanished;
 mod lock;
 mod op;
 mod open;
@@ -38,6 +40,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Clock, Timestamp};
 use crate::domain::hash::HashKey;
 
+pub use absence::{Absence, AbsenceCounts, Deletion, Finding, Mark, ProvenSweep, Seen, Standings};
 pub use account::Accounts;
 pub use check::{CheckReport, Sizes};
 pub use checkpoints::{FinishedSweep, OpenSweep};
@@ -48,7 +51,7 @@ pub use failures::FailureGroup;
 pub use index::{IndexKind, IndexState};
 pub use intents::{Intent, IntentKind, IntentState};
 pub use journal::JournalEntry;
-pub use links::{ChildKind, Link, LinkChild, Origin};
+pub use links::{ChildKind, Link, LinkChild, Origin, Standing};
 pub use lock::holder;
 pub use op::WriteOp;
 pub use open::{Access, MIGRATOR};

@@ -12,6 +12,7 @@ use crate::domain::hash::Digest;
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use crate::domain::sweep::ScanPosition;
 
+use super::absence::Absence;
 use super::conflicts::Conflict;
 use super::dead_letters::DeadLetter;
 use super::index::IndexKind;
@@ -63,6 +64,10 @@ pub enum WriteOp {
         /// Digest of its canonical value.
         key: Digest,
     },
+    /// Notes that a linked contact is absent from LiveDesk, and what was done about it. The link must exist.
+    PutAbsence(Absence),
+    /// The contact is back.
+    ClearAbsence(LiveDeskId),
     /// Adds a before-image.
     Journal(JournalEntry),
     /// Sets a contact aside; a contact that is set aside again keeps its first time, and its attempts grow.
@@ -129,6 +134,8 @@ impl WriteOp {
             Self::PutLink(Link { livedesk_id, .. })
             | Self::RemoveLink(livedesk_id)
             | Self::PutChild(LinkChild { livedesk_id, .. })
+            | Self::PutAbsence(Absence { livedesk_id, .. })
+            | Self::ClearAbsence(livedesk_id)
             | Self::RemoveChild { livedesk_id, .. } => Touched::Contact(*livedesk_id),
             Self::PutDeadLetter(DeadLetter { livedesk_id, .. }) | Self::ClearDeadLetter(livedesk_id) => {
                 Touched::DeadLetter(*livedesk_id)
@@ -164,6 +171,8 @@ impl WriteOp {
             Self::Sight { .. } => 15,
             Self::Checkpoint { .. } => 16,
             Self::CountRun { .. } => 17,
+            Self::PutAbsence(_) => 18,
+            Self::ClearAbsence(_) => 19,
         }
     }
 

@@ -60,6 +60,8 @@ fn link(id: i64, target: i64) -> Link {
         linked_at: Timestamp(1),
         updated_at: Timestamp(2),
         run: RUN,
+        standing: Standing::Live,
+        alias_of: None,
     }
 }
 
@@ -98,6 +100,20 @@ fn letter(id: i64, at: i64) -> DeadLetter {
         next_at: Timestamp(at + 900_000),
         poisoned_at: None,
         mapping_version: None,
+    }
+}
+
+fn absence(id: i64, since: i64) -> Absence {
+    Absence {
+        livedesk_id: LiveDeskId(id),
+        since: Timestamp(since),
+        finding: Finding::Missing,
+        asked_at: Some(Timestamp(since)),
+        mark: Mark::None,
+        place: None,
+        deletion: Deletion::None,
+        why: Some("changed".into()),
+        run: RUN,
     }
 }
 
@@ -719,6 +735,8 @@ fn some_op() -> impl Strategy<Value = WriteOp> {
         id.clone().prop_map(|id| WriteOp::ClearDeadLetter(LiveDeskId(id))),
         (id.clone(), 1..3_i64).prop_map(|(id, candidate)| WriteOp::PutConflict(conflict(id, &[candidate]))),
         id.clone().prop_map(|id| WriteOp::ClearConflict(LiveDeskId(id))),
+        (id.clone(), 1..5_i64).prop_map(|(id, since)| WriteOp::PutAbsence(absence(id, since))),
+        id.clone().prop_map(|id| WriteOp::ClearAbsence(LiveDeskId(id))),
         (id, 1..5_i64).prop_map(|(id, sweep)| WriteOp::Sight { sweep, id: LiveDeskId(id) }),
         (1..9_u32).prop_map(|page| WriteOp::Checkpoint { sweep: 1, position: ScanPosition { pass: 1, page } }),
         (1..9_i64).prop_map(|count| WriteOp::CountRun { run: RUN, counts: json!({ "created": count }) }),
@@ -736,7 +754,8 @@ async fn contents(store: &Store) -> String {
         children.extend(store.children_of(link.livedesk_id).await.unwrap());
     }
     format!(
-        "{links:?} {children:?} {:?} {:?} {:?} {seen:?} {:?} {:?}",
+        "{links:?} {children:?} {:?} {:?} {:?} {:?} {seen:?} {:?} {:?}",
+        store.maybe_absent(None, LiveDeskId(0), 99).await.unwrap(),
         store.open_intents().await.unwrap(),
         store.dead_letters().await.unwrap(),
         store.conflicts().await.unwrap(),
@@ -824,4 +843,49 @@ fn cpu_ticks() -> u64 {
         .take(2)
         .filter_map(|t| t.parse::<u64>().ok())
         .sum()
+}
+
+#[tokio::test]
+async fn only_contacts_last_seen_before_the_cut_may_be_absent() {
+    let (_folder, path) = folder();
+    let store = begun(&path).await;
+    let later = Link { updated_at: Timestamp(50), ..link(5, 105) };
+    let links = [link(1, 101), link(2, 102), link(3, 103), link(4, 104), later];
+    store.write(links.into_iter().map(WriteOp::PutLink).collect()).await.unwrap();
+    store.write(vec![WriteOp::PutAbsence(absence(4, 9))]).await.unwrap();
+    // 1 was seen by the cut itself, 2 before it, 3 never, 4 was absent once and is seen, 5 was read after the cut began.
+    let sights = [(1, 7), (2, 6), (4, 8)];
+    let sights = sights.map(|(id, sweep)| WriteOp::Sight { sweep, id: LiveDeskId(id) });
+    store.write(sights.into()).await.unwrap();
+    let ids = async |cut| {
+        let seen = store.maybe_absent(cut, LiveDeskId(0), 9).await.unwrap();
+        seen.into_iter().map(|seen| (seen.livedesk_id.0, seen.absence.is_some())).collect::<Vec<_>>()
+    };
+    let cut = ProvenSweep { sweep: 7, started_at: Timestamp(40) };
+    assert_eq!(ids(Some(cut)).await, [(2, false), (3, false), (4, true)]);
+    assert_eq!(ids(None).await, [(4, true)]);
+    assert_eq!(store.absence_counts().await.unwrap().missing, 1);
+    // The row goes with its link.
+    store.write(vec![WriteOp::RemoveLink(LiveDeskId(4))]).await.unwrap();
+    assert_eq!(ids(None).await, []);
+}
+
+#[tokio::test]
+async fn only_links_that_lead_nowhere_are_forgotten_and_none_of_them_vouches() {
+    let (_folder, path) = folder();
+    let store = begun(&path).await;
+    let gone = Link { standing: Standing::Gone, ..link(2, 102) };
+    let alias = Link { standing: Standing::Alias, alias_of: Some(FirstLineId(101)), ..link(9, 109) };
+    let links = [link(1, 101), gone.clone(), link(5, 105), alias.clone()];
+    store.write(links.into_iter().map(WriteOp::PutLink).collect()).await.unwrap();
+    assert_eq!(store.standings().await.unwrap(), Standings { live: 2, alias: 1, gone: 1 });
+    assert_eq!(store.vanished(9).await.unwrap(), [gone, alias]);
+    assert_eq!(store.latest_created_link().await.unwrap(), Some(link(5, 105)));
+    assert_eq!(store.live_witnesses(true, LiveDeskId(5)).await.unwrap(), [link(1, 101)]);
+    assert_eq!(store.live_witnesses(false, LiveDeskId(5)).await.unwrap(), []);
+    assert_eq!(store.forget_vanished(&[LiveDeskId(1), LiveDeskId(2)]).await.unwrap(), 1);
+    assert_eq!(store.standings().await.unwrap(), Standings { live: 2, alias: 1, gone: 0 });
+    // An alias names who took its place, and nobody else does.
+    let bad = Link { alias_of: Some(FirstLineId(7)), ..link(5, 105) };
+    assert!(store.write(vec![WriteOp::PutLink(bad)]).await.is_err());
 }

@@ -20,7 +20,7 @@ use super::error::StoreError;
 use super::lock::StateLock;
 use super::op::{WriteOp, arrange};
 use super::rows::Statement;
-use super::{checkpoints, conflicts, dead_letters, index, intents, journal, links, runs};
+use super::{absence, checkpoints, conflicts, dead_letters, index, intents, journal, links, runs};
 
 /// How long a crowded writer waits for company: less than a request over the internet takes, and far fewer commits, which cost more
 /// than what is in them. Measured at 20 ms latency and 32 requests at once: 3 ms 0.27 s of CPU per 1,000 contacts, 10 ms
@@ -193,6 +193,8 @@ fn statement(ops: &[&WriteOp], now: Timestamp) -> Option<Statement> {
         WriteOp::RemoveLink(_) => links::remove(ops),
         WriteOp::PutChild(_) => links::put_child(ops),
         WriteOp::RemoveChild { .. } => links::remove_child(ops),
+        WriteOp::PutAbsence(_) => absence::put(ops),
+        WriteOp::ClearAbsence(_) => absence::clear(ops),
         WriteOp::Journal(_) => journal::add(ops),
         WriteOp::PutDeadLetter(_) => dead_letters::put(ops),
         WriteOp::ClearDeadLetter(_) => dead_letters::clear(ops),

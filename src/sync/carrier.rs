@@ -19,7 +19,7 @@ use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::phone;
 use crate::domain::sweep::ScanPosition;
 use crate::domain::target::Part;
-use crate::store::{Conflict, DeadLetter, Decision, Intent, Link, TWINS, WriteOp};
+use crate::store::{Conflict, DeadLetter, Decision, Intent, Link, Standing, TWINS, WriteOp};
 use crate::sync::carry::{Carried, Job};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError, SharedKeys};
@@ -240,7 +240,16 @@ impl<T: ContactTarget> Carrier<T> {
             return Prepared::Done { outcome: Outcome::Conflict, ops: Vec::new() };
         }
         let decision = conflict.as_ref().and_then(|found| found.standing(link.as_ref().map(|link| link.target)));
-        if decision.is_none() && link.as_ref().is_some_and(|link| link.fingerprint == Some(fingerprint)) {
+        if let Some(outcome) = link.as_ref().and_then(vanished)
+            && decision.is_none()
+            && superseded.is_none()
+            && !again
+        {
+            let ops = dead_letter.map(|_| WriteOp::ClearDeadLetter(id)).into_iter().collect();
+            return Prepared::Done { outcome, ops };
+        }
+        let settled = |link: &Link| link.fingerprint == Some(fingerprint) && link.standing == Standing::Live;
+        if decision.is_none() && link.as_ref().is_some_and(settled) {
             for part in base.iter().flat_map(|base| digests.owed(&record, base)) {
                 self.summary.not_shown(part);
             }
@@ -402,6 +411,15 @@ impl<T: ContactTarget> Carrier<T> {
             self.engine.store.write(vec![WriteOp::Checkpoint { sweep, position }]).await?;
         }
         Ok(())
+    }
+}
+
+/// A record that is not there gets no request, whatever its contact holds now.
+fn vanished(link: &Link) -> Option<Outcome> {
+    match link.standing {
+        Standing::Live => None,
+        Standing::Alias => Some(Outcome::Alias),
+        Standing::Gone => Some(Outcome::Gone),
     }
 }
 

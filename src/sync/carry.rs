@@ -18,7 +18,7 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{DesiredRecord, FieldKey};
 use crate::domain::target::TargetContact;
-use crate::store::{DeadLetter, Decision, Intent, Link, Origin, WriteOp};
+use crate::store::{DeadLetter, Decision, Intent, Link, Origin, Standing, WriteOp};
 use crate::sync::companies::CompanyOutcome;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::lists::ListsDone;
@@ -95,7 +95,7 @@ pub struct BothChanged {
 }
 
 impl Carried {
-    fn new(id: LiveDeskId, outcome: Outcome) -> Self {
+    pub(super) fn new(id: LiveDeskId, outcome: Outcome) -> Self {
         Self {
             id,
             outcome,
@@ -145,7 +145,7 @@ impl<T: ContactTarget> Engine<T> {
         if let Some(link) = job.link.clone()
             && job.decision.is_none()
         {
-            if link.fingerprint == Some(job.settles) {
+            if link.fingerprint == Some(job.settles) && link.standing == Standing::Live {
                 // All that is new is a company that is not there.
                 let cleared = job.dead_letter.as_ref().map(|_| WriteOp::ClearDeadLetter(job.contact.id));
                 self.store.write(cleared.into_iter().chain(sighting(job)).collect()).await?;

@@ -222,7 +222,7 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// What hangs on the contact; `None` when that could not be read completely.
-    fn current_children(&self, contact: &TargetContact, kind: ChildKind) -> Option<Vec<CurrentChild>> {
+    pub(super) fn current_children(&self, contact: &TargetContact, kind: ChildKind) -> Option<Vec<CurrentChild>> {
         Some(match kind {
             ChildKind::Email => {
                 let rows = contact.emails.as_ref()?.iter();

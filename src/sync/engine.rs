@@ -17,7 +17,8 @@ use crate::domain::record::FieldKey;
 use crate::domain::target::Shown;
 use crate::domain::tenant::{PROFILE_KEY, TenantReport};
 use crate::mapping::Mapping;
-use crate::store::{Link, Origin, Store, StoreError};
+use crate::store::{Link, Origin, Standing, Store, StoreError};
+use crate::sync::absence::DeleteRules;
 use crate::sync::companies::Companies;
 use crate::sync::decide::Kinds;
 use crate::sync::failures::FailurePolicy;
@@ -25,6 +26,7 @@ use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
 use crate::sync::tags::TagTable;
+use crate::sync::vanished::Vanished;
 
 /// A key by which an existing record may be recognised, after link and stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +69,8 @@ pub struct EngineSettings {
     pub jobs: usize,
     /// Whether a one-shot run waits for its parked creates at its end.
     pub wait: bool,
+    /// What is done about contacts that are gone from LiveDesk.
+    pub deletes: DeleteRules,
 }
 
 /// What is known about updates that leave fields out (notes FIRST LINE 3.7).
@@ -153,6 +157,8 @@ pub struct Engine<T> {
     pub(super) tags: OnceLock<TagTable>,
     /// What is known of companies in this run.
     pub(super) companies: Companies,
+    /// Records that answered 404 in this run; no more of them than make the run stop.
+    pub(super) vanishing: std::sync::Mutex<Vec<Vanished>>,
 }
 
 impl<T: ContactTarget> Engine<T> {
@@ -203,6 +209,7 @@ impl<T: ContactTarget> Engine<T> {
             shown,
             tags: OnceLock::new(),
             companies: Companies::default(),
+            vanishing: std::sync::Mutex::default(),
         })
     }
 
@@ -264,6 +271,8 @@ impl<T: ContactTarget> Engine<T> {
             linked_at: now,
             updated_at: now,
             run: self.run,
+            standing: Standing::Live,
+            alias_of: None,
         }
     }
 

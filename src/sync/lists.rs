@@ -157,8 +157,8 @@ impl<T: ContactTarget> Engine<T> {
                     return Ok(Some(refused(SetAsideKind::Refused, &fields, status)));
                 }
                 Err(RunError::Port(PortError::NotFound)) => {
-                    let gone = "the record vanished before it had its tags";
-                    return Ok(Some(reason(SetAsideKind::Gone, None, Some(404), gone)));
+                    let gone = "the record vanished before it had its tags; the next run looks again";
+                    return Ok(Some(reason(SetAsideKind::Unproven, None, Some(404), gone)));
                 }
                 Err(error) => return Err(error),
             }

@@ -2,9 +2,11 @@
 //!
 //! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `directory`,
 //! `resolve`, `finder` and `survey` (which record is it?), `decide` (pure), `carry`, `children` and `lists` (apply and record), `settle`
-//! (doubt), `failures` (what is tried again when). `pipeline` is one run; `ports` are the doors to both platforms. Nothing here knows HTTP, SQL text or the
+//! (doubt), `failures` (what is tried again when), `absence` (contacts that left LiveDesk), `vanished` (records that left
+//! FIRST LINE). `pipeline` is one run; `ports` are the doors to both platforms. Nothing here knows HTTP, SQL text or the
 //! terminal.
 
+pub mod absence;
 pub mod carrier;
 pub mod carry;
 pub mod children;
@@ -30,4 +32,5 @@ pub mod summary;
 pub mod survey;
 pub mod tags;
 pub mod trial;
+pub mod vanished;
 pub mod witness;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
-use crate::store::{Intent, IntentKind, IntentState, WriteOp};
+use crate::store::{Intent, IntentKind, IntentState, Standing, WriteOp};
 use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError};
@@ -34,7 +34,7 @@ const SWEEP_MAPPING: &str = "sweep_mapping";
 /// with one time, and which of them come first may be another matter tomorrow.
 const RECOGNISED_BY: u32 = 100;
 /// Links that are tried as witnesses of the account before it is refused.
-const WITNESSES: u32 = 3;
+const WITNESSES: u32 = 8;
 /// Contacts that were set aside and are tried again by one run that does not see everybody, at most.
 const DUE_A_RUN: u32 = 100;
 /// Which contacts enter a run.
@@ -126,7 +126,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Runs it. The state is resumable whatever happens.
     pub async fn run(&self, entrants: Entrants) -> RunEnd {
         let mut summary = Summary { stopped_fields: self.engine.mapping.stopped(), ..Summary::default() };
-        let result = self.run_into(entrants, &mut summary).await;
+        // A run is large; whoever waits for it need not be.
+        let result = Box::pin(self.run_into(entrants, &mut summary)).await;
         let result = result.and(self.engine.keep_shown().await.map_err(RunError::from));
         let failure = match result {
             Ok(()) => None,
@@ -176,7 +177,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
         }
         self.settle_all(&directory, summary).await?;
-        self.audit(summary).await
+        self.audit(summary).await?;
+        engine.judge_absence(&*self.source, summary).await?;
+        engine.settle_vanished(summary).await
     }
 
     /// How many contacts are expected to need a look-up.
@@ -228,7 +231,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Is this the FIRST LINE of the state? A linked record must be there and must not carry another contact's stamp.
     async fn recognise_target(&self) -> Result<(), RunError> {
         let engine = &self.engine;
-        let mut witnesses = engine.store.links_page(LiveDeskId(-1), WITNESSES).await?;
+        let mut witnesses = engine.store.links_page(LiveDeskId(-1), WITNESSES * WITNESSES).await?;
+        // What agents deleted or merged says nothing about the account.
+        witnesses.retain(|link| link.standing == Standing::Live);
+        witnesses.truncate(WITNESSES as usize);
         witnesses.extend(engine.store.latest_created_link().await?);
         let mut accepted = witnesses.is_empty();
         for link in &witnesses {

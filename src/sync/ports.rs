@@ -317,6 +317,10 @@ pub trait ContactTarget: Send + Sync + 'static {
         write: &ContactWrite,
     ) -> impl Future<Output = Result<TargetContact, PortError>> + Send;
 
+    /// Deletes a contact that this program made and nobody changed; one that is not there is no error, so it is safe to
+    /// repeat. `Refused` also where the account may not delete.
+    fn delete_contact(&self, id: FirstLineId) -> impl Future<Output = Result<(), PortError>> + Send;
+
     /// Hangs an e-mail on a contact; outcome may be in doubt, as with `create`.
     fn create_email(
         &self,

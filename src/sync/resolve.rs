@@ -5,6 +5,7 @@
 
 mod rows;
 mod shared;
+mod survivor;
 
 use std::collections::BTreeSet;
 

@@ -8,9 +8,11 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside};
 use crate::domain::sweep::{SweepReport, Verdict};
 use crate::domain::target::Part;
+use crate::sync::absence::{AbsenceSummary, DeleteCeiling};
 use crate::sync::carry::BothChanged;
 use crate::sync::companies::CompanySummary;
 use crate::sync::tags::TagSummary;
+use crate::sync::vanished::VanishedSummary;
 
 /// One contact that was set aside in this run, or still is from an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +79,12 @@ pub struct Summary {
     pub tags: TagSummary,
     /// Companies.
     pub companies: CompanySummary,
+    /// Contacts that are gone from LiveDesk, and what was done about their records.
+    pub absence: AbsenceSummary,
+    /// More records than the ceiling allows were to be marked or deleted: nothing was done, and somebody has to look.
+    pub delete_ceiling: Option<DeleteCeiling>,
+    /// Links whose record is not there any more.
+    pub vanished: VanishedSummary,
     /// Reasons of the set-aside contacts, grouped.
     pub reasons: BTreeMap<String, u64>,
     /// Ids of parked contacts, for people.
@@ -111,6 +119,9 @@ impl Summary {
                 self.conflicts += 1;
                 push_bounded(&mut self.conflict_ids, id.0);
             }
+            Outcome::Vanished => self.vanished.unjudged += 1,
+            Outcome::Alias => self.vanished.aliases += 1,
+            Outcome::Gone => self.vanished.gone += 1,
         }
     }
 
@@ -164,6 +175,9 @@ impl Summary {
             + self.set_aside
             + self.parked
             + self.conflicts
+            + self.vanished.aliases
+            + (self.vanished.gone - self.vanished.new_gone)
+            + self.vanished.unjudged
     }
 
     /// 0: all done; 1: done, but something is left over; 130: interrupted (design, section 6).
@@ -172,12 +186,13 @@ impl Summary {
             return 130;
         }
         let short = matches!(&self.sweep, Some(SweepReport { verdict: Verdict::Short { .. } | Verdict::Counted, .. }));
-        let left_over = self.set_aside + self.parked + self.conflicts > 0;
+        let deletes = self.delete_ceiling.is_some() || !self.absence.failed.is_empty();
+        let left_over = self.set_aside + self.parked + self.conflicts + self.vanished.unjudged > 0 || deletes;
         u8::from(short || self.tags.is_incomplete() || !self.stopped_fields.is_empty() || left_over)
     }
 }
 
-fn push_bounded<T>(list: &mut Vec<T>, item: T) {
+pub(super) fn push_bounded<T>(list: &mut Vec<T>, item: T) {
     if list.len() < LISTED {
         list.push(item);
     }

@@ -156,7 +156,7 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// The ids of a tag, which is made if it is not there; none when FIRST LINE will not have it.
-    async fn tag_ids(&self, name: &str, summary: &mut TagSummary) -> Result<Vec<i64>, RunError> {
+    pub(super) async fn tag_ids(&self, name: &str, summary: &mut TagSummary) -> Result<Vec<i64>, RunError> {
         let found = match self.find_or_make_tag(name).await {
             Ok(found) => found,
             Err(RunError::Port(PortError::Refused { status, .. })) => Err(format!("refused with status {status}")),

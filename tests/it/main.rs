@@ -12,6 +12,7 @@ mod bench;
 mod check;
 mod cli;
 mod cli_support;
+mod deletes;
 mod doubt;
 mod drift_gate;
 mod failures;

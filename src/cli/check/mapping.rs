@@ -60,8 +60,10 @@ impl<'a> Draft<'a> {
             findings.in_file(Level::Warning, MAPPING, self.source.problem(&place, &drift.difference, remedy));
         }
         let definitions = gate.map(|gate| gate.definitions.as_slice()).or(definitions);
-        if let Some(problem) = definitions.and_then(|definitions| app::stamp_problem(settings, definitions)) {
-            findings.in_file(Level::Problem, "configuration", problem);
+        for check in [app::stamp_problem, app::deletes::field_problem] {
+            if let Some(problem) = definitions.and_then(|definitions| check(settings, definitions)) {
+                findings.in_file(Level::Problem, "configuration", problem);
+            }
         }
         let Some(spec) = gate.map(|gate| &gate.spec).or(self.read.value.as_ref()) else {
             return findings.not_checked(MAPPING, "too little of the file can be read to compile it");

@@ -1,8 +1,8 @@
 //! `probe`: settles what the documents of FIRST LINE leave open, on scratch contacts that it makes and removes.
 //!
 //! Reading order: here (the order of the steps), `calls` (requests), `judge` (what answers mean, pure), `contacts`,
-//! `filters`, `updates`, `lists`, and `cleanup`, the only code of the program that deletes a contact: one that a probe
-//! has made and that was just read as such. Every scratch record is written down through the [`Ledger`] before it is made.
+//! `filters`, `updates`, `lists`, and `cleanup`, which deletes nothing but what a probe has made and that was just
+//! read as such. Every scratch record is written down through the [`Ledger`] before it is made.
 
 mod calls;
 mod cleanup;

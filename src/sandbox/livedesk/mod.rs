@@ -113,6 +113,11 @@ impl LiveDesk {
         state.model.find(id).is_some_and(|row| state.model.delete(row))
     }
 
+    /// Brings a deleted contact back as it was last stored, as a restored backup would. False when it was not deleted.
+    pub fn restore(&self, id: u64) -> bool {
+        self.state().model.restore(id)
+    }
+
     /// Merges `mergee` into `base`; the mergee's id vanishes. False when either does not exist.
     pub fn merge(&self, base: u64, mergee: u64) -> bool {
         let mut state = self.state();

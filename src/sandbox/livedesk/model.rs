@@ -19,6 +19,8 @@ pub(crate) struct Model {
     changed: HashMap<u32, Arc<ContactObject>>,
     gone: HashSet<u32>,
     deleted: Vec<u64>,
+    /// Deleted contacts that had been added or edited, for `restore`.
+    buried: HashMap<u32, Arc<ContactObject>>,
     /// Where an edited row lies now; a row that was never edited lies at its row number.
     places: HashMap<u32, i64>,
     next_place: i64,
@@ -60,6 +62,7 @@ impl Model {
             changed,
             gone: HashSet::new(),
             deleted: Vec::new(),
+            buried: HashMap::new(),
             places: HashMap::new(),
             next_place: i64::from(u32::MAX),
             orders: HashMap::new(),
@@ -163,9 +166,23 @@ impl Model {
         }
         self.unindex(row);
         self.hidden -= usize::from(!self.lists(row));
-        self.changed.remove(&row);
+        if let Some(contact) = self.changed.remove(&row) {
+            self.buried.insert(row, contact);
+        }
         self.gone.insert(row);
         self.deleted.push(id_of(row));
+        true
+    }
+
+    /// Brings a deleted contact back; what was edited since it was generated comes back as it was generated.
+    pub(crate) fn restore(&mut self, id: u64) -> bool {
+        let Some(row) = row_of(id).filter(|row| self.gone.remove(row)) else { return false };
+        self.deleted.retain(|deleted| *deleted != id);
+        if let Some(contact) = self.buried.remove(&row) {
+            self.hidden += usize::from(!is_listed(&contact));
+            self.changed.insert(row, contact);
+        }
+        self.index(row);
         true
     }
 

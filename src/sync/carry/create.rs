@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::domain::base::Base;
 use crate::domain::outcome::{Outcome, SetAsideKind};
 use crate::domain::target::{ContactWrite, NewContact, WriteValue};
-use crate::store::{Intent, IntentKind, IntentState, Link, Origin, WriteOp};
+use crate::store::{Intent, IntentKind, IntentState, Link, Origin, Standing, WriteOp};
 use crate::sync::children::Family;
 use crate::sync::companies::CompanyOutcome;
 use crate::sync::decide::{self, Authorship, FieldDecision};
@@ -126,6 +126,8 @@ impl<T: ContactTarget> Engine<T> {
             linked_at: opened_at,
             updated_at: self.clock.now(),
             run: self.run,
+            standing: Standing::Live,
+            alias_of: None,
         };
         let mut carried = Carried { recreated, ..Carried::new(id, Outcome::Created) };
         carried.lists.company = job.company.map(|_| CompanyOutcome::Linked);

@@ -44,14 +44,14 @@ impl<T: ContactTarget> Engine<T> {
         job.digests.fingerprint(self.store.hash_key(), &job.record, base, self.mapping.version(), self.shown)
     }
 
-    pub(super) fn dead_letter(&self, job: &Job, reason: &SetAside) -> Vec<WriteOp> {
+    pub(in crate::sync) fn dead_letter(&self, job: &Job, reason: &SetAside) -> Vec<WriteOp> {
         let letter = self.letter(job.contact.id, reason, Some(job.fingerprint), job.dead_letter.as_ref());
         let mut ops = vec![WriteOp::PutDeadLetter(letter)];
         ops.extend(sighting(job));
         ops
     }
 
-    pub(super) async fn set_aside(&self, job: &Job, reason: SetAside) -> Result<Carried, RunError> {
+    pub(in crate::sync) async fn set_aside(&self, job: &Job, reason: SetAside) -> Result<Carried, RunError> {
         self.store.write(self.dead_letter(job, &reason)).await?;
         Ok(Carried::new(job.contact.id, Outcome::SetAside(reason)))
     }

@@ -7,7 +7,7 @@ use crate::domain::base::Base;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{FieldKey, is_blank};
 use crate::domain::target::{TargetContact, WriteValue};
-use crate::store::{JournalEntry, Link, Origin, WriteOp};
+use crate::store::{JournalEntry, Link, Origin, Standing, WriteOp};
 use crate::sync::children::{ChildPlan, Family, list_name};
 use crate::sync::decide::{self, Authorship, Rules};
 use crate::sync::engine::{Engine, RunError, UpdateSemantics};
@@ -21,9 +21,10 @@ impl<T: ContactTarget> Engine<T> {
     pub(super) async fn update(&self, job: &Job, mut link: Link, changed: Outcome) -> Result<Carried, RunError> {
         let id = job.contact.id;
         let Some(current) = self.full_contact(link.target).await? else {
-            let gone = "the linked record is not there any more (merged or deleted in FIRST LINE)";
-            return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
+            return self.vanished(job, &link).await;
         };
+        // It is there after all: a person asked for another look.
+        (link.standing, link.alias_of) = (Standing::Live, None);
         match self.scheme.read(&current) {
             StampReading::Of(other) if other != id => {
                 return self.conflict(job, "stamp", vec![current.id], "link").await;
@@ -72,13 +73,13 @@ impl<T: ContactTarget> Engine<T> {
             if let Err(RunError::Port(PortError::Refused { status, fields })) = sent {
                 // Nothing of it was applied, so no tag is ours that was not.
                 link.base = untouched;
-                self.store.write(vec![WriteOp::PutLink(link)]).await?;
+                self.store.write(vec![WriteOp::PutLink(link.clone())]).await?;
                 if lists.are_named_by(&fields) && !write.is_empty() {
                     // A list that is refused must not keep the fields back.
                     sent = self.send_update(id, &current, ListPlan::default().with(write), authorship).await;
                     match sent {
                         Ok(()) => carried.both_changed = both_changed,
-                        Err(RunError::Port(PortError::NotFound)) => return self.vanished(job, carried).await,
+                        Err(RunError::Port(PortError::NotFound)) => return self.vanished_after(job, &link, carried).await,
                         Err(RunError::Port(PortError::Refused { .. })) => {}
                         Err(error) => return Err(error),
                     }
@@ -87,7 +88,7 @@ impl<T: ContactTarget> Engine<T> {
             }
             match sent {
                 Ok(()) => {}
-                Err(RunError::Port(PortError::NotFound)) => return self.vanished(job, carried).await,
+                Err(RunError::Port(PortError::NotFound)) => return self.vanished_after(job, &link, carried).await,
                 Err(error) => return Err(error),
             }
         }
@@ -154,9 +155,9 @@ impl<T: ContactTarget> Engine<T> {
         Ok(Carried { outcome: aside.outcome, ..carried })
     }
 
-    async fn vanished(&self, job: &Job, carried: Carried) -> Result<Carried, RunError> {
-        let gone = "the linked record vanished while it was being updated";
-        self.aside(job, reason(SetAsideKind::Gone, None, Some(404), gone), carried).await
+    async fn vanished_after(&self, job: &Job, link: &Link, carried: Carried) -> Result<Carried, RunError> {
+        let vanished = self.vanished(job, link).await?;
+        Ok(Carried { outcome: vanished.outcome, ..carried })
     }
 
     /// Hangs the children, and the tags of a record that was just `made`, and records the contact as settled; the
