@@ -8,6 +8,7 @@
 pub mod carrier;
 pub mod carry;
 pub mod children;
+pub mod chronicle;
 pub mod companies;
 pub mod decide;
 pub mod directory;

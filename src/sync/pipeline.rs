@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use roaring::RoaringTreemap;
 use serde_json::json;
+use tracing::Instrument as _;
 
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
@@ -124,7 +125,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Runs it. The state is resumable whatever happens.
     pub async fn run(&self, entrants: Entrants) -> RunEnd {
         let mut summary = Summary { stopped_fields: self.engine.mapping.stopped(), ..Summary::default() };
-        let result = self.run_into(entrants, &mut summary).await;
+        let span = tracing::info_span!("run", run = self.engine.run.0);
+        let result = self.run_into(entrants, &mut summary).instrument(span).await;
         let failure = match result {
             Ok(()) => None,
             Err(error) if error.is_interruption() => {

@@ -36,6 +36,19 @@ pub struct BothChangedRow {
 /// Ids are kept up to this many per list, so that memory stays bounded; the state holds all of them.
 pub const LISTED: usize = 10_000;
 
+/// Contacts that were set aside for one reason: five thousand equal failures are one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailureGroup {
+    /// How many.
+    pub count: u64,
+    /// Ids of some of them.
+    pub samples: Vec<i64>,
+}
+
+/// Groups that are told apart, and ids that each of them names.
+const GROUPS: usize = 200;
+const SAMPLES: usize = 5;
+
 /// Counts of one run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
@@ -83,6 +96,9 @@ pub struct Summary {
     /// The set-aside rows, for the CSV.
     #[serde(skip)]
     pub set_aside_rows: Vec<SetAsideRow>,
+    /// The set-aside contacts by reason, for the log.
+    #[serde(skip)]
+    pub groups: BTreeMap<SetAside, FailureGroup>,
     /// What the sweep says of itself; absent where no sweep was walked to its end.
     #[serde(skip)]
     pub sweep: Option<SweepReport>,
@@ -117,6 +133,13 @@ impl Summary {
         let field = reason.field.as_deref().map(|field| format!(" {field}")).unwrap_or_default();
         let status = reason.status.map(|status| format!(" ({status})")).unwrap_or_default();
         *self.reasons.entry(format!("{}{field}{status}: {}", reason.kind, reason.detail)).or_default() += 1;
+        if self.groups.len() < GROUPS || self.groups.contains_key(&reason) {
+            let group = self.groups.entry(reason.clone()).or_default();
+            group.count += 1;
+            if let Some(id) = id.filter(|_| group.samples.len() < SAMPLES) {
+                group.samples.push(id.0);
+            }
+        }
         push_bounded(&mut self.set_aside_rows, SetAsideRow { id, reason });
     }
 
