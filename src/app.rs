@@ -3,6 +3,7 @@
 //! The only place that knows all parts. It decides nothing; commands call it and the engine does the work.
 
 pub mod gate;
+pub mod ops;
 pub mod probe;
 
 use std::path::Path;
@@ -27,7 +28,7 @@ use crate::firstline::profile::{PhoneOwner, Profile, UpdateChoice, UpdateMethod}
 use crate::firstline::settings::{Credentials, FirstLineSettings};
 use crate::firstline::target::FirstLine;
 use crate::http::client::BuildError;
-use crate::http::observe::{HttpCounts, HttpObserver, WaitReason};
+use crate::http::observe::{HttpCounts, HttpObserver, WaitReason, Watch};
 use crate::http::retry::RetryPolicy;
 use crate::http::{HttpClient, HttpSettings, Secret};
 use crate::livedesk::api::{CredentialsError, LiveDeskSettings};
@@ -57,6 +58,8 @@ pub struct Surroundings {
     pub stop: CancellationToken,
     /// Whether to fail instead of waiting for a platform that is down or a doubt that could be settled.
     pub no_wait: bool,
+    /// Who counts what is asked of the platforms, in a process that shows it.
+    pub requests: Option<Arc<dyn Watch>>,
 }
 
 /// Why the parts could not be put together.
@@ -248,25 +251,39 @@ fn client(
         retry,
         ..HttpSettings::new(platform, base_url.clone())
     };
-    let observer = Arc::new(Observer { platform, progress: Arc::clone(&around.progress) });
+    let requests = around.requests.as_ref().map(|watch| watch.of(platform));
+    let observer = Arc::new(Observer { platform, progress: Arc::clone(&around.progress), requests });
     HttpClient::new(&settings, Arc::clone(&around.clock), observer, around.stop.clone())
         .map_err(|source| AppError::Client { platform, source })
 }
 
-/// Passes a platform's pauses on to whoever watches the run.
+/// Passes a platform's pauses on to whoever watches the run, and everything to whoever counts requests.
 struct Observer {
     platform: &'static str,
     progress: Arc<dyn Progress>,
+    requests: Option<Arc<dyn HttpObserver>>,
 }
 
 impl HttpObserver for Observer {
     fn waiting(&self, reason: WaitReason, wait: Duration) {
         let why = format!("{} is {reason}", self.platform);
         self.progress.event(ProgressEvent::Waiting { why, wait: Some(wait) });
+        if let Some(requests) = &self.requests {
+            requests.waiting(reason, wait);
+        }
     }
 
     fn resumed(&self) {
         self.progress.event(ProgressEvent::Resumed);
+        if let Some(requests) = &self.requests {
+            requests.resumed();
+        }
+    }
+
+    fn answered(&self, route: &str, status: Option<u16>, took: Duration) {
+        if let Some(requests) = &self.requests {
+            requests.answered(route, status, took);
+        }
     }
 }
 

@@ -146,7 +146,13 @@ impl Context {
 
     /// What the parts of a run are given.
     pub fn surroundings(&self, progress: Arc<dyn Progress>) -> Surroundings {
-        Surroundings { clock: Arc::clone(&self.clock), progress, stop: self.stop.clone(), no_wait: self.no_wait }
+        Surroundings {
+            clock: Arc::clone(&self.clock),
+            progress,
+            stop: self.stop.clone(),
+            no_wait: self.no_wait,
+            requests: None,
+        }
     }
 }
 

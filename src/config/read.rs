@@ -51,10 +51,7 @@ impl Settings {
             deletes: root.section("deletes", |deletes| Deletes {
                 policy: deletes.value("policy", DeletePolicy::Ignore, values::one_of(DeletePolicy::WORDS)),
             }),
-            ops: root.section("ops", |ops| Ops {
-                listen: ops.value("listen", SocketAddr::from(([127, 0, 0, 1], 8787)), values::listen),
-                token: ops.secret("token", "token_file"),
-            }),
+            ops: root.section("ops", |section| ops(section, shared)),
             log: root.section("log", |log| Log {
                 format: log.value("format", LogFormat::Human, values::one_of(LogFormat::WORDS)),
                 level: log.value("level", LevelFilter::INFO, values::level),
@@ -157,6 +154,20 @@ fn identity(section: &mut Section<'_>) -> Identity {
         settle: section.value("settle", Duration::from_secs(2), values::duration),
         doubt_horizon: section.value("doubt_horizon", Duration::from_mins(5), values::duration),
         id_walk_limit: section.value("id_walk_limit", 2000, values::whole(1..=1_000_000)),
+    }
+}
+
+fn ops(section: &mut Section<'_>, shared: Route) -> Ops {
+    let minute = Duration::from_mins(1);
+    Ops {
+        listen: section.value("listen", SocketAddr::from(([127, 0, 0, 1], 8787)), values::listen),
+        token: section.secret("token", "token_file"),
+        reached_within: section.value("reached_within", Duration::from_mins(15), values::duration_from(minute)),
+        sweep_within: section.value("sweep_within", Duration::from_hours(36), values::duration_from(minute)),
+        dead_letters_above: section.value("dead_letters_above", 50, values::whole(0..=i64::MAX)),
+        disk_low: section.value("disk_low", ByteSize::mib(500), values::bytes),
+        webhook: section.secret("webhook", "webhook_file"),
+        route: shared,
     }
 }
 

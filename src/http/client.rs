@@ -16,7 +16,7 @@ use super::classify;
 use super::error::{ApiError, Decision};
 use super::gate::{Gate, OutageTooLong, Pass};
 use super::limit::Limiter;
-use super::observe::{Counters, HttpCounts, HttpObserver};
+use super::observe::{Counters, HttpCounts, HttpObserver, route};
 use super::request::{Repeat, Request};
 use super::response::{Reply, Response};
 use super::retry::{Distances, Jitter, RetryPolicy, wait_for};
@@ -45,6 +45,7 @@ struct Shared {
     throttle_wait: Duration,
     max_wait: Duration,
     counters: Counters,
+    observer: Arc<dyn HttpObserver>,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 }
@@ -69,13 +70,14 @@ impl HttpClient {
             limiter: Limiter::per_second(settings.requests_per_second),
             permits: Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS)),
             concurrency: settings.concurrency,
-            gate: Gate::new(settings.retry.clone(), settings.max_outage, settings.max_wait, observer),
+            gate: Gate::new(settings.retry.clone(), settings.max_outage, settings.max_wait, Arc::clone(&observer)),
             retry: settings.retry.clone(),
             jitter: Jitter::new(settings.jitter_seed),
             total_timeout: settings.total_timeout,
             throttle_wait: settings.throttle_wait,
             max_wait: settings.max_wait,
             counters: Counters::default(),
+            observer,
             clock,
             shutdown,
         })))
@@ -180,6 +182,7 @@ impl Shared {
             drop(permit);
             trials.attempts += 1;
             trials.spent += started.elapsed();
+            self.tell_observer(request, &result, started.elapsed());
             let error = match result {
                 Ok(response) => {
                     self.gate.succeeded(Instant::now());
@@ -233,6 +236,13 @@ impl Shared {
         let received = self.transport.attempt(request, url, &*self.clock).await?;
         check(&received)?;
         Ok(received.response)
+    }
+
+    fn tell_observer(&self, request: &Request, result: &Result<Response, ApiError>, took: Duration) {
+        let status = result.as_ref().map_or_else(ApiError::status, |response| Some(response.status));
+        let (route, took_ms) = (route(&request.target), took.as_millis());
+        tracing::trace!(platform = self.platform, method = %request.method, route, status, took_ms, "answered");
+        self.observer.answered(&route, status, took);
     }
 
     fn tell_gate(&self, error: &ApiError) {

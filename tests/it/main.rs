@@ -19,6 +19,7 @@ mod identity;
 mod kill;
 mod mapping_example;
 mod names_and_phones;
+mod ops;
 mod owners;
 mod privacy;
 mod probe;
