@@ -26,8 +26,12 @@ pub struct Snapshot {
     pub started_at: Option<Timestamp>,
     /// Runs under way, the outer one first.
     pub running: Vec<Running>,
-    /// The next activation of each kind: one in the past was due and has not begun yet.
+    /// The next activation of each kind that is on.
     pub next: BTreeMap<Kind, Timestamp>,
+    /// The earliest activation of each kind that passed, and since which no run of that kind was under way.
+    pub passed: BTreeMap<Kind, Timestamp>,
+    /// Why no run can begin at all, until somebody acts.
+    pub held: Option<String>,
     /// How LiveDesk answers.
     pub livedesk: Reach,
     /// How FIRST LINE answers.
@@ -78,9 +82,19 @@ impl Snapshot {
         }
     }
 
-    /// Whether a run of this kind is under way.
-    pub fn is_running(&self, kind: &str) -> bool {
-        self.running.iter().any(|running| running.kind == kind)
+    /// Whether a run of this name is under way.
+    pub fn is_running(&self, name: &str) -> bool {
+        self.running.iter().any(|running| running.kind == name)
+    }
+
+    /// The activation that should have begun by now and has not.
+    pub fn overdue(&self, kind: Kind, now: Timestamp) -> Option<Timestamp> {
+        if self.is_served(kind) {
+            return None;
+        }
+        // A service that hangs does not even move its next activation on.
+        let stuck = self.next.get(&kind).filter(|at| **at <= now);
+        self.passed.get(&kind).or(stuck).copied()
     }
 }
 
@@ -95,31 +109,47 @@ impl Board {
         self.lock().clone()
     }
 
-    /// A run begins.
-    pub fn run_began(&self, run: RunId, kind: &'static str, now: Timestamp) {
+    /// The runs under way now.
+    pub fn running(&self, runs: Vec<Running>) {
         let mut board = self.lock();
-        if board.running.len() < RUNNING {
-            board.running.push(Running { run, kind, since: now });
+        for kind in runs.iter().filter_map(|run| Kind::of_run(run.kind)) {
+            board.passed.remove(&kind);
+        }
+        board.running = runs;
+        board.running.truncate(RUNNING);
+    }
+
+    /// A run of this name was under way at this time, and may have been too short to be seen.
+    pub fn ran(&self, name: &str, at: Timestamp) {
+        let Some(kind) = Kind::of_run(name) else { return };
+        let mut board = self.lock();
+        if board.passed.get(&kind).is_some_and(|passed| *passed <= at) {
+            board.passed.remove(&kind);
         }
     }
 
-    /// A run is over.
-    pub fn run_ended(&self, run: RunId) {
-        self.lock().running.retain(|running| running.run != run);
-    }
-
-    /// When a kind is due next, or was due without having begun; `None` when it is off.
-    pub fn next(&self, kind: Kind, at: Option<Timestamp>) {
+    /// When each kind that is on is due next. What was due before and is past now is expected to begin.
+    pub fn next(&self, next: BTreeMap<Kind, Timestamp>, now: Timestamp) {
         let mut board = self.lock();
-        match at {
-            Some(at) => drop(board.next.insert(kind, at)),
-            None => drop(board.next.remove(&kind)),
+        let before = std::mem::replace(&mut board.next, next);
+        for (kind, at) in before {
+            let moved = board.next.get(&kind).is_some_and(|next| *next != at);
+            if moved && at <= now && !board.is_served(kind) {
+                board.passed.entry(kind).or_insert(at);
+            }
         }
+        let on: Vec<Kind> = board.next.keys().copied().collect();
+        board.passed.retain(|kind, _| on.contains(kind));
     }
 
-    /// Changes up to this moment are carried.
-    pub fn carried_until(&self, at: Timestamp) {
-        self.lock().carried_until = Some(at);
+    /// Why no run can begin at all; `None`: one can.
+    pub fn held(&self, why: Option<String>) {
+        self.lock().held = why;
+    }
+
+    /// Changes up to this moment are carried; `None` while nothing was.
+    pub fn carried_until(&self, at: Option<Timestamp>) {
+        self.lock().carried_until = at;
     }
 
     /// What a sweep that judged absence holds back, because it is above the ceiling.
@@ -144,6 +174,11 @@ impl Board {
 }
 
 impl Snapshot {
+    /// Whether a run that serves this kind is under way.
+    fn is_served(&self, kind: Kind) -> bool {
+        self.running.iter().any(|running| Kind::of_run(running.kind) == Some(kind))
+    }
+
     fn reach_mut(&mut self, platform: Platform) -> &mut Reach {
         match platform {
             Platform::LiveDesk => &mut self.livedesk,
@@ -154,19 +189,19 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use super::{Board, Timestamp};
+    use std::collections::BTreeMap;
+
+    use super::{Board, Running, Timestamp};
     use crate::domain::ids::RunId;
     use crate::ops::Platform;
     use crate::ops::trigger::Kind;
 
-    #[test]
-    fn a_quick_cycle_within_a_sweep_is_shown_beside_it_and_ends_alone() {
-        let board = Board::new(Timestamp(1));
-        board.run_began(RunId(1), "sweep", Timestamp(2));
-        board.run_began(RunId(2), "sync", Timestamp(3));
-        assert!(board.snapshot().is_running("sweep") && board.snapshot().is_running("sync"));
-        board.run_ended(RunId(2));
-        assert!(board.snapshot().is_running("sweep") && !board.snapshot().is_running("sync"));
+    fn run(id: i64, kind: &'static str) -> Running {
+        Running { run: RunId(id), kind, since: Timestamp(0) }
+    }
+
+    fn sync_at(ms: i64) -> BTreeMap<Kind, Timestamp> {
+        BTreeMap::from([(Kind::Sync, Timestamp(ms))])
     }
 
     #[test]
@@ -182,10 +217,39 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_is_switched_off_has_no_next_activation() {
+    fn an_activation_that_passed_is_overdue_until_a_run_of_its_kind_is_seen_or_was() {
         let board = Board::new(Timestamp(0));
-        board.next(Kind::Sweep, Some(Timestamp(7)));
-        board.next(Kind::Sweep, None);
-        assert!(board.snapshot().next.is_empty());
+        let overdue = |now| board.snapshot().overdue(Kind::Sync, Timestamp(now));
+        board.next(sync_at(100), Timestamp(0));
+        assert_eq!((overdue(99), overdue(100)), (None, Some(Timestamp(100))), "a service that hangs moves nothing on");
+        board.next(sync_at(200), Timestamp(101));
+        board.next(sync_at(300), Timestamp(201));
+        assert_eq!(overdue(202), Some(Timestamp(100)), "the earliest one");
+        board.running(vec![run(1, "sweep")]);
+        assert_eq!(overdue(203), Some(Timestamp(100)), "a sweep is no sync");
+        board.running(vec![run(1, "sweep"), run(2, "sync")]);
+        assert_eq!(overdue(203), None);
+        board.running(Vec::new());
+        assert_eq!(overdue(204), None, "it was served");
+        board.next(sync_at(400), Timestamp(301));
+        board.ran("sync", Timestamp(299));
+        assert_eq!(overdue(302), Some(Timestamp(300)), "a run before it does not serve it");
+        board.ran("sync", Timestamp(302));
+        assert_eq!(overdue(303), None, "one too short to be seen does");
+    }
+
+    #[test]
+    fn a_backfill_serves_a_sweep_and_what_is_switched_off_is_never_overdue() {
+        let board = Board::new(Timestamp(0));
+        let sweep = |ms| BTreeMap::from([(Kind::Sweep, Timestamp(ms))]);
+        board.running(vec![run(1, "backfill")]);
+        board.next(sweep(10), Timestamp(0));
+        board.next(sweep(20), Timestamp(11));
+        board.running(Vec::new());
+        assert_eq!(board.snapshot().overdue(Kind::Sweep, Timestamp(12)), None);
+        board.next(sweep(30), Timestamp(21));
+        assert_eq!(board.snapshot().overdue(Kind::Sweep, Timestamp(22)), Some(Timestamp(20)));
+        board.next(BTreeMap::new(), Timestamp(23));
+        assert_eq!(board.snapshot().overdue(Kind::Sweep, Timestamp(24)), None);
     }
 }

@@ -4,7 +4,7 @@
 //! heard of requests), [`metrics`], [`look`] (all facts at one moment), [`ready`], [`alerts`], [`server`]. It runs
 //! nothing and writes nothing but its memory of alarms. Nothing here says who a contact is; ids, counts and reasons only.
 //!
-//! Everything kept in memory is bounded: nine alarms, two platforms, two waiting triggers, 64 routes a platform.
+//! Everything kept in memory is bounded: nine alarms, two platforms, four runs under way, 64 routes a platform.
 
 pub mod alerts;
 pub mod board;
@@ -26,7 +26,6 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::domain::ids::RunId;
 use crate::domain::outcome::RunVerdict;
 use crate::http::observe::Watch;
 use crate::store::{Store, StoreError};
@@ -38,7 +37,7 @@ use self::board::Board;
 use self::look::Looker;
 use self::metrics::Metrics;
 use self::server::{BindError, Server};
-use self::trigger::{Inbox, Trigger};
+use self::trigger::Trigger;
 use self::watch::Watcher;
 
 /// One of the two platforms, as labels and documents name it.
@@ -118,8 +117,6 @@ pub struct Ops {
     pub board: Board,
     /// Counters.
     pub metrics: Metrics,
-    /// The way to ask for a run.
-    pub trigger: Trigger,
     /// Alarms.
     pub alerts: Arc<Alerts>,
     looker: Arc<Looker>,
@@ -127,21 +124,21 @@ pub struct Ops {
 }
 
 impl Ops {
-    /// Binds the address, reads the remembered alarms, and gives the parts: what the service tells, where triggers
-    /// arrive, the server to run, and the sender of alarms to run when there is a webhook.
+    /// Binds the address, reads the remembered alarms, and gives the parts: what the service tells, the server to run,
+    /// and the sender of alarms to run when there is a webhook. `trigger` is the way to what is due.
     pub async fn open(
         settings: OpsSettings,
         store: Store,
         clock: Arc<dyn Clock>,
+        trigger: Trigger,
         webhook: Option<Webhook>,
-    ) -> Result<(Self, Inbox, Server, Option<Sender>), OpsError> {
+    ) -> Result<(Self, Server, Option<Sender>), OpsError> {
         let listener = server::bind(settings.listen, settings.token.is_some()).await?;
         let board = Board::new(clock.now());
         let metrics = Metrics::new();
         for budget in &settings.budgets {
             metrics.budget(budget.platform, budget.per_second, budget.per_second);
         }
-        let (trigger, inbox) = trigger::channel();
         let looker = Arc::new(Looker::new(store.clone(), board.clone(), Arc::clone(&clock)));
         let (alerts, sender) =
             Alerts::open(settings.limits, store.clone(), metrics.clone(), clock.now(), webhook).await?;
@@ -150,14 +147,14 @@ impl Ops {
         let shown = routes::Shown {
             board: board.clone(),
             metrics: metrics.clone(),
-            trigger: trigger.clone(),
+            trigger,
             alerts: Arc::clone(&alerts),
             looker: Arc::clone(&looker),
             store,
             limits: settings.limits,
         };
         let server = Server::new(listener, settings.token.as_deref(), shown);
-        Ok((Self { board, metrics, trigger, alerts, looker, watcher }, inbox, server, sender))
+        Ok((Self { board, metrics, alerts, looker, watcher }, server, sender))
     }
 
     /// Who watches the requests of this process; goes into the platforms' clients.
@@ -165,15 +162,10 @@ impl Ops {
         Arc::<Watcher>::clone(&self.watcher)
     }
 
-    /// A run begins.
-    pub fn run_began(&self, run: RunId, kind: &'static str) {
-        self.board.run_began(run, kind, self.looker.now());
-    }
-
     /// A run is over; `counts` are those that the state keeps.
-    pub fn run_ended(&self, run: RunId, kind: &str, verdict: RunVerdict, counts: &Value) {
-        self.board.run_ended(run);
-        self.metrics.run_ended(kind, verdict, counts);
+    pub fn run_ended(&self, name: &str, verdict: RunVerdict, counts: &Value) {
+        self.board.ran(name, self.looker.now());
+        self.metrics.run_ended(name, verdict, counts);
     }
 
     /// Looks at everything and judges it: after each run, and once a minute.

@@ -13,6 +13,9 @@ use super::{Platform, moment};
 /// Why the service is not ready; stable words with what belongs to them.
 pub fn reasons(facts: &Facts, limits: &Limits, now: Timestamp) -> Vec<Value> {
     let mut reasons = Vec::new();
+    if let Some(why) = &facts.board.held {
+        reasons.push(json!({ "reason": "held", "detail": why }));
+    }
     for platform in Platform::ALL {
         let reach = facts.board.reach(platform);
         let late = |since: Timestamp| now.0 - since.0 > ms(limits.reached_within);

@@ -92,6 +92,9 @@ async fn status(State(shown): State<Shown>) -> Json<Value> {
     let reasons = reasons(&facts, &shown.limits, now);
     let running = board.running.iter();
     let next = board.next.iter().map(|(kind, at)| (kind.as_str().to_owned(), json!(moment(*at))));
+    let overdue = Kind::ALL
+        .into_iter()
+        .filter_map(|kind| board.overdue(kind, now).map(|since| (kind.as_str().to_owned(), json!(moment(since)))));
     let platforms = Platform::ALL.into_iter().map(|platform| {
         let reach = board.reach(platform);
         let shown = json!({
@@ -112,6 +115,7 @@ async fn status(State(shown): State<Shown>) -> Json<Value> {
             .map(|run| json!({ "run": run.run.0, "kind": run.kind, "since": moment(run.since) }))
             .collect::<Vec<_>>(),
         "next": next.collect::<Map<String, Value>>(),
+        "overdue": overdue.collect::<Map<String, Value>>(),
         "platforms": platforms.collect::<Map<String, Value>>(),
         "carried_until": board.carried_until.map(moment),
         "sync_lag_s": board.carried_until.map(|until| (now.0 - until.0).max(0) / 1000),
@@ -180,12 +184,12 @@ async fn ask(State(shown): State<Shown>, headers: HeaderMap, body: Bytes) -> Res
     };
     let running = shown.board.snapshot().running;
     if kind == Kind::Sweep
-        && let Some(run) = running.iter().find(|run| matches!(run.kind, "sweep" | "backfill"))
+        && let Some(run) = running.iter().find(|run| Kind::of_run(run.kind) == Some(Kind::Sweep))
     {
         let answer = json!({ "error": "a sweep is under way", "run": run.run.0, "since": moment(run.since) });
         return (StatusCode::CONFLICT, Json(answer)).into_response();
     }
-    match shown.trigger.ask(kind).await {
+    match shown.trigger.ask(kind) {
         Ok(accepted) => {
             tracing::info!(kind = kind.as_str(), what = accepted.as_str(), "a run was asked for");
             let behind = running.first().map(|run| run.run.0);

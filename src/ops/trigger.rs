@@ -1,11 +1,8 @@
-//! Asking the running service for a run: a handle to ask with, and the inbox that the service owns.
-//!
-//! One of each kind may wait; who asks again while it does is told so. Asking never waits for a run.
+//! Asking the running service for a run. What is asked goes straight to the service's own list of what is due, so that a
+//! wish and an activation of the schedule are the same thing; asking never waits for a run.
 
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use tokio::sync::mpsc;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,11 +30,9 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
-    fn place(self) -> usize {
-        match self {
-            Self::Sync => 0,
-            Self::Sweep => 1,
-        }
+    /// Which kind a run of this name serves: the first sweep of a state is its backfill.
+    pub fn of_run(name: &str) -> Option<Self> {
+        if name == "backfill" { Some(Self::Sweep) } else { Self::parse(name) }
     }
 }
 
@@ -68,82 +63,35 @@ pub enum Refused {
     Stopping,
 }
 
-type Waiting = Arc<[AtomicBool; 2]>;
-
 /// The handle. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Trigger {
-    outbox: mpsc::Sender<Kind>,
-    waiting: Waiting,
-}
+#[derive(Clone)]
+pub struct Trigger(Arc<dyn Fn(Kind) -> Result<Accepted, Refused> + Send + Sync>);
 
-/// Where wishes arrive.
-#[derive(Debug)]
-pub struct Inbox {
-    inbox: mpsc::Receiver<Kind>,
-    waiting: Waiting,
-}
-
-/// A handle and its inbox.
-pub fn channel() -> (Trigger, Inbox) {
-    // One place for each kind: what waits already is not sent again, so there is always room.
-    let (outbox, inbox) = mpsc::channel(Kind::ALL.len());
-    let waiting = Waiting::default();
-    (Trigger { outbox, waiting: Arc::clone(&waiting) }, Inbox { inbox, waiting })
+impl fmt::Debug for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trigger(..)")
+    }
 }
 
 impl Trigger {
+    /// Hands wishes to `ask`, which must not block.
+    pub fn new(ask: impl Fn(Kind) -> Result<Accepted, Refused> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
     /// Asks for a run.
-    pub async fn ask(&self, kind: Kind) -> Result<Accepted, Refused> {
-        if self.outbox.is_closed() {
-            return Err(Refused::Stopping);
-        }
-        let waiting = &self.waiting[kind.place()];
-        if waiting.swap(true, Ordering::SeqCst) {
-            return Ok(Accepted::AlreadyWaiting);
-        }
-        match self.outbox.send(kind).await {
-            Ok(()) => Ok(Accepted::Queued),
-            Err(_) => Err(Refused::Stopping),
-        }
-    }
-}
-
-impl Inbox {
-    /// Waits for the next wish; `None` when nobody can ask any more. What was taken no longer counts as waiting.
-    pub async fn recv(&mut self) -> Option<Kind> {
-        let kind = self.inbox.recv().await?;
-        self.waiting[kind.place()].store(false, Ordering::SeqCst);
-        Some(kind)
-    }
-
-    /// Takes a wish if one waits.
-    pub fn try_recv(&mut self) -> Option<Kind> {
-        let kind = self.inbox.try_recv().ok()?;
-        self.waiting[kind.place()].store(false, Ordering::SeqCst);
-        Some(kind)
+    pub fn ask(&self, kind: Kind) -> Result<Accepted, Refused> {
+        (self.0)(kind)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Accepted, Kind, Refused, channel};
+    use super::Kind;
 
-    #[tokio::test]
-    async fn one_of_a_kind_waits_and_the_second_is_told_so() {
-        let (trigger, mut inbox) = channel();
-        assert_eq!(trigger.ask(Kind::Sync).await, Ok(Accepted::Queued));
-        assert_eq!(trigger.ask(Kind::Sync).await, Ok(Accepted::AlreadyWaiting));
-        assert_eq!(trigger.ask(Kind::Sweep).await, Ok(Accepted::Queued));
-        assert_eq!(inbox.recv().await, Some(Kind::Sync));
-        assert_eq!(trigger.ask(Kind::Sync).await, Ok(Accepted::Queued), "the first one was taken");
-        assert_eq!((inbox.try_recv(), inbox.try_recv(), inbox.try_recv()), (Some(Kind::Sweep), Some(Kind::Sync), None));
-    }
-
-    #[tokio::test]
-    async fn a_service_that_stopped_takes_nothing() {
-        let (trigger, inbox) = channel();
-        drop(inbox);
-        assert_eq!(trigger.ask(Kind::Sweep).await, Err(Refused::Stopping));
+    #[test]
+    fn a_backfill_serves_a_sweep_that_was_due_and_a_retry_serves_nothing() {
+        let found = ["sync", "sweep", "backfill", "retry"].map(Kind::of_run);
+        assert_eq!(found, [Some(Kind::Sync), Some(Kind::Sweep), Some(Kind::Sweep), None]);
     }
 }

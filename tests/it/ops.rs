@@ -1,8 +1,9 @@
 //! The service's own server over a real socket: who may ask, what is answered, and that the names of metrics are those
 //! that rules and dashboards were written for.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deskferry::app;
@@ -10,9 +11,9 @@ use deskferry::clock::{TestClock, Timestamp};
 use deskferry::config::load;
 use deskferry::domain::ids::RunId;
 use deskferry::domain::outcome::RunVerdict;
-use deskferry::ops::board::HeldDeletes;
+use deskferry::ops::board::{HeldDeletes, Running};
 use deskferry::ops::server::BindError;
-use deskferry::ops::trigger::{Inbox, Kind};
+use deskferry::ops::trigger::{Accepted, Kind, Refused, Trigger};
 use deskferry::ops::{Ops, OpsError, OpsSettings, Platform};
 use deskferry::store::{Access, RunResult, Store};
 use serde_json::{Value, json};
@@ -64,10 +65,22 @@ async fn post(address: SocketAddr, kind: &str, body: &str) -> Answer {
     raw(address, &format!("{head}\r\n{body}")).await
 }
 
+/// What was asked for and has not begun; `None` once the service stops.
+type Due = Arc<Mutex<Option<BTreeSet<Kind>>>>;
+
+/// The way to it.
+fn trigger(due: &Due) -> Trigger {
+    let due = Arc::clone(due);
+    Trigger::new(move |kind| match due.lock().unwrap().as_mut() {
+        None => Err(Refused::Stopping),
+        Some(due) => Ok(if due.insert(kind) { Accepted::Queued } else { Accepted::AlreadyWaiting }),
+    })
+}
+
 /// A server over an empty state, running.
 struct Service {
     ops: Ops,
-    inbox: Inbox,
+    due: Due,
     store: Store,
     clock: TestClock,
     address: SocketAddr,
@@ -91,10 +104,12 @@ async fn serve(lines: &str) -> Service {
     let access = Access::Exclusive { holder: String::from("test") };
     let store = Store::open(&folder.path().join("state.db"), access, Arc::new(clock.clone())).await.unwrap();
     let settings = settings(&format!("listen = \"127.0.0.1:0\"\n{lines}"));
-    let (ops, inbox, server, _) = Ops::open(settings, store.clone(), Arc::new(clock.clone()), None).await.unwrap();
+    let due = Arc::new(Mutex::new(Some(BTreeSet::new())));
+    let opened = Ops::open(settings, store.clone(), Arc::new(clock.clone()), trigger(&due), None).await;
+    let (ops, server, _) = opened.unwrap();
     let (address, stop, mut tasks) = (server.local_addr().unwrap(), CancellationToken::new(), JoinSet::new());
     tasks.spawn(server.run(stop.clone()));
-    Service { ops, inbox, store, clock, address, stop, tasks, _folder: folder }
+    Service { ops, due, store, clock, address, stop, tasks, _folder: folder }
 }
 
 impl Service {
@@ -175,7 +190,7 @@ async fn on_loopback_a_page_that_calls_us_by_its_own_name_gets_nothing() {
 
 #[tokio::test]
 async fn a_run_is_asked_for_as_json_and_the_answer_says_what_happens() {
-    let mut service = serve("").await;
+    let service = serve("").await;
     let (address, json_type) = (service.address, "application/json");
     for (kind, body, status) in [
         ("text/plain", "{\"kind\":\"sync\"}", 415),
@@ -193,14 +208,14 @@ async fn a_run_is_asked_for_as_json_and_the_answer_says_what_happens() {
     };
     assert_eq!(ask("sync").await, (202, json!("queued")));
     assert_eq!(ask("sync").await, (202, json!("already_waiting")));
-    assert_eq!(service.inbox.recv().await, Some(Kind::Sync));
-    service.ops.run_began(RunId(7), "sweep");
-    assert_eq!(ask("sync").await, (202, json!("queued")), "it goes in between");
+    assert_eq!(*service.due.lock().unwrap(), Some(BTreeSet::from([Kind::Sync])));
+    service.ops.board.running(vec![Running { run: RunId(7), kind: "backfill", since: Timestamp(0) }]);
+    assert_eq!(ask("sync").await.0, 202, "it goes in between");
     let answer = post(address, json_type, "{\"kind\":\"sweep\"}").await;
     assert_eq!((answer.status, &answer.json()["run"]), (409, &json!(7)));
-    service.ops.run_ended(RunId(7), "sweep", RunVerdict::Done, &json!({}));
+    service.ops.board.running(Vec::new());
     assert_eq!(ask("sweep").await, (202, json!("queued")));
-    drop(service.inbox);
+    *service.due.lock().unwrap() = None;
     assert_eq!(ask("sync").await.0, 503);
 }
 
@@ -268,11 +283,11 @@ async fn the_metrics_have_the_names_that_rules_and_dashboards_use() {
     service.reach();
     service.run_of("sweep", 0, Some("counted"), json!({})).await;
     let counts = json!({ "created": 3 });
-    let run = service.run_of("sweep", 1, Some("short by 4"), counts.clone()).await;
-    service.ops.run_ended(run, "sweep", RunVerdict::LeftOver, &counts);
-    service.ops.run_began(RunId(9), "sync");
-    service.ops.board.next(Kind::Sync, Some(Timestamp(1_300_000)));
-    service.ops.board.carried_until(Timestamp(910_000));
+    service.run_of("sweep", 1, Some("short by 4"), counts.clone()).await;
+    service.ops.run_ended("sweep", RunVerdict::LeftOver, &counts);
+    service.ops.board.running(vec![Running { run: RunId(9), kind: "sync", since: Timestamp(0) }]);
+    service.ops.board.next(BTreeMap::from([(Kind::Sync, Timestamp(1_300_000))]), Timestamp(1_000_000));
+    service.ops.board.carried_until(Some(Timestamp(910_000)));
     service.ops.tick().await;
     let answer = get(service.address, "/metrics").await;
     assert!(answer.head.contains("\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8"), "{}", answer.head);
@@ -296,8 +311,8 @@ async fn the_status_says_what_runs_what_is_next_and_what_is_wrong() {
     let service = serve("").await;
     service.reach();
     service.run_of("sweep", 2, None, json!({})).await;
-    service.ops.run_began(RunId(2), "sync");
-    service.ops.board.next(Kind::Sweep, Some(Timestamp(2_000_000)));
+    service.ops.board.running(vec![Running { run: RunId(2), kind: "sync", since: Timestamp(1_000_000) }]);
+    service.ops.board.next(BTreeMap::from([(Kind::Sweep, Timestamp(2_000_000))]), Timestamp(1_000_000));
     service.ops.board.deletes(HeldDeletes { held: 40, ceiling: 20 });
     service.ops.tick().await;
     let status = get(service.address, "/api/status").await.json();
@@ -314,7 +329,9 @@ async fn a_port_that_is_taken_and_an_open_door_are_refused_by_name() {
     let service = serve("").await;
     let open = async |listen: SocketAddr| {
         let settings = OpsSettings { listen, ..settings("") };
-        match Ops::open(settings, service.store.clone(), Arc::new(service.clock.clone()), None).await {
+        match Ops::open(settings, service.store.clone(), Arc::new(service.clock.clone()), trigger(&service.due), None)
+            .await
+        {
             Err(OpsError::Bind(error)) => error,
             Err(error) => panic!("{error}"),
             Ok(_) => panic!("it listens on {listen}"),
@@ -327,7 +344,8 @@ async fn a_port_that_is_taken_and_an_open_door_are_refused_by_name() {
     );
     assert!(matches!(open(([0, 0, 0, 0], 0).into()).await, BindError::Open { .. }));
     let elsewhere = OpsSettings { listen: ([192, 0, 2, 1], 0).into(), token: Some(String::from("t")), ..settings("") };
-    let refused = Ops::open(elsewhere, service.store.clone(), Arc::new(service.clock.clone()), None).await;
+    let refused =
+        Ops::open(elsewhere, service.store.clone(), Arc::new(service.clock.clone()), trigger(&service.due), None).await;
     assert!(matches!(refused, Err(OpsError::Bind(BindError::Other { .. }))));
 }
 

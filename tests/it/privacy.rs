@@ -4,16 +4,15 @@
 //! the raw bytes of its state (the journal's before-images aside) are searched for every value of a person and every secret
 //! of the scenario, in every spelling; and so is all that the service shows: answers, metrics, alarms, errors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use deskferry::app;
 use deskferry::clock::{Clock, SystemClock, Timestamp};
-use deskferry::domain::ids::RunId;
 use deskferry::ops::board::HeldDeletes;
-use deskferry::ops::trigger::Kind;
+use deskferry::ops::trigger::{Kind, Refused, Trigger};
 use deskferry::ops::{Ops, Platform};
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::faults::FaultSettings;
@@ -205,17 +204,18 @@ async fn nothing_that_the_service_shows_says_who_anybody_is() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = app::read_state(&world.state_path(), Arc::clone(&clock)).await.unwrap();
     let webhook = app::ops::webhook(&settings, Arc::clone(&clock)).unwrap();
-    let opened = Ops::open(app::ops::settings(&settings), store, Arc::clone(&clock), webhook).await;
-    let (ops, _inbox, server, sender) = opened.unwrap();
+    let trigger = Trigger::new(|_| Err(Refused::Stopping));
+    let opened = Ops::open(app::ops::settings(&settings), store, Arc::clone(&clock), trigger, webhook).await;
+    let (ops, server, sender) = opened.unwrap();
     world.requests = Some(ops.watch());
     let end = world.run(Entrants::All).await;
     let (_, end) = end.as_ref().map_err(|error| left.push((String::from("second run"), note(error)))).unwrap();
     let counts = json!(end.summary);
     left.push((String::from("failure of the second run"), note(&end.failure)));
-    ops.run_ended(RunId(2), "backfill", end.verdict(), &counts);
+    ops.run_ended("backfill", end.verdict(), &counts);
     // Everything that can be an alarm and is not one yet.
     let long_ago = Timestamp(clock.now().0 - 3_600_000);
-    ops.board.next(Kind::Sync, Some(long_ago));
+    ops.board.next(BTreeMap::from([(Kind::Sync, long_ago)]), long_ago);
     ops.board.deletes(HeldDeletes { held: 9, ceiling: 1 });
     ops.board.unanswered(Platform::LiveDesk, long_ago);
     ops.tick().await;

@@ -180,6 +180,13 @@ fn latest(facts: &Facts) -> Option<Vec<&EndedRun>> {
 }
 
 fn run_failed(facts: &Facts) -> Finding {
+    if let Some(why) = &facts.board.held {
+        return Finding::Raised {
+            since: None,
+            text: format!("no run can begin: {why}"),
+            details: json!({ "held": true }),
+        };
+    }
     let Some(latest) = latest(facts) else { return Finding::Unknown };
     let verdict = |run: &EndedRun| RunVerdict::of_exit(run.exit_code);
     let failed: Vec<&EndedRun> = latest.iter().copied().filter(|run| verdict(run) == RunVerdict::Failed).collect();
@@ -198,13 +205,9 @@ fn run_failed(facts: &Facts) -> Finding {
 }
 
 fn run_missed(facts: &Facts, now: Timestamp) -> Finding {
-    let missed: Vec<(Kind, Timestamp)> = facts
-        .board
-        .next
-        .iter()
-        .filter(|(kind, at)| older(**at, TOLERANCE, now) && !facts.board.is_running(kind.as_str()))
-        .map(|(kind, at)| (*kind, *at))
-        .collect();
+    let overdue = |kind: Kind| facts.board.overdue(kind, now).map(|at| (kind, at));
+    let missed: Vec<(Kind, Timestamp)> =
+        Kind::ALL.into_iter().filter_map(overdue).filter(|(_, at)| older(*at, TOLERANCE, now)).collect();
     let Some((_, first)) = missed.iter().min_by_key(|(_, at)| *at) else {
         // Of a service that has just begun nobody has said yet what is due.
         let fresh = facts.board.started_at.is_none_or(|at| !older(at, TOLERANCE, now));
@@ -278,7 +281,7 @@ fn credentials_refused(facts: &Facts) -> Finding {
     }
     let Some(latest) = latest(facts) else { return Finding::Unknown };
     let failed = latest.iter().any(|run| RunVerdict::of_exit(run.exit_code) == RunVerdict::Failed);
-    if !failed {
+    if !failed && facts.board.held.is_none() {
         return Finding::Unknown;
     }
     let names: Vec<String> = refused.iter().map(ToString::to_string).collect();

@@ -16,7 +16,7 @@ use crate::clock::{TestClock, Timestamp};
 use crate::domain::ids::RunId;
 use crate::http::testserver::{Act, TestServer, answer, json as json_answer};
 use crate::ops::Platform;
-use crate::ops::board::{Board, HeldDeletes};
+use crate::ops::board::{Board, HeldDeletes, Running};
 use crate::ops::look::Facts;
 use crate::ops::metrics::Metrics;
 use crate::ops::trigger::Kind;
@@ -37,8 +37,10 @@ fn healthy(now: i64) -> Facts {
     for platform in Platform::ALL {
         board.answered(platform, Timestamp(now), false);
     }
-    board.next(Kind::Sync, Some(Timestamp(now + MINUTE)));
-    board.next(Kind::Sweep, Some(Timestamp(now + HOUR)));
+    board.next(
+        BTreeMap::from([(Kind::Sync, Timestamp(now + MINUTE)), (Kind::Sweep, Timestamp(now + HOUR))]),
+        Timestamp(now),
+    );
     board.deletes(HeldDeletes { held: 0, ceiling: 20 });
     Facts {
         now: Some(Timestamp(now)),
@@ -93,7 +95,11 @@ fn nothing_is_wrong_with_a_healthy_service() {
 #[test]
 fn each_fact_raises_its_own_alarm_and_no_other() {
     type Change = fn(&mut Facts);
-    let changes: [(&str, Change); 10] = [
+    let changes: [(&str, Change); 12] = [
+        ("run_failed", |facts| facts.board.held = Some(String::from("another account"))),
+        ("run_missed", |facts| {
+            facts.board.passed.insert(Kind::Sync, Timestamp(facts.now.unwrap().0 - 16 * MINUTE));
+        }),
         ("run_failed", |facts| vitals(facts).last_runs = vec![ended(9, "sync", 2), ended(8, "sweep", 0)]),
         ("run_failed", |facts| vitals(facts).last_runs = vec![ended(9, "sync", 0), ended(8, "backfill", 2)]),
         ("run_missed", |facts| {
@@ -141,9 +147,7 @@ fn at_its_limit_nothing_is_an_alarm_yet() {
 fn a_run_that_is_late_because_it_is_under_way_was_not_missed() {
     let mut facts = healthy(HOUR * 30);
     facts.board.next.insert(Kind::Sweep, Timestamp(0));
-    let board = Board::new(Timestamp(0));
-    board.run_began(RunId(1), "sweep", Timestamp(0));
-    facts.board.running = board.snapshot().running;
+    facts.board.running = vec![Running { run: RunId(1), kind: "sweep", since: Timestamp(0) }];
     assert_eq!(raised(&facts), [""; 0]);
     facts.board.running.clear();
     assert_eq!(raised(&facts), ["run_missed"]);
@@ -156,6 +160,9 @@ fn a_401_in_mid_run_is_a_token_that_is_renewed_and_one_that_ended_a_run_is_an_al
     assert_eq!(raised(&facts), [""; 0]);
     vitals(&mut facts).last_runs = vec![ended(9, "sync", 2)];
     assert_eq!(raised(&facts), ["run_failed", "credentials_refused"]);
+    vitals(&mut facts).last_runs.clear();
+    facts.board.held = Some(String::from("status 401"));
+    assert_eq!(raised(&facts), ["run_failed", "credentials_refused"], "nor could one begin");
 }
 
 #[test]

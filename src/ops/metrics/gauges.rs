@@ -21,7 +21,10 @@ pub(super) fn registry(facts: &Facts) -> Registry {
     gauges.family("platform_last_answer_timestamp_seconds", "When a platform last answered", "platform", answered);
     let running = KINDS.into_iter().map(|kind| (kind, i64::from(board.is_running(kind))));
     gauges.family("run_in_progress", "1 while a run is under way", "kind", running);
-    let next = Kind::ALL.into_iter().filter_map(|kind| Some((kind.as_str(), seconds(*board.next.get(&kind)?))));
+    let next = Kind::ALL.into_iter().filter_map(|kind| {
+        let overdue = facts.now.and_then(|now| board.overdue(kind, now));
+        Some((kind.as_str(), seconds(overdue.or_else(|| board.next.get(&kind).copied())?)))
+    });
     let help = "When a run is due next; in the past: it was due and has not begun";
     gauges.family("next_activation_timestamp_seconds", help, "kind", next);
     if let (Some(now), Some(until)) = (facts.now, board.carried_until) {
@@ -120,11 +123,13 @@ fn signed(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::unseen;
     use crate::clock::Timestamp;
     use crate::domain::ids::RunId;
     use crate::domain::sweep::Verdict;
-    use crate::ops::board::{Board, HeldDeletes};
+    use crate::ops::board::{Board, HeldDeletes, Running};
     use crate::ops::look::Facts;
     use crate::ops::metrics::Metrics;
     use crate::ops::trigger::Kind;
@@ -156,9 +161,10 @@ mod tests {
     #[test]
     fn lags_grow_with_the_clock_and_a_missed_activation_stays_in_the_past() {
         let board = Board::new(Timestamp(0));
-        board.carried_until(Timestamp(30_000));
-        board.next(Kind::Sync, Some(Timestamp(60_000)));
-        board.run_began(RunId(4), "sweep", Timestamp(40_000));
+        board.carried_until(Some(Timestamp(30_000)));
+        board.next(BTreeMap::from([(Kind::Sync, Timestamp(60_000))]), Timestamp(0));
+        board.next(BTreeMap::from([(Kind::Sync, Timestamp(120_000))]), Timestamp(61_000));
+        board.running(vec![Running { run: RunId(4), kind: "sweep", since: Timestamp(40_000) }]);
         board.deletes(HeldDeletes::default());
         let text = scraped(&Facts { now: Some(Timestamp(95_000)), board: board.snapshot(), ..Facts::default() });
         for line in [
