@@ -4,6 +4,7 @@
 
 pub mod deletes;
 pub mod gate;
+pub mod ops;
 pub mod probe;
 
 use std::path::Path;
@@ -31,7 +32,7 @@ use crate::firstline::target::FirstLine;
 use crate::http::client::BuildError;
 pub use crate::http::limit::Budgets;
 use crate::http::limit::PaceView;
-use crate::http::observe::{HttpCounts, HttpObserver, WaitReason};
+use crate::http::observe::{HttpCounts, HttpObserver, WaitReason, Watch};
 use crate::http::quiet::QuietHours;
 use crate::http::retry::RetryPolicy;
 use crate::http::{HttpClient, HttpSettings, Secret};
@@ -65,6 +66,8 @@ pub struct Surroundings {
     pub no_wait: bool,
     /// What the process may ask of each platform: one budget for everything in it, for as long as it lives.
     pub budgets: Budgets,
+    /// Who counts what is asked of the platforms, in a process that shows it.
+    pub requests: Option<Arc<dyn Watch>>,
 }
 
 /// Why the parts could not be put together.
@@ -263,7 +266,8 @@ fn client(
         retry,
         ..HttpSettings::new(platform, base_url.clone())
     };
-    let observer = Arc::new(Observer { platform, progress: Arc::clone(&around.progress) });
+    let requests = around.requests.as_ref().map(|watch| watch.of(platform));
+    let observer = Arc::new(Observer { platform, progress: Arc::clone(&around.progress), requests });
     HttpClient::new(&settings, Arc::clone(&around.clock), observer, around.stop.clone())
         .map_err(|source| AppError::Client { platform, source })
 }
@@ -273,20 +277,33 @@ fn quiet_hours(limits: &settings::Limits, shared: &Settings) -> Option<QuietHour
     QuietHours::parse(limits.quiet_hours.as_deref()?, shared.schedule.time_zone.clone(), rate)
 }
 
-/// Passes a platform's pauses on to whoever watches the run.
+/// Passes a platform's pauses on to whoever watches the run, and everything to whoever counts requests.
 struct Observer {
     platform: &'static str,
     progress: Arc<dyn Progress>,
+    requests: Option<Arc<dyn HttpObserver>>,
 }
 
 impl HttpObserver for Observer {
     fn waiting(&self, reason: WaitReason, wait: Duration) {
         let why = format!("{} is {reason}", self.platform);
         self.progress.event(ProgressEvent::Waiting { why, wait: Some(wait) });
+        if let Some(requests) = &self.requests {
+            requests.waiting(reason, wait);
+        }
     }
 
     fn resumed(&self) {
         self.progress.event(ProgressEvent::Resumed);
+        if let Some(requests) = &self.requests {
+            requests.resumed();
+        }
+    }
+
+    fn answered(&self, route: &str, status: Option<u16>, took: Duration) {
+        if let Some(requests) = &self.requests {
+            requests.answered(route, status, took);
+        }
     }
 }
 

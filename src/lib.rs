@@ -2,7 +2,8 @@
 //!
 //! Modules in reading order: [`domain`] (the words), [`mapping`] (contact to desired record, pure),
 //! [`sync`] (the engine and its ports), [`store`] (SQLite), [`http`] (one API client core), [`livedesk`] and
-//! [`firstline`] (the adapters), [`config`], [`app`] (wiring), [`cli`] (commands), [`sandbox`] (both platforms,
+//! [`firstline`] (the adapters), [`config`], [`ops`] (what the service shows of itself),
+//! [`app`] (wiring), [`cli`] (commands), [`sandbox`] (both platforms,
 //! simulated; knows nothing of the client side).
 
 pub mod app;
@@ -14,6 +15,7 @@ pub mod firstline;
 pub mod http;
 pub mod livedesk;
 pub mod mapping;
+pub mod ops;
 pub mod sandbox;
 pub mod store;
 pub mod sync;

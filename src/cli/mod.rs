@@ -154,6 +154,7 @@ impl Context {
             stop: self.stop.clone(),
             no_wait: self.no_wait,
             budgets: self.budgets.clone(),
+            requests: None,
         }
     }
 }

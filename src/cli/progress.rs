@@ -29,6 +29,11 @@ impl Bar {
         Self { line, phase: Mutex::new(Phase::LeftOvers), waited: Mutex::default() }
     }
 
+    /// Whether somebody looks at it; else the log has to tell.
+    pub fn is_drawn(&self) -> bool {
+        !self.line.is_hidden()
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         self.line.finish_and_clear();

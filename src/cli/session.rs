@@ -15,6 +15,7 @@ use crate::config::settings::Settings;
 use crate::domain::ids::RunId;
 use crate::mapping::Mapping;
 use crate::store::{RunResult, Store};
+use crate::sync::chronicle;
 use crate::sync::pipeline::RunEnd;
 use crate::sync::ports::ContactTarget;
 use crate::sync::progress::Progress;
@@ -31,6 +32,7 @@ pub struct Session {
     pub run: RunId,
     /// Where it is shown.
     pub bar: Arc<Bar>,
+    kind: String,
     around: Surroundings,
     started: Timestamp,
 }
@@ -57,7 +59,10 @@ pub async fn begin(
     }
     let run = store.begin_run(kind, options).await?;
     let started = context.clock.now();
-    Ok((Session { settings, store, platforms, run, bar, around, started }, mapping))
+    if !bar.is_drawn() {
+        chronicle::began(run, kind);
+    }
+    Ok((Session { settings, store, platforms, run, bar, kind: kind.to_owned(), around, started }, mapping))
 }
 
 impl Session {
@@ -87,6 +92,9 @@ impl Session {
             duration_ms: self.around.clock.now().0 - self.started.0,
             failure: end.failure.as_ref().map(|failure| Failure::chain(failure).to_string()),
         };
+        if !self.bar.is_drawn() {
+            chronicle::ended(self.run, &self.kind, report.duration_ms, &end);
+        }
         // A list that cannot be written must not cost the report of the run.
         let lists = report.write_lists(&self.settings.state.path).unwrap_or_else(|failure| {
             output::note(format_args!("error: {failure}"));

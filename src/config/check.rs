@@ -12,6 +12,9 @@ use super::settings::{DeletePolicy, I_UNDERSTAND, Include, Settings};
 /// Host of the sample's `firstline.base_url`.
 const PLACEHOLDER: &str = "your-tenant.example";
 
+/// A token of the ops server that is shorter deserves a second look.
+const SHORT_TOKEN: usize = 16;
+
 /// Notes every rule that `settings` breaks.
 pub(super) fn rules(settings: &Settings, report: &mut Report) {
     stamp(settings, report);
@@ -62,6 +65,12 @@ pub(super) fn rules(settings: &Settings, report: &mut Report) {
     }
     if !settings.ops.listen.ip().is_loopback() && settings.ops.token.is_none() {
         report.add("ops.listen", "open to the network without a token", "set ops.token_file, or listen on 127.0.0.1");
+    }
+    if settings.ops.token.as_ref().is_some_and(|token| !token.expose().bytes().all(|byte| byte.is_ascii_graphic())) {
+        report.add("ops.token", "holds what a header cannot carry", "write letters, digits and signs, without spaces");
+    }
+    if settings.ops.webhook.is_some() && settings.webhook_url().is_none() {
+        report.add("ops.webhook", "not an http or https URL", "write it as in \"https://host.example/alarms\"");
     }
 }
 
@@ -130,6 +139,17 @@ pub(super) fn warnings(settings: &Settings, report: &Report) -> Vec<Problem> {
             warnings.push(report.problem(key, "plain http, as allow_http permits", "use https where you can"));
         }
     }
+    let ops = &settings.ops;
+    if !ops.listen.ip().is_loopback() && ops.token.as_ref().is_some_and(|token| token.expose().len() < SHORT_TOKEN) {
+        warnings.push(report.problem(
+            "ops.token",
+            "short enough to be guessed",
+            "write a random one, as `openssl rand -hex 32` does",
+        ));
+    }
+    if settings.webhook_url().is_some_and(|url| url.scheme() == "http" && !is_loopback(&url)) {
+        warnings.push(report.problem("ops.webhook", "plain http", "use https where you can"));
+    }
     warnings
 }
 
@@ -142,6 +162,12 @@ impl Settings {
             let remedy = "write \"auto\", or take the line out of the mapping";
             Report::new(&self.file).problem("livedesk.include_inboxes", message, remedy)
         })
+    }
+
+    /// Where alarms are sent, when it is an address.
+    pub fn webhook_url(&self) -> Option<Url> {
+        let url = Url::parse(self.ops.webhook.as_ref()?.expose().trim()).ok()?;
+        (matches!(url.scheme(), "http" | "https") && url.host().is_some()).then_some(url)
     }
 
     /// What is still missing before both platforms can be connected to.

@@ -106,8 +106,15 @@ fn read(path: &Path) -> Result<String, (String, &'static str)> {
 fn readable_by_others(path: &Path, report: &Report) -> Option<Problem> {
     use std::os::unix::fs::PermissionsExt;
 
-    const SECRETS: [&str; 6] =
-        ["livedesk.api_key", "livedesk.api_secret", "firstline.token", "firstline.password", "ops.token", "http.proxy"];
+    const SECRETS: [&str; 7] = [
+        "livedesk.api_key",
+        "livedesk.api_secret",
+        "firstline.token",
+        "firstline.password",
+        "ops.token",
+        "ops.webhook",
+        "http.proxy",
+    ];
     let mode = fs::metadata(path).ok()?.permissions().mode();
     let key = SECRETS.into_iter().find(|key| report.in_file(key))?;
     (mode & 0o077 != 0)

@@ -58,10 +58,7 @@ impl Settings {
             }),
             schedule: root.section("schedule", schedule),
             deletes: root.section("deletes", deletes),
-            ops: root.section("ops", |ops| Ops {
-                listen: ops.value("listen", SocketAddr::from(([127, 0, 0, 1], 8787)), values::listen),
-                token: ops.secret("token", "token_file"),
-            }),
+            ops: root.section("ops", |section| ops(section, shared)),
             log: root.section("log", |log| Log {
                 format: log.value("format", LogFormat::Human, values::one_of(LogFormat::WORDS)),
                 level: log.value("level", LevelFilter::INFO, values::level),
@@ -181,6 +178,20 @@ fn deletes(section: &mut Section<'_>) -> Deletes {
         tag: section.optional("tag", text),
         field: section.optional("field", values::whole(1..=i64::MAX)),
         i_understand: section.optional("i_understand", text),
+    }
+}
+
+fn ops(section: &mut Section<'_>, shared: Route) -> Ops {
+    let minute = Duration::from_mins(1);
+    Ops {
+        listen: section.value("listen", SocketAddr::from(([127, 0, 0, 1], 8787)), values::listen),
+        token: section.secret("token", "token_file"),
+        reached_within: section.value("reached_within", Duration::from_mins(15), values::duration_from(minute)),
+        sweep_within: section.value("sweep_within", Duration::from_hours(36), values::duration_from(minute)),
+        dead_letters_above: section.value("dead_letters_above", 50, values::whole(0..=i64::MAX)),
+        disk_low: section.value("disk_low", ByteSize::mib(500), values::bytes),
+        webhook: section.secret("webhook", "webhook_file"),
+        route: shared,
     }
 }
 

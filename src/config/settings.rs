@@ -246,6 +246,18 @@ pub struct Ops {
     pub listen: SocketAddr,
     /// Bearer token that requests must carry.
     pub token: Option<SecretString>,
+    /// How long a platform may be asked without an answer before the service is not ready.
+    pub reached_within: Duration,
+    /// Age of the last complete sweep past which the service is not ready.
+    pub sweep_within: Duration,
+    /// Contacts that may be set aside before it is an alarm.
+    pub dead_letters_above: u64,
+    /// Free space below which it is an alarm.
+    pub disk_low: ByteSize,
+    /// Where alarms are sent; secret, because its address may hold a token.
+    pub webhook: Option<SecretString>,
+    /// Way out, to the webhook: that of `[http]`.
+    pub route: Route,
 }
 
 /// `[log]`.

@@ -49,8 +49,12 @@ fn the_least_file_gets_the_defaults_of_the_design() {
         (settings.deletes.absences, settings.deletes.ceiling, settings.deletes.ceiling_percent),
         (2, 20, Some(1.0))
     );
-    assert_eq!((settings.deletes.grace, settings.deletes.i_understand), (Duration::from_hours(7 * 24), None));
+    assert_eq!((settings.deletes.grace, settings.deletes.i_understand.as_deref()), (Duration::from_hours(7 * 24), None));
     assert_eq!(settings.http.max_response.as_u64(), 16 << 20);
+    assert_eq!(settings.ops.reached_within, Duration::from_mins(15));
+    assert_eq!(settings.ops.sweep_within, Duration::from_hours(36));
+    assert_eq!((settings.ops.dead_letters_above, settings.ops.disk_low.as_u64()), (50, 500 << 20));
+    assert!(settings.ops.webhook.is_none() && settings.webhook_url().is_none());
     assert_eq!(settings.schedule.sync.as_deref(), Some("0 */5 * * * *"));
     assert_eq!(settings.log.format, LogFormat::Human);
     assert_eq!(settings.state.path, Path::new("config/deskferry.db"));
@@ -299,7 +303,7 @@ fn a_secret_file_is_read_without_its_last_newline_and_faults_name_it() {
 #[test]
 fn settings_do_not_print_their_secrets() {
     let lines = "firstline.name = \"hunter2\"\nfirstline.password = \"hunter2\"\n[livedesk]\napi_key = \"hunter2\"\napi_secret = \"hunter2\"\nproxy = \"http://u:hunter2@p.example\"\n\
-                 [ops]\ntoken = \"hunter2\"\n";
+                 [ops]\ntoken = \"hunter2\"\nwebhook = \"https://w.example/hunter2\"\n";
     let settings = read_with(&format!("{LEAST}{lines}"), &[]).unwrap();
     assert!(!format!("{settings:?}").contains("hunter2"));
 }
@@ -334,6 +338,9 @@ fn no_complaint_repeats_what_may_be_a_secret() {
         "firstline.update_method = \"hunter2\"",
         "http.proxy = \"hunter2\"",
         "identity.match = [\"hunter2\"]",
+        "ops.webhook = \"hunter2\"",
+        "ops.webhook = \"ftp://hunter2.example\"",
+        "ops.token = \"hunter2 hunter2\"",
     ] {
         let all = complaints(&format!("{LEAST}{lines}\n"), &[]).join("\n");
         assert!(all.contains(":3: ") && !all.contains("hunter"), "{lines}: {all}");
@@ -416,6 +423,36 @@ fn a_half_login_is_missing_its_other_half() {
         "config/deskferry.toml: firstline.name: is missing beside the password; set it"
     );
     assert!(key("firstline.name = \"n\"").contains("firstline.password: is missing beside the name; set it, firstline.password_file, or DESKFERRY__FIRSTLINE__PASSWORD"));
+}
+
+#[test]
+fn the_address_of_the_webhook_may_stand_in_a_file_and_must_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("hook"), "https://w.example/services/T0?sig=x\n").unwrap();
+    let path = folder.path().join("deskferry.toml");
+    let read = |lines: &str| parse(&path, &format!("{LEAST}[ops]\n{lines}\n"), variables(&[]));
+    let url = read("webhook_file = \"hook\"").unwrap().webhook_url().unwrap();
+    assert_eq!(url.as_str(), "https://w.example/services/T0?sig=x");
+    fs::write(folder.path().join("hook"), "w.example/services\n").unwrap();
+    let complaint = read("webhook_file = \"hook\"").unwrap_err().to_string();
+    assert!(complaint.contains("ops.webhook: not an http or https URL"), "{complaint}");
+}
+
+#[test]
+fn a_short_token_in_front_of_the_network_and_a_plain_webhook_are_warnings() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deskferry.toml");
+    fs::write(folder.path().join("mapping.toml"), "").unwrap();
+    fs::write(folder.path().join("token"), "short").unwrap();
+    fs::write(folder.path().join("hook"), "http://w.example/x").unwrap();
+    let warned = |lines: &str| {
+        fs::write(&path, format!("{LEAST}[ops]\n{lines}\n")).unwrap();
+        let warnings = load(&path, variables(&[])).unwrap().warnings;
+        warnings.into_iter().map(|warning| warning.key).collect::<Vec<_>>()
+    };
+    assert_eq!(warned("listen = \"0.0.0.0:1\"\ntoken_file = \"token\""), ["ops.token"]);
+    assert_eq!(warned("token_file = \"token\""), [""; 0], "on loopback it is one door more");
+    assert_eq!(warned("webhook_file = \"hook\""), ["ops.webhook"]);
 }
 
 #[test]

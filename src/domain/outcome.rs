@@ -119,6 +119,63 @@ pub enum Outcome {
     Gone,
 }
 
+impl Outcome {
+    /// The stable word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Adopted => "adopted",
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+            Self::NotSelected => "not_selected",
+            Self::SetAside(_) => "set_aside",
+            Self::Parked => "parked",
+            Self::Conflict => "conflict",
+            Self::Vanished => "vanished",
+            Self::Alias => "alias",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RunVerdict {
+    /// Everything is done.
+    Done,
+    /// Done, but something is left over: dead letters, conflicts, doubts, an incomplete sweep.
+    LeftOver,
+    /// It could not go on.
+    Failed,
+    /// It was asked to stop, and goes on next time.
+    Interrupted,
+}
+
+impl RunVerdict {
+    /// Every verdict.
+    pub const ALL: [Self; 4] = [Self::Done, Self::LeftOver, Self::Failed, Self::Interrupted];
+
+    /// The stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::LeftOver => "left_over",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// What an exit code means (design, section 6).
+    pub fn of_exit(code: i32) -> Self {
+        match code {
+            0 => Self::Done,
+            1 => Self::LeftOver,
+            130 => Self::Interrupted,
+            _ => Self::Failed,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{SetAside, SetAsideKind};

@@ -16,7 +16,7 @@ use super::classify;
 use super::error::{ApiError, Decision};
 use super::gate::{Gate, OutageTooLong, Pass};
 use super::limit::{Limiter, PaceView};
-use super::observe::{Counters, HttpCounts, HttpObserver};
+use super::observe::{Counters, HttpCounts, HttpObserver, route};
 use super::pace::Ticket;
 use super::request::{Repeat, Request};
 use super::response::{Reply, Response};
@@ -53,6 +53,7 @@ struct Shared {
     /// Requests that have failed and are being tried again, and requests given up since the last answer of use.
     failing: AtomicU32,
     given_up: AtomicU32,
+    observer: Arc<dyn HttpObserver>,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 }
@@ -79,7 +80,7 @@ impl HttpClient {
             }),
             permits: Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS)),
             concurrency: settings.concurrency,
-            gate: Gate::new(settings.retry.clone(), settings.max_outage, settings.max_wait, observer),
+            gate: Gate::new(settings.retry.clone(), settings.max_outage, settings.max_wait, Arc::clone(&observer)),
             retry: settings.retry.clone(),
             jitter: Jitter::new(settings.jitter_seed),
             total_timeout: settings.total_timeout,
@@ -89,6 +90,7 @@ impl HttpClient {
             timeout: settings.timeout,
             failing: AtomicU32::new(0),
             given_up: AtomicU32::new(0),
+            observer,
             clock,
             shutdown,
         })))
@@ -226,6 +228,7 @@ impl Shared {
             trials.attempts += 1;
             let took = started.elapsed();
             trials.spent += took;
+            self.tell_observer(request, &result, took);
             let error = match result {
                 Ok(response) => {
                     self.given_up.store(0, Ordering::Relaxed);
@@ -296,6 +299,13 @@ impl Shared {
         let received = self.transport.attempt(request, url, &*self.clock).await?;
         check(&received)?;
         Ok(received.response)
+    }
+
+    fn tell_observer(&self, request: &Request, result: &Result<Response, ApiError>, took: Duration) {
+        let status = result.as_ref().map_or_else(ApiError::status, |response| Some(response.status));
+        let (route, took_ms) = (route(&request.target), took.as_millis());
+        tracing::trace!(platform = self.platform, method = %request.method, route, status, took_ms, "answered");
+        self.observer.answered(&route, status, took);
     }
 
     /// Answers for how long everything stops, where that is what the platform asks for.

@@ -1,6 +1,7 @@
-//! What the client lets others see while it works: counters, and a voice when it waits.
+//! What the client lets others see while it works: counters, a voice when it waits, and a word on every answer.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -28,6 +29,23 @@ pub trait HttpObserver: Send + Sync {
     fn waiting(&self, reason: WaitReason, wait: Duration);
     /// Work goes on.
     fn resumed(&self);
+    /// One attempt is over. `route` is a template such as `/contacts/{id}`, never with an id or a query; without a
+    /// status no answer came, or none that could be read to its end.
+    fn answered(&self, _route: &str, _status: Option<u16>, _took: Duration) {}
+}
+
+/// Watches every platform of a process: gives each client its observer.
+pub trait Watch: Send + Sync {
+    /// Who watches this platform, by the name that its client has in messages.
+    fn of(&self, platform: &'static str) -> Arc<dyn HttpObserver>;
+}
+
+/// The template of a path: numbers in it are ids. The query is cut off, it holds people's data.
+pub(super) fn route(target: &str) -> String {
+    let path = target.split('?').next().unwrap_or_default();
+    let is_id = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<&str> = path.split('/').map(|part| if is_id(&part) { "{id}" } else { part }).collect();
+    parts.join("/")
 }
 
 /// Tells nobody.
@@ -70,4 +88,22 @@ pub struct HttpCounts {
     pub retries: u64,
     /// Answers with status 429.
     pub throttled: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::route;
+
+    #[test]
+    fn a_route_has_neither_ids_nor_a_query() {
+        for (target, expected) in [
+            ("/contacts/42", "/contacts/{id}"),
+            ("/contact/7/contact-email/12", "/contact/{id}/contact-email/{id}"),
+            ("/contact?email=a%40example.com&page=1", "/contact"),
+            ("/cz-col", "/cz-col"),
+            ("/", "/"),
+        ] {
+            assert_eq!(route(target), expected);
+        }
+    }
 }

@@ -507,3 +507,31 @@ fn settings_that_cannot_work_are_refused_when_the_client_is_built() {
     assert!(matches!(built(HttpSettings { ca_file: Some(empty), ..good }), Some(BuildError::NoCertificate { .. })));
     assert!(RetryPolicy::new(Duration::from_secs(2), Duration::from_secs(1), 5).is_err());
 }
+
+/// Keeps what it hears of answers.
+#[derive(Default)]
+struct Ear(std::sync::Mutex<Vec<String>>);
+
+impl super::observe::HttpObserver for Ear {
+    fn waiting(&self, _reason: super::observe::WaitReason, _wait: Duration) {}
+    fn resumed(&self) {}
+    fn answered(&self, route: &str, status: Option<u16>, _took: Duration) {
+        self.0.lock().unwrap().push(format!("{route} {status:?}"));
+    }
+}
+
+#[tokio::test]
+async fn the_observer_hears_of_every_attempt_by_its_route_and_status() {
+    let server =
+        TestServer::scripted(vec![json_answer(429, &json!({})), Act::Reset, answer(500, &[], ""), good()]).await;
+    let ear = Arc::new(Ear::default());
+    let observer = Arc::<Ear>::clone(&ear);
+    let settings = settings(&server.base_url);
+    let client =
+        HttpClient::new(&settings, Arc::new(TestClock::default()), observer, CancellationToken::new()).unwrap();
+    let request = Request::get("/contact/12/email").query("q", "amy@example.com");
+    client.json::<Value>(&request).await.unwrap();
+    let route = "/contact/{id}/email";
+    let expected = ["Some(429)", "None", "Some(500)", "Some(200)"].map(|status| format!("{route} {status}"));
+    assert_eq!(*ear.0.lock().unwrap(), expected);
+}

@@ -26,6 +26,7 @@ mod runs;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod vitals;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -57,6 +58,7 @@ pub use op::WriteOp;
 pub use open::{Access, MIGRATOR};
 pub use runs::{Run, RunResult};
 pub use traces::Traces;
+pub use vitals::{EndedRun, Vitals};
 
 use lock::StateLock;
 use writer::{Message, Request, Task};

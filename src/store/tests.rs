@@ -889,3 +889,36 @@ async fn only_links_that_lead_nowhere_are_forgotten_and_none_of_them_vouches() {
     let bad = Link { alias_of: Some(FirstLineId(7)), ..link(5, 105) };
     assert!(store.write(vec![WriteOp::PutLink(bad)]).await.is_err());
 }
+
+#[tokio::test]
+async fn the_vitals_are_those_of_the_last_verdict_the_last_complete_sweep_and_the_last_run_of_each_kind() {
+    let (_folder, path) = folder();
+    let store = try_open(&path).await.unwrap();
+    let vitals = store.vitals().await.unwrap();
+    assert_eq!(vitals, Vitals::default(), "an empty state has none");
+    for (kind, exit_code, verdict) in
+        [("backfill", 0, Some("proven")), ("sweep", 1, Some("short by 2")), ("sync", 0, None), ("sync", 2, None)]
+    {
+        let run = store.begin_run(kind, &json!({})).await.unwrap();
+        if let Some(verdict) = verdict {
+            let sweep = store.begin_sweep(run).await.unwrap();
+            store.finish_sweep(sweep, verdict).await.unwrap();
+        }
+        store.finish_run(run, RunResult { exit_code, verdict: None, counts: json!({}) }).await.unwrap();
+    }
+    // A sweep that was given up says nothing, and one that is under way not yet; nor does a run without an end.
+    for _ in 0..2 {
+        let run = store.begin_run("sweep", &json!({})).await.unwrap();
+        store.begin_sweep(run).await.unwrap();
+    }
+    let vitals = store.vitals().await.unwrap();
+    let verdict = |sweep: Option<FinishedSweep>| sweep.map(|sweep| (sweep.run.0, sweep.verdict));
+    assert_eq!(verdict(vitals.last_sweep), Some((2, String::from("short by 2"))));
+    assert_eq!(verdict(vitals.last_complete_sweep), Some((1, String::from("proven"))));
+    let runs: Vec<(i64, &str, i32)> =
+        vitals.last_runs.iter().map(|run| (run.id.0, run.kind.as_str(), run.exit_code)).collect();
+    assert_eq!(runs, [(4, "sync", 2), (2, "sweep", 1), (1, "backfill", 0)], "newest first");
+    store.write(vec![WriteOp::PutLink(link(1, 11)), WriteOp::OpenIntent(intent(1, 2))]).await.unwrap();
+    let vitals = store.vitals().await.unwrap();
+    assert_eq!((vitals.links_live, vitals.parked, vitals.conflicts, vitals.dead_letters_waiting), (1, 1, 0, 0));
+}

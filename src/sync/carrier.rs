@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::Shared;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::domain::base::{Base, WishDigests};
 use crate::domain::contact::Contact;
@@ -317,6 +318,7 @@ impl<T: ContactTarget> Carrier<T> {
             self.lanes.retain(|_, lane| lane.clone().now_or_never().is_none());
         }
         self.begin(page);
+        let span = tracing::info_span!("contact", contact = job.contact.id.0);
         let engine = Arc::clone(&self.engine);
         let carried = Box::pin(async move {
             for lane in before {
@@ -327,7 +329,7 @@ impl<T: ContactTarget> Carrier<T> {
             drop(done);
             (page, result)
         });
-        self.tasks.spawn(carried);
+        self.tasks.spawn(carried.instrument(span));
         Ok(())
     }
 
@@ -374,6 +376,7 @@ impl<T: ContactTarget> Carrier<T> {
         };
         match result {
             Ok(Finished::Contact(carried)) => {
+                tracing::debug!(contact = carried.id.0, outcome = carried.outcome.as_str(), "contact carried");
                 self.summary.both_changed(carried.id, carried.target, carried.both_changed);
                 self.summary.kept += carried.kept;
                 for field in &carried.not_shown {

@@ -10,6 +10,7 @@ pub mod absence;
 pub mod carrier;
 pub mod carry;
 pub mod children;
+pub mod chronicle;
 pub mod companies;
 pub mod decide;
 pub mod directory;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use roaring::RoaringTreemap;
 use serde_json::json;
+use tracing::Instrument as _;
 
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
@@ -126,8 +127,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Runs it. The state is resumable whatever happens.
     pub async fn run(&self, entrants: Entrants) -> RunEnd {
         let mut summary = Summary { stopped_fields: self.engine.mapping.stopped(), ..Summary::default() };
+        let span = tracing::info_span!("run", run = self.engine.run.0);
         // A run is large; whoever waits for it need not be.
-        let result = Box::pin(self.run_into(entrants, &mut summary)).await;
+        let result = Box::pin(self.run_into(entrants, &mut summary).instrument(span)).await;
         let result = result.and(self.engine.keep_shown().await.map_err(RunError::from));
         let failure = match result {
             Ok(()) => None,

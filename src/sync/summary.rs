@@ -39,6 +39,19 @@ pub struct BothChangedRow {
 /// Ids are kept up to this many per list, so that memory stays bounded; the state holds all of them.
 pub const LISTED: usize = 10_000;
 
+/// Contacts that were set aside for one reason: five thousand equal failures are one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailureGroup {
+    /// How many.
+    pub count: u64,
+    /// Ids of some of them.
+    pub samples: Vec<i64>,
+}
+
+/// Groups that are told apart, and ids that each of them names.
+const GROUPS: usize = 200;
+const SAMPLES: usize = 5;
+
 /// Counts of one run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
@@ -94,6 +107,9 @@ pub struct Summary {
     /// The set-aside rows, for the CSV.
     #[serde(skip)]
     pub set_aside_rows: Vec<SetAsideRow>,
+    /// The set-aside contacts by reason, for the log.
+    #[serde(skip)]
+    pub groups: BTreeMap<SetAside, FailureGroup>,
     /// What the sweep says of itself; absent where no sweep was walked to its end.
     #[serde(skip)]
     pub sweep: Option<SweepReport>,
@@ -128,7 +144,15 @@ impl Summary {
     /// Counts a contact, or an unreadable row, that was set aside.
     pub fn set_aside(&mut self, id: Option<LiveDeskId>, reason: SetAside) {
         self.set_aside += 1;
-        *self.reasons.entry(reason.clone().without_numbers().to_string()).or_default() += 1;
+        let group = reason.clone().without_numbers();
+        *self.reasons.entry(group.to_string()).or_default() += 1;
+        if self.groups.len() < GROUPS || self.groups.contains_key(&group) {
+            let group = self.groups.entry(group).or_default();
+            group.count += 1;
+            if let Some(id) = id.filter(|_| group.samples.len() < SAMPLES) {
+                group.samples.push(id.0);
+            }
+        }
         push_bounded(&mut self.set_aside_rows, SetAsideRow { id, reason });
     }
 

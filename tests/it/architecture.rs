@@ -21,7 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["domain", "mapping"]),
     ("ops", &["domain", "store", "clock", "http"]),
     ("sandbox", &[]),
-    ("app", &["config", "clock", "domain", "http", "livedesk", "firstline", "mapping", "store", "sync"]),
+    ("app", &["config", "clock", "domain", "http", "livedesk", "firstline", "mapping", "ops", "store", "sync"]),
     ("daemon", &["app", "clock", "config", "domain", "mapping", "ops", "store", "sync"]),
     ("cli", &["app", "clock", "daemon", "config", "store", "sync", "domain", "mapping", "sandbox", "telemetry"]),
     ("main", &["cli"]),
@@ -45,6 +45,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("chrono_tz", &["daemon/schedule.rs"]),
     ("prometheus_client", &["ops"]),
     ("sd_notify", &["daemon"]),
+    ("rustix", &["ops/disk.rs"]),
     ("subtle", &["ops"]),
     ("tracing_subscriber", &["telemetry"]),
 ];

@@ -22,6 +22,7 @@ mod inboxes;
 mod kill;
 mod mapping_example;
 mod names_and_phones;
+mod ops;
 mod owners;
 mod privacy;
 mod probe;

@@ -1,22 +1,38 @@
 //! Privacy: whatever goes wrong, nothing that the program leaves behind says who the contacts are.
 //!
-//! The real program runs at its most talkative through faults, refusals and conflicts. Its output, its CSV and the raw
-//! bytes of its state are searched for every value of a person and every secret of the scenario, in every spelling.
+//! The real program runs at its most talkative through faults, refusals, conflicts, doubts and edits. Its output, its CSV and
+//! the raw bytes of its state (the journal's before-images aside) are searched for every value of a person and every secret
+//! of the scenario, in every spelling; and so is all that the service shows: answers, metrics, alarms, errors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
+use deskferry::app;
+use deskferry::clock::{Clock, SystemClock, Timestamp};
+use deskferry::ops::board::HeldDeletes;
+use deskferry::ops::trigger::{Kind, Refused, Trigger};
+use deskferry::ops::{Ops, Platform};
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::faults::FaultSettings;
 use deskferry::sandbox::firstline::FirstLineSwitches;
+use deskferry::sync::pipeline::Entrants;
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use crate::ops::get_with;
 use crate::unhappy::{program, text};
 use crate::world::World;
 
 const TOKEN: &str = "tok-5f2c-first-line-7d";
 const KEY: &str = "key-91ab-live-desk";
 const SECRET: &str = "sec-77c0-live-desk";
+const OPS_TOKEN: &str = "ops-3a9e-operators-only";
+const HOOK: &str = "hook-81d2-secret-path";
 
 /// Every text in a document that could say who somebody is.
 fn texts(value: &Value, found: &mut BTreeSet<String>) {
@@ -63,27 +79,24 @@ fn is_telling(value: &str) -> bool {
 async fn nothing_that_is_left_behind_says_who_anybody_is() {
     for shape in ["human", "json"] {
         let world = troubled().await;
-        let mut needles: BTreeSet<String> = BTreeSet::new();
-        texts(&world.sandbox.livedesk().dump()["contacts"], &mut needles);
-        texts(&world.sandbox.firstline().dump(), &mut needles);
-        needles.retain(|value| is_telling(value));
-        assert!(needles.len() > 300, "{}", needles.len());
-        needles.extend([TOKEN, KEY, SECRET].map(str::to_owned));
-        let basic = format!("{KEY}:{SECRET}");
-        let mut forms: Vec<String> = needles.iter().flat_map(|value| spellings(value)).collect();
-        forms.push(base64(basic.as_bytes()));
-        forms.sort_unstable();
-        forms.dedup();
-
+        let mut needles = BTreeSet::new();
+        gather(&world, &mut needles);
         let mut left = Vec::new();
         for args in [["--no-wait", "backfill"].as_slice(), &["--json", "backfill"], &["retry"], &["state", "check"]] {
-            let mut command = program(&world, args);
-            command.env("DESKFERRY_LOG", "trace").env("DESKFERRY__LOG__FORMAT", shape);
-            let output = command.output().await.unwrap();
-            assert!(matches!(output.status.code(), Some(0..=2)), "{args:?}: {}", text(&output.stderr));
-            assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
-            left.push((format!("stdout of {args:?}"), output.stdout));
-            left.push((format!("stderr of {args:?}"), output.stderr));
+            if args == ["retry"] {
+                // What was carried changes on both sides: from here on there are before-images.
+                edit(&world);
+                gather(&world, &mut needles);
+                run_program(&world, &["--no-wait", "backfill"], shape, &mut left).await;
+            }
+            run_program(&world, args, shape, &mut left).await;
+        }
+        let forms = forms(needles);
+        let held = put_journal_aside(&world.state_path()).await;
+        assert!(held > 0, "there was something to put aside");
+        let words: Vec<String> = left.iter().map(|(_, bytes)| text(bytes)).collect();
+        for said in ["run began", "run ended", "contacts set aside", "contact carried", "/contact"] {
+            assert!(words.iter().any(|word| word.contains(said)), "no line says {said:?} ({shape})");
         }
         let own = ["deskferry.toml", "mapping.toml"];
         let mut states = 0;
@@ -101,17 +114,153 @@ async fn nothing_that_is_left_behind_says_who_anybody_is() {
             left.push((name, std::fs::read(entry.path()).unwrap()));
         }
         assert!(states >= 1 && left.iter().any(|(name, _)| name.contains("set-aside")), "state and CSV were written");
-        for (place, bytes) in &left {
-            let index = Index::of(bytes);
-            for form in &forms {
-                assert!(
-                    !index.holds(form.as_bytes()),
-                    "{place} ({shape}) holds a value of {} bytes: {form}",
-                    form.len()
-                );
-            }
+        search(&left, &forms, shape);
+    }
+}
+
+/// Runs the program at its most talkative and keeps what it said.
+async fn run_program(world: &World, args: &[&str], shape: &str, left: &mut Vec<(String, Vec<u8>)>) {
+    let mut command = program(world, args);
+    command.env("DESKFERRY_LOG", "trace").env("DESKFERRY__LOG__FORMAT", shape);
+    let output = command.output().await.unwrap();
+    assert!(matches!(output.status.code(), Some(0..=2)), "{args:?}: {}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+    left.push((format!("stdout of {args:?}"), output.stdout));
+    left.push((format!("stderr of {args:?}"), output.stderr));
+}
+
+/// Every value of a person that either side holds now.
+fn gather(world: &World, needles: &mut BTreeSet<String>) {
+    texts(&world.sandbox.livedesk().dump()["contacts"], needles);
+    texts(&world.sandbox.firstline().dump(), needles);
+    needles.retain(|value| is_telling(value));
+    assert!(needles.len() > 300, "{}", needles.len());
+}
+
+/// Everything to search for: values and secrets in all their spellings.
+fn forms(mut needles: BTreeSet<String>) -> Vec<String> {
+    needles.extend([TOKEN, KEY, SECRET, OPS_TOKEN, HOOK].map(str::to_owned));
+    let basic = format!("{KEY}:{SECRET}");
+    let mut forms: Vec<String> = needles.iter().flat_map(|value| spellings(value)).collect();
+    forms.push(base64(basic.as_bytes()));
+    forms.sort_unstable();
+    forms.dedup();
+    forms
+}
+
+fn search(left: &[(String, Vec<u8>)], forms: &[String], shape: &str) {
+    for (place, bytes) in left {
+        let index = Index::of(bytes);
+        for form in forms {
+            assert!(!index.holds(form.as_bytes()), "{place} ({shape}) holds a value of {} bytes: {form}", form.len());
         }
     }
+}
+
+/// Changes contacts at the source, so that records that were carried are updated.
+fn edit(world: &World) {
+    let livedesk = world.sandbox.livedesk();
+    for (number, id) in livedesk.listed_ids().into_iter().take(40).enumerate() {
+        assert!(livedesk.edit(id, |contact| {
+            contact.insert("name".to_owned(), json!(format!("Renamed {number}")));
+            contact.insert("email".to_owned(), json!(format!("renamed.{number}@example.com")));
+        }));
+    }
+}
+
+/// Takes the before-images out of the state, and whatever they leave behind in its file. Says how many there were.
+async fn put_journal_aside(state: &Path) -> u64 {
+    let options = SqliteConnectOptions::new().filename(state);
+    let mut state = SqliteConnection::connect_with(&options).await.unwrap();
+    let deleted = sqlx::query("DELETE FROM journal").execute(&mut state).await.unwrap().rows_affected();
+    for statement in ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"] {
+        sqlx::query(statement).execute(&mut state).await.unwrap();
+    }
+    state.close().await.unwrap();
+    deleted
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_the_service_shows_says_who_anybody_is() {
+    let mut world = troubled().await;
+    world.wait = false;
+    let mut needles = BTreeSet::new();
+    gather(&world, &mut needles);
+    let mut left: Vec<(String, Vec<u8>)> = Vec::new();
+    let note = |error: &dyn std::fmt::Debug| format!("{error:?}").into_bytes();
+    left.push((String::from("first run"), note(&world.run(Entrants::All).await)));
+    edit(&world);
+    gather(&world, &mut needles);
+
+    let (hook, notices) = receiver().await;
+    world.choices.instead.push((
+        "[http]",
+        format!(
+            "[ops]\nlisten = \"127.0.0.1:0\"\ntoken = \"{OPS_TOKEN}\"\nwebhook = \"{hook}\"\ndead_letters_above = 0\n\
+             disk_low = \"900PiB\"\nsweep_within = \"1m\"\n[http]"
+        ),
+    ));
+    let settings = world.settings();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = app::read_state(&world.state_path(), Arc::clone(&clock)).await.unwrap();
+    let webhook = app::ops::webhook(&settings, Arc::clone(&clock)).unwrap();
+    let trigger = Trigger::new(|_| Err(Refused::Stopping));
+    let opened = Ops::open(app::ops::settings(&settings), store, Arc::clone(&clock), trigger, webhook).await;
+    let (ops, server, sender) = opened.unwrap();
+    world.requests = Some(ops.watch());
+    let end = world.run(Entrants::All).await;
+    let (_, end) = end.as_ref().map_err(|error| left.push((String::from("second run"), note(error)))).unwrap();
+    let counts = json!(end.summary);
+    left.push((String::from("failure of the second run"), note(&end.failure)));
+    ops.run_ended("backfill", end.verdict(), &counts);
+    // Everything that can be an alarm and is not one yet.
+    let long_ago = Timestamp(clock.now().0 - 3_600_000);
+    ops.board.next(BTreeMap::from([(Kind::Sync, long_ago)]), long_ago);
+    ops.board.deletes(HeldDeletes { held: 9, ceiling: 1 });
+    ops.board.unanswered(Platform::LiveDesk, long_ago);
+    ops.tick().await;
+    sender.unwrap().deliver().await;
+
+    let (address, stop, mut tasks) = (server.local_addr().unwrap(), CancellationToken::new(), JoinSet::new());
+    tasks.spawn(server.run(stop.clone()));
+    let token = format!("Authorization: Bearer {OPS_TOKEN}\r\n");
+    let paths = ["/healthz", "/readyz", "/metrics", "/api/status", "/api/runs", "/api/runs/1", "/api/runs/x", "/x"];
+    for path in paths {
+        for headers in [token.as_str(), ""] {
+            let answer = get_with(address, path, headers).await;
+            left.push((
+                format!("{path} {}", answer.status),
+                format!("{}\r\n{}", answer.head, answer.body).into_bytes(),
+            ));
+        }
+    }
+    stop.cancel();
+    let notices = notices.lock().unwrap().clone();
+    let alarms = ["run_missed", "delete_ceiling", "dead_letters", "disk_low", "platform_down"];
+    for alarm in alarms {
+        assert!(notices.iter().any(|notice| notice.contains(alarm)), "{alarm} was not sent: {notices:?}");
+    }
+    left.extend(notices.into_iter().map(|notice| (String::from("notice"), notice.into_bytes())));
+    let metrics = left.iter().find(|(place, _)| place == "/metrics 200").map(|(_, bytes)| text(bytes)).unwrap();
+    assert!(
+        metrics.contains("deskferry_http_requests_total{platform=\"firstline\",route=\"/contact/{id}\""),
+        "{metrics}"
+    );
+    search(&left, &forms(needles), "service");
+}
+
+/// Takes notices, and keeps their bodies.
+async fn receiver() -> (String, Arc<Mutex<Vec<String>>>) {
+    let notices = Arc::<Mutex<Vec<String>>>::default();
+    let kept = Arc::clone(&notices);
+    let take = async move |body: String| kept.lock().unwrap().push(body);
+    let router = axum::Router::new().route(&format!("/{HOOK}"), axum::routing::post(take));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, router).await });
+    tasks.detach_all();
+    (format!("http://{address}/{HOOK}"), notices)
 }
 
 /// Both platforms with everything that can be complained about.

@@ -14,6 +14,7 @@ use deskferry::clock::{Clock, SystemClock};
 use deskferry::config::load;
 use deskferry::config::mapping_file::MappingSource;
 use deskferry::config::settings::Settings;
+use deskferry::http::observe::Watch;
 use deskferry::mapping::Mapping;
 use deskferry::sandbox::{Sandbox, SandboxConfig};
 use deskferry::store::{RunResult, Store};
@@ -87,6 +88,7 @@ pub(crate) struct World {
     pub(crate) mapping: String,
     pub(crate) stop: CancellationToken,
     pub(crate) wait: bool,
+    pub(crate) requests: Option<Arc<dyn Watch>>,
     folder: TempDir,
 }
 
@@ -100,6 +102,7 @@ impl World {
                 .unwrap(),
             stop: CancellationToken::new(),
             wait: true,
+            requests: None,
             folder: tempfile::tempdir().unwrap(),
         }
     }
@@ -159,6 +162,7 @@ impl World {
             stop: self.stop.clone(),
             no_wait: !self.wait,
             budgets: Budgets::default(),
+            requests: self.requests.clone(),
         }
     }
 
