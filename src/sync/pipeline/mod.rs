@@ -1,27 +1,34 @@
 //! One run from its first look to its summary. Every command that moves contacts goes through here; they differ only
-//! in which contacts enter. `preflight` looks before the first write, `sweep` walks, `again` carries single contacts,
-//! `settle` ends a run.
+//! in which contacts enter. `preflight` looks before the first write, `sweep` walks everything, `recent` what
+//! moved lately, `again` carries single contacts, `settle` ends a run.
 
 mod again;
 mod preflight;
+mod recent;
 mod settle;
 mod sweep;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::domain::ids::LiveDeskId;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::Outcome;
 use crate::sync::carrier::Waiting;
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::interlude::Interlude;
 use crate::sync::left_overs::LeftOvers;
 use crate::sync::lookup::OLDEST_FIRST;
 use crate::sync::ports::{ContactSource, ContactTarget};
 use crate::sync::progress::{Phase, ProgressEvent};
+use crate::sync::scan::Goal;
 use crate::sync::summary::Summary;
 
 pub use preflight::Preflight;
+
+/// Look-ups that a quick cycle is taken to need: it meets a few new contacts, as a rule none.
+const FEW: u64 = 15;
 
 /// Which contacts enter a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub enum Entrants {
     First(u64),
     /// These; dead letters and conflicts among them are tried again.
     Only(BTreeSet<LiveDeskId>),
+    /// Those that wrote lately, and those that are new.
+    Recent,
 }
 
 /// A run that is ready to begin.
@@ -39,6 +48,10 @@ pub struct Pipeline<S, T> {
     source: Arc<S>,
     engine: Arc<Engine<T>>,
     sweep_rounds: u32,
+    goal: Goal,
+    overlap: Duration,
+    interlude: Option<Arc<dyn Interlude>>,
+    directory: Option<Arc<LazyDirectory>>,
 }
 
 /// How a run ended: what it did until then, and the failure that ended it early, if one did.
@@ -53,7 +66,44 @@ pub struct RunEnd {
 impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// A run over these platforms.
     pub fn new(source: Arc<S>, engine: Arc<Engine<T>>, sweep_rounds: u32) -> Self {
-        Self { source, engine, sweep_rounds }
+        Self {
+            source,
+            engine,
+            sweep_rounds,
+            goal: Goal::Proven,
+            overlap: Duration::ZERO,
+            interlude: None,
+            directory: None,
+        }
+    }
+
+    /// What a sweep is to reach; *proven* where nothing else is said.
+    #[must_use]
+    pub fn with_goal(self, goal: Goal) -> Self {
+        Self { goal, ..self }
+    }
+
+    /// How far the quick cycle looks back behind its mark.
+    #[must_use]
+    pub fn with_overlap(self, overlap: Duration) -> Self {
+        Self { overlap, ..self }
+    }
+
+    /// What may come between two pages of a sweep.
+    #[must_use]
+    pub fn with_interlude(self, interlude: Arc<dyn Interlude>) -> Self {
+        Self { interlude: Some(interlude), ..self }
+    }
+
+    /// Looks contacts up where the run looks that stands still for this one: what one of them creates, the other knows of.
+    #[must_use]
+    pub fn sharing(self, directory: Arc<LazyDirectory>) -> Self {
+        Self { directory: Some(directory), ..self }
+    }
+
+    /// The highest target id that this run knows of.
+    pub fn highest(&self) -> FirstLineId {
+        FirstLineId(self.engine.highest())
     }
 
     /// Runs it. The state is resumable whatever happens.
@@ -75,6 +125,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let engine = &self.engine;
         engine.progress.event(ProgressEvent::Phase(Phase::LeftOvers));
         let fresh = engine.store.is_empty().await?;
+        if fresh && entrants == Entrants::Recent && self.directory.is_none() {
+            return Err(RunError::Refused(
+                "nothing was carried yet: a sync keeps in step what a first `deskferry backfill` has carried".into(),
+            ));
+        }
         engine.park_left_overs().await?;
         engine.finish_trial().await?;
         let LeftOvers { again: left_over, twins } = engine.settle_left_overs().await?;
@@ -84,12 +139,15 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                 summary.count(id, Outcome::Conflict);
             }
         }
-        let directory = Arc::new(LazyDirectory::new(fresh, self.look_ups(&entrants).await?));
-        if fresh {
+        let directory = match &self.directory {
+            Some(shared) => Arc::clone(shared),
+            None => Arc::new(LazyDirectory::new(fresh, self.look_ups(&entrants).await?)),
+        };
+        if fresh && self.directory.is_none() {
             // Nothing at the target may look like our stamp before the first write.
             engine.directory(&directory).await?;
         }
-        if !matches!(entrants, Entrants::Only(_)) {
+        if !matches!(entrants, Entrants::Only(_) | Entrants::Recent) {
             // A few contacts are not worth a walk over everybody who has a label: their tags stay as they are.
             engine.read_labels(&self.source, self.sweep_rounds, &mut summary.tags).await?;
         }
@@ -106,6 +164,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                 let again = ids.iter().map(|id| (*id, None)).chain(left_over).collect();
                 self.carry_ids(&directory, again, Waiting::TryAgain, summary).await?;
             }
+            Entrants::Recent => self.recent(&directory, left_over, summary).await?,
         }
         self.settle_all(&directory, summary).await?;
         self.audit(summary).await
@@ -116,6 +175,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         Ok(match entrants {
             Entrants::Only(ids) => ids.len() as u64,
             Entrants::First(limit) => *limit,
+            Entrants::Recent => FEW,
             Entrants::All => {
                 let listed = self.source.page(OLDEST_FIRST).await?.count.unwrap_or(u64::MAX);
                 listed.saturating_sub(self.engine.store.link_count().await?)

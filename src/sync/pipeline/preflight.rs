@@ -52,6 +52,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             Entrants::All => listed.saturating_sub(linked),
             Entrants::First(limit) => listed.saturating_sub(linked).min(*limit),
             Entrants::Only(ids) => ids.len() as u64,
+            Entrants::Recent => 0,
         };
         let target_total = total.total.unwrap_or(total.rows.len() as u64);
         let lists = 1 + self.engine.settings.match_keys.len() as u64;

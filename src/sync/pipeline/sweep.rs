@@ -13,8 +13,8 @@ use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::RunError;
 use crate::sync::ports::{ContactSource, ContactTarget, PortError};
-use crate::sync::progress::ProgressEvent;
-use crate::sync::scan::{Goal, Resume, Sweep, SweepPlan, SweepStep};
+use crate::sync::progress::{Phase, ProgressEvent};
+use crate::sync::scan::{Resume, Sweep, SweepPlan, SweepStep};
 use crate::sync::summary::Summary;
 
 /// An interrupted sweep that is older than this is not gone on with: what it has passed may have changed since.
@@ -38,7 +38,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             None => self.open_sweep().await?,
         };
         let mut passed = resume.as_ref().map(|resume| resume.seen.clone()).unwrap_or_default();
-        let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(Goal::Proven) };
+        let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(self.goal) };
         let mut sweep = Sweep::start(Arc::clone(&self.source), plan, resume).await?;
         // What the sweep has passed it does not bring again.
         let mut again: BTreeMap<LiveDeskId, Option<Intent>> = match number {
@@ -67,7 +67,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         for (id, intent) in in_order {
             carrier.supersede(id, intent);
         }
-        let result = self.walk(&mut sweep, &mut carrier, limit).await;
+        carrier.summary.goal = Some(self.goal);
+        let result = self.walk(&mut sweep, &mut carrier, directory, limit).await;
         let drained = carrier.drain().await;
         *summary = std::mem::take(&mut carrier.summary);
         let report = match (result, drained) {
@@ -109,6 +110,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         &self,
         sweep: &mut Sweep<S>,
         carrier: &mut Carrier<T>,
+        directory: &Arc<LazyDirectory>,
         limit: Option<u64>,
     ) -> Result<Option<crate::domain::sweep::SweepReport>, RunError> {
         let mut left = limit.unwrap_or(u64::MAX);
@@ -119,6 +121,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             if carrier.failed() || left == 0 {
                 return Ok(None);
             }
+            self.stand_still(sweep, carrier, directory).await?;
             match sweep.next().await? {
                 SweepStep::Page(mut page) => {
                     self.engine.progress.event(ProgressEvent::PageRead);
@@ -133,5 +136,23 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                 SweepStep::Finished(report) => return Ok(Some(report)),
             }
         }
+    }
+
+    /// Between two pages: plays what is due, with nothing of this walk under way, and takes note of what it did.
+    async fn stand_still(
+        &self,
+        sweep: &mut Sweep<S>,
+        carrier: &mut Carrier<T>,
+        directory: &Arc<LazyDirectory>,
+    ) -> Result<(), RunError> {
+        let Some(interlude) = self.interlude.as_ref().filter(|interlude| interlude.due()) else { return Ok(()) };
+        carrier.drain().await?;
+        let played = interlude.play(directory).await?;
+        self.engine.catch_up(played.highest).await?;
+        carrier.keep_superseded(&self.engine.store.open_intents().await?);
+        // What was read ahead may show contacts as they were before.
+        sweep.read_anew();
+        self.engine.progress.event(ProgressEvent::Phase(Phase::Carry));
+        Ok(())
     }
 }
