@@ -6,6 +6,7 @@ pub mod deletes;
 pub mod gate;
 pub mod ops;
 pub mod probe;
+pub mod runs;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub struct Surroundings {
     pub budgets: Budgets,
     /// Who counts what is asked of the platforms, in a process that shows it.
     pub requests: Option<Arc<dyn Watch>>,
+    /// Whether doubts at the end of a run are left to the next one, as the service does: it always has a next one.
+    pub leaves_doubts: bool,
 }
 
 /// Why the parts could not be put together.
@@ -462,7 +465,13 @@ pub async fn pipeline(
     run: RunId,
 ) -> Result<Run, StoreError> {
     let engine = engine(settings, platforms, store, mapping, around, run).await?;
-    Ok(Pipeline::new(Arc::clone(&platforms.livedesk), Arc::new(engine), settings.sweep.max_rounds))
+    Ok(pipeline_of(settings, platforms, engine))
+}
+
+/// A run of this engine.
+pub fn pipeline_of(settings: &Settings, platforms: &Platforms, engine: TargetEngine) -> Run {
+    Pipeline::new(Arc::clone(&platforms.livedesk), Arc::new(engine), settings.sweep.max_rounds)
+        .with_overlap(settings.service.overlap)
 }
 
 /// The engine of one run.
@@ -470,7 +479,7 @@ pub async fn engine(
     settings: &Settings,
     platforms: &Platforms,
     store: Store,
-    mapping: Mapping,
+    mapping: impl Into<Arc<Mapping>>,
     around: &Surroundings,
     run: RunId,
 ) -> Result<TargetEngine, StoreError> {
@@ -500,13 +509,13 @@ pub async fn engine(
             poison_after: settings.failures.poison_after,
         },
         jobs: settings.firstline.limits.concurrency * JOBS_PER_REQUEST,
-        wait: !around.no_wait,
+        wait: !around.no_wait && !around.leaves_doubts,
         deletes: deletes::rules(&settings.deletes),
     };
     Engine::new(
         Arc::clone(&platforms.firstline),
         store,
-        Arc::new(mapping),
+        mapping.into(),
         stamp_scheme(settings),
         engine_settings,
         Arc::clone(&around.clock),

@@ -14,7 +14,7 @@ use super::schema::Section;
 use super::secret::SecretString;
 use super::settings::{
     BooleanForm, ClearForm, DeletePolicy, Deletes, Failures, FirstLine, Http, Identity, Include, Limits, LiveDesk, Log,
-    LogFormat, MatchKey, Ops, Route, Schedule, Settings, SharedKeys, Stamp, State, Sweep, UpdateMethod,
+    LogFormat, MatchKey, Ops, Route, Schedule, Service, Settings, SharedKeys, Stamp, State, Sweep, UpdateMethod,
 };
 use super::values;
 use crate::domain::phone::Country;
@@ -57,6 +57,11 @@ impl Settings {
                 poison_after: failures.value("poison_after", 8, values::whole(1..=1000)),
             }),
             schedule: root.section("schedule", schedule),
+            service: root.section("service", |service| Service {
+                drain: service.value("drain", Duration::from_mins(1), values::duration),
+                overlap: service.value("overlap", Duration::from_mins(10), values::duration),
+                startup_backfill: service.value("startup_backfill", true, values::boolean),
+            }),
             deletes: root.section("deletes", deletes),
             ops: root.section("ops", |section| ops(section, shared)),
             log: root.section("log", |log| Log {

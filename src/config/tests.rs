@@ -49,7 +49,10 @@ fn the_least_file_gets_the_defaults_of_the_design() {
         (settings.deletes.absences, settings.deletes.ceiling, settings.deletes.ceiling_percent),
         (2, 20, Some(1.0))
     );
-    assert_eq!((settings.deletes.grace, settings.deletes.i_understand.as_deref()), (Duration::from_hours(7 * 24), None));
+    assert_eq!(
+        (settings.deletes.grace, settings.deletes.i_understand.as_deref()),
+        (Duration::from_hours(7 * 24), None)
+    );
     assert_eq!(settings.http.max_response.as_u64(), 16 << 20);
     assert_eq!(settings.ops.reached_within, Duration::from_mins(15));
     assert_eq!(settings.ops.sweep_within, Duration::from_hours(36));

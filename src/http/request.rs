@@ -1,8 +1,8 @@
 //! A request before it is sent: what is asked, and whether asking twice does harm.
 
 use std::fmt;
-use std::time::Duration;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};

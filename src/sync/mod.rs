@@ -3,7 +3,8 @@
 //! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `directory`,
 //! `resolve`, `finder` and `survey` (which record is it?), `decide` (pure), `carry`, `children` and `lists` (apply and record), `settle`
 //! (doubt), `failures` (what is tried again when), `absence` (contacts that left LiveDesk), `vanished` (records that left
-//! FIRST LINE). `pipeline` is one run; `ports` are the doors to both platforms. Nothing here knows HTTP, SQL text or the
+//! FIRST LINE). `lane` is the quick cycle, `interlude` its place in a long walk. `pipeline` is one run; `ports` are the doors to both
+//! platforms. Nothing here knows HTTP, SQL text or the
 //! terminal.
 
 pub mod absence;
@@ -17,7 +18,10 @@ pub mod directory;
 pub mod engine;
 pub mod failures;
 pub mod finder;
+pub mod gate;
+pub mod interlude;
 pub mod labels;
+pub mod lane;
 pub mod left_overs;
 pub mod lists;
 pub mod lookup;

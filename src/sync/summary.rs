@@ -11,6 +11,7 @@ use crate::domain::target::Part;
 use crate::sync::absence::{AbsenceSummary, DeleteCeiling};
 use crate::sync::carry::BothChanged;
 use crate::sync::companies::CompanySummary;
+use crate::sync::scan::Goal;
 use crate::sync::tags::TagSummary;
 use crate::sync::vanished::VanishedSummary;
 
@@ -113,8 +114,22 @@ pub struct Summary {
     /// What the sweep says of itself; absent where no sweep was walked to its end.
     #[serde(skip)]
     pub sweep: Option<SweepReport>,
+    /// What the sweep was to reach.
+    #[serde(skip)]
+    pub goal: Option<Goal>,
+    /// What the fast lane says of itself; absent in other runs.
+    pub lane: Option<LaneReport>,
     /// Whether the run was interrupted.
     pub interrupted: bool,
+}
+
+/// What the fast lane says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LaneReport {
+    /// Pages read.
+    pub pages: u64,
+    /// Whether LiveDesk sorted as it was asked to; else only sweeps are sure to see changes.
+    pub sorted: bool,
 }
 
 impl Summary {
@@ -209,7 +224,11 @@ impl Summary {
         if self.interrupted {
             return 130;
         }
-        let short = matches!(&self.sweep, Some(SweepReport { verdict: Verdict::Short { .. } | Verdict::Counted, .. }));
+        let short = self.sweep.as_ref().is_some_and(|sweep| match sweep.verdict {
+            Verdict::Proven => false,
+            Verdict::Counted => self.goal != Some(Goal::Counted),
+            Verdict::Short { .. } => true,
+        });
         let deletes = self.delete_ceiling.is_some() || !self.absence.failed.is_empty();
         let left_over = self.set_aside + self.parked + self.conflicts + self.vanished.unjudged > 0 || deletes;
         u8::from(short || self.tags.is_incomplete() || !self.stopped_fields.is_empty() || left_over)

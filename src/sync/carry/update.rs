@@ -79,7 +79,9 @@ impl<T: ContactTarget> Engine<T> {
                     sent = self.send_update(id, &current, ListPlan::default().with(write), authorship).await;
                     match sent {
                         Ok(()) => carried.both_changed = both_changed,
-                        Err(RunError::Port(PortError::NotFound)) => return self.vanished_after(job, &link, carried).await,
+                        Err(RunError::Port(PortError::NotFound)) => {
+                            return self.vanished_after(job, &link, carried).await;
+                        }
                         Err(RunError::Port(PortError::Refused { .. })) => {}
                         Err(error) => return Err(error),
                     }

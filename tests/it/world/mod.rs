@@ -151,7 +151,7 @@ impl World {
         load::parse(&path, &self.config_text(), std::iter::empty()).unwrap()
     }
 
-    fn mapping_source(&self) -> MappingSource {
+    pub(crate) fn mapping_source(&self) -> MappingSource {
         MappingSource::from_text(&self.folder.path().join("mapping.toml"), self.mapping.clone()).unwrap()
     }
 
@@ -163,6 +163,7 @@ impl World {
             no_wait: !self.wait,
             budgets: Budgets::default(),
             requests: self.requests.clone(),
+            leaves_doubts: false,
         }
     }
 
