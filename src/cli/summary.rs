@@ -1,5 +1,7 @@
 //! The end of a run, for people, for scripts, and as a list of what was set aside.
 
+mod gone;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -150,7 +152,7 @@ impl Report<'_> {
                 format_args!("  {count} x {field} stays as it is: FIRST LINE does not show it (see `deskferry probe`)"),
             );
         }
-        vanished_text(text, summary);
+        gone::text(text, summary);
         lists_text(text, summary);
         for (reason, count) in most(&summary.reasons) {
             let ids = summary.samples(reason, SAMPLES);
@@ -181,16 +183,7 @@ impl Report<'_> {
             [row.livedesk_id.to_string(), shown(row.firstline_id), row.field.clone(), stands.to_owned()]
         });
         let head = ["livedesk_id", "kind", "field", "status", "detail"];
-        let absent = self.summary.absence.rows.iter().map(|row| {
-            let ids = [row.livedesk_id, row.firstline_id].map(|id| id.to_string());
-            let [contact, customer] = ids;
-            [contact, customer, row.finding.to_owned(), row.outcome.clone()]
-        });
-        let vanished = self.summary.vanished.rows.iter().map(|row| {
-            let ids = [row.livedesk_id, row.firstline_id].map(|id| id.to_string());
-            let [contact, customer] = ids;
-            [contact, customer, row.standing.to_owned(), shown(row.alias_of)]
-        });
+        let (absent, vanished) = (gone::absent(self.summary), gone::vanished(self.summary));
         Ok(Lists {
             set_aside: self.write_list(state, "set-aside", head, aside)?,
             both_changed: self.write_list(
@@ -268,42 +261,6 @@ fn most(entries: &std::collections::BTreeMap<String, u64>) -> Vec<(&String, u64)
     entries.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     entries.truncate(REASONS);
     entries
-}
-
-/// Contacts and customers that are gone, where any are.
-fn vanished_text(text: &mut String, summary: &Summary) {
-    let (absence, vanished) = (&summary.absence, &summary.vanished);
-    let remarks = [
-        (vanished.aliases, "contacts were not carried: their customer was merged into another one"),
-        (vanished.gone, "contacts were not carried: their customer is gone from FIRST LINE"),
-        (vanished.unjudged, "contacts were not carried: their customer answered 404, and that was not judged"),
-        (absence.absent, "linked contacts are not listed by LiveDesk any more"),
-        (absence.new, "of these were judged absent for the first time"),
-        (absence.hidden, "of these are hidden from the list, not deleted"),
-        (absence.back, "contacts are back that were absent"),
-        (absence.marked, "customers were marked, because their contact is gone"),
-        (absence.unmarked, "customers lost their mark, because their contact is there"),
-        (absence.deleted, "customers were deleted, because their contact is gone and nobody had changed them"),
-    ];
-    for (count, remark) in remarks.iter().filter(|(count, _)| *count > 0) {
-        line(text, format_args!("  {count} {remark}"));
-    }
-    for (reason, count) in &absence.resting {
-        line(text, format_args!("  absent, and nothing done: {count} x {reason}"));
-    }
-    for (reason, count) in &absence.failed {
-        line(text, format_args!("  absent, and it failed: {count} x {reason}"));
-    }
-    if let Some(hit) = summary.delete_ceiling {
-        line(
-            text,
-            format_args!(
-                "  ALARM: {} customers were to be marked or deleted, the ceiling is {}: nothing was done; if that is right, \
-                 run `deskferry backfill --deletes-ceiling {}`",
-                hit.candidates, hit.ceiling, hit.candidates
-            ),
-        );
-    }
 }
 
 /// What was done about tags and companies, where anything was.

@@ -97,7 +97,7 @@ pub struct Seen {
     pub standing: Standing,
     /// Whether the record and all its children were settled when it was last written.
     pub settled: bool,
-    /// Whether something of it is in doubt, set aside or in conflict.
+    /// Whether something of it is in doubt, set aside or in conflict, or another contact's record was merged into its own.
     pub in_trouble: bool,
     /// When it was linked or last written, whichever is later: it was read from LiveDesk then.
     pub touched_at: Timestamp,
@@ -244,6 +244,7 @@ impl Store {
                    (EXISTS (SELECT 1 FROM intent i WHERE i.livedesk_id = l.livedesk_id)
                        OR EXISTS (SELECT 1 FROM dead_letter d WHERE d.livedesk_id = l.livedesk_id)
                        OR EXISTS (SELECT 1 FROM conflict c WHERE c.livedesk_id = l.livedesk_id AND c.decision IS NULL)
+                       OR EXISTS (SELECT 1 FROM link o WHERE o.standing <> 'live' AND o.alias_of = l.target)
                    ) AS "in_trouble!: bool",
                    max(l.linked_at, l.updated_at) AS "touched_at!: i64", s.sweep AS "last_sweep?: i64",
                    w.started_at AS "sighted_at?: i64",

@@ -896,6 +896,16 @@ async fn only_contacts_last_seen_before_the_cut_may_be_absent() {
     assert_eq!(ids(Some(cut)).await, [(2, false), (3, false), (4, true)]);
     assert_eq!(ids(None).await, [(4, true)]);
     assert_eq!(store.absence_counts().await.unwrap().missing, 1);
+    // Another contact's record was merged into that of 2: it is not the record of somebody who is gone.
+    let trouble = async || {
+        let seen = store.maybe_absent(Some(cut), LiveDeskId(0), 9).await.unwrap();
+        seen.into_iter().filter(|seen| seen.in_trouble).map(|seen| seen.livedesk_id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(trouble().await, Vec::<i64>::new());
+    let alias = Link { standing: Standing::Alias, alias_of: Some(FirstLineId(102)), ..link(5, 105) };
+    let alias = Link { updated_at: Timestamp(50), ..alias };
+    store.write(vec![WriteOp::PutLink(alias), WriteOp::PutDeadLetter(letter(3, 1))]).await.unwrap();
+    assert_eq!(trouble().await, [2, 3]);
     // The row goes with its link.
     store.write(vec![WriteOp::RemoveLink(LiveDeskId(4))]).await.unwrap();
     assert_eq!(ids(None).await, []);

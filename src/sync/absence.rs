@@ -6,6 +6,7 @@
 //! deleted. What an agent has touched is never deleted, nor is what this program did not make (docs/adr/0012).
 
 mod act;
+mod mark;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -129,7 +130,7 @@ pub enum Rest {
     NotOurs,
     /// Somebody changed its record.
     Changed,
-    /// Something of it is in doubt, set aside, in conflict or not settled.
+    /// Something of it is in doubt, set aside, in conflict or not settled, or its record is another contact's as well.
     InTrouble,
     /// Its record vanished from FIRST LINE.
     Vanished,

@@ -1,4 +1,4 @@
-//! What is done to the record of one absent contact: a mark put on or taken off, or its deletion.
+//! What is done to the record of one absent contact: a mark (`mark`), or its deletion, which is here.
 //!
 //! Each is written down before it is sent, with what the record held, and recorded after. A run that died in between is
 //! gone on with by the next one: what is under way is looked at, never guessed at, and sending twice does no harm.
@@ -7,61 +7,30 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::mark::Place;
 use super::step::Candidate;
 use super::unchanged::{Children, Known, changed};
-use super::{AbsenceSummary, MarkWith, Next, Policy, Rest};
-use crate::clock::Timestamp;
+use super::{AbsenceSummary, Next, Rest};
 use crate::domain::base::Base;
-use crate::domain::field::FieldKind;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, LiveDeskId};
-use crate::domain::record::{FieldKey, FieldValue, canonical_current, is_blank};
-use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
+use crate::domain::record::{FieldKey, is_blank};
+use crate::domain::target::TargetContact;
 use crate::store::{Absence, ChildKind, Deletion, Finding, JournalEntry, Link, Mark, Origin, Seen, WriteOp};
 use crate::sync::decide::Authorship;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::ports::{ContactSource, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
-use crate::sync::summary::Summary;
 use crate::sync::vanished::Noticed;
 
-/// Words of the journal.
-const MARK: &str = "mark";
-const UNMARK: &str = "unmark";
 /// The journal's word for a deletion; also how a record that we deleted is recognised.
 pub(in crate::sync) const DELETE: &str = "delete";
 /// Looks at a record that was deleted and is still shown: reads may lag behind writes.
 const LOOKS: u32 = 3;
-const TAGS: &str = "tag_ids";
+pub(super) const TAGS: &str = "tag_ids";
 
 /// What was done, in words; or why the attempt came to nothing.
-type Attempt = Result<String, String>;
-
-/// Where a mark goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Tag(i64),
-    Field(i64),
-}
-
-impl Place {
-    fn text(self) -> String {
-        match self {
-            Self::Tag(id) => format!("tag {id}"),
-            Self::Field(id) => FieldKey::Custom(id).to_string(),
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        if let Some(id) = text.strip_prefix("tag ") {
-            return id.parse().ok().map(Self::Tag);
-        }
-        match FieldKey::parse(text)? {
-            FieldKey::Custom(id) => Some(Self::Field(id)),
-            _ => None,
-        }
-    }
-}
+pub(super) type Attempt = Result<String, String>;
 
 impl<T: ContactTarget> Engine<T> {
     /// Does what is due, one record after the other.
@@ -101,167 +70,6 @@ impl<T: ContactTarget> Engine<T> {
             }
         }
         Ok(())
-    }
-
-    /// Where marks go; `None` when the tag cannot be had. Made once per run.
-    async fn place(&self) -> Result<Option<Place>, RunError> {
-        match &self.settings.deletes.policy {
-            Policy::Mark(MarkWith::Tag(name)) => {
-                let mut told = Summary::default();
-                Ok(self.tag_ids(name, &mut told.tags).await?.first().map(|id| Place::Tag(*id)))
-            }
-            Policy::Mark(MarkWith::Field(id)) => Ok(Some(Place::Field(*id))),
-            Policy::Ignore | Policy::Delete => Ok(None),
-        }
-    }
-
-    /// Puts the mark on one record.
-    async fn mark(
-        &self,
-        seen: &Seen,
-        absence: &Absence,
-        place: Place,
-        told: &mut AbsenceSummary,
-    ) -> Result<Attempt, RunError> {
-        let Some(record) = self.record_of(seen).await? else { return Ok(Err(String::from("vanished"))) };
-        if self.is_of_another(seen, &record) {
-            return Ok(Err(String::from("stamp of another")));
-        }
-        let begun = absence.mark == Mark::Putting && absence.place.as_deref() == Some(&place.text());
-        let (write, before) = match place {
-            Place::Tag(tag) => {
-                let Some(held) = &record.tag_ids else { return Ok(Err(String::from("tags not shown"))) };
-                let all = (!held.contains(&tag)).then(|| held.iter().copied().chain([tag]).collect());
-                (ContactWrite { tag_ids: all, ..ContactWrite::default() }, (TAGS.to_owned(), json!(held)))
-            }
-            Place::Field(id) => {
-                let field = FieldKey::Custom(id);
-                let Some(held) = record.value(field) else { return Ok(Err(String::from("cz_cols not shown"))) };
-                let Some(value) = self.field_mark(id, absence.since) else {
-                    return Ok(Err(String::from("the field is no text and no boolean")));
-                };
-                let text = canonical_current(value.kind(), held);
-                let same = text.as_deref() == Some(&value.canonical());
-                let free = text.is_none() || text.as_deref() == Some("0") && value.kind() == FieldKind::Boolean;
-                if !same && !free {
-                    return Ok(Err(String::from("the field holds something else")));
-                }
-                let fields = (!same).then_some((field, WriteValue::Typed(value))).into_iter().collect();
-                (ContactWrite { fields, ..ContactWrite::default() }, (field.to_string(), held.clone()))
-            }
-        };
-        let row = |mark| {
-            WriteOp::PutAbsence(Absence {
-                mark,
-                place: Some(place.text()),
-                why: None,
-                run: self.run,
-                ..absence.clone()
-            })
-        };
-        if write == ContactWrite::default() {
-            // It is there: ours if it was on its way, else somebody was first.
-            self.store.write(vec![row(if begun { Mark::Ours } else { Mark::Found })]).await?;
-            told.marked += u64::from(begun);
-            return Ok(Ok(String::from(if begun { "marked" } else { "marked by somebody else" })));
-        }
-        let journal = self.journal(seen, MARK, Map::from_iter([before]));
-        self.store.write(vec![journal, row(Mark::Putting)]).await?;
-        self.send_update(seen.livedesk_id, &record, write, authorship(seen.origin)).await?;
-        self.store.write(vec![row(Mark::Ours)]).await?;
-        told.marked += 1;
-        Ok(Ok(String::from("marked")))
-    }
-
-    /// A contact is back: our mark is taken off, and its absence forgotten.
-    pub(super) async fn welcome_back(&self, seen: &Seen, told: &mut AbsenceSummary) -> Result<(), RunError> {
-        let Some(absence) = &seen.absence else { return Ok(()) };
-        if self.take_mark_off(seen, absence, told).await? {
-            self.store.write(vec![WriteOp::ClearAbsence(seen.livedesk_id)]).await?;
-        }
-        Ok(())
-    }
-
-    /// A contact that was marked turns out to be hidden: nothing is done about those, so the mark goes.
-    pub(super) async fn take_mark_off_hidden(
-        &self,
-        seen: &Seen,
-        absence: &Absence,
-        told: &mut AbsenceSummary,
-    ) -> Result<(), RunError> {
-        if matches!(absence.mark, Mark::Ours | Mark::Putting) && self.take_mark_off(seen, absence, told).await? {
-            let row = Absence { mark: Mark::None, place: None, run: self.run, ..absence.clone() };
-            self.store.write(vec![WriteOp::PutAbsence(row)]).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes our mark off; whether there is none of ours now.
-    async fn take_mark_off(&self, seen: &Seen, absence: &Absence, told: &mut AbsenceSummary) -> Result<bool, RunError> {
-        let place = absence.place.as_deref().and_then(Place::parse);
-        let (Mark::Ours | Mark::Putting, Some(place)) = (absence.mark, place) else { return Ok(true) };
-        match self.try_mark_off(seen, absence, place).await {
-            Ok(Some(())) => told.unmarked += 1,
-            Ok(None) => {}
-            Err(RunError::Port(PortError::Refused { status, .. })) => {
-                *told.failed.entry(format!("mark not taken off ({status})")).or_default() += 1;
-                return Ok(false);
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(true)
-    }
-
-    /// `None` when there was nothing to take off.
-    async fn try_mark_off(&self, seen: &Seen, absence: &Absence, place: Place) -> Result<Option<()>, RunError> {
-        let Some(record) = self.full_contact(seen.target).await? else { return Ok(None) };
-        if self.is_of_another(seen, &record) {
-            return Ok(None);
-        }
-        let (write, before) = match place {
-            Place::Tag(tag) => {
-                let held = record.tag_ids.clone().unwrap_or_default();
-                if !held.contains(&tag) {
-                    return Ok(None);
-                }
-                let others = held.iter().copied().filter(|id| *id != tag).collect();
-                (ContactWrite { tag_ids: Some(others), ..ContactWrite::default() }, (TAGS.to_owned(), json!(held)))
-            }
-            Place::Field(id) => {
-                let field = FieldKey::Custom(id);
-                let (Some(value), Some(held)) = (self.field_mark(id, absence.since), record.value(field)) else {
-                    return Ok(None);
-                };
-                // What an agent made of it stays.
-                if canonical_current(value.kind(), held).as_deref() != Some(&value.canonical()) {
-                    return Ok(None);
-                }
-                let off = match value {
-                    FieldValue::Boolean(_) => WriteValue::Typed(FieldValue::Boolean(false)),
-                    _ => WriteValue::Clear,
-                };
-                let write = ContactWrite { fields: [(field, off)].into(), ..ContactWrite::default() };
-                (write, (field.to_string(), held.clone()))
-            }
-        };
-        self.store.write(vec![self.journal(seen, UNMARK, Map::from_iter([before]))]).await?;
-        match self.send_update(seen.livedesk_id, &record, write, authorship(seen.origin)).await {
-            Ok(()) => Ok(Some(())),
-            Err(RunError::Port(PortError::NotFound)) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What a field says of an absent contact: the same at every time, so that it is recognised when it is taken off.
-    fn field_mark(&self, id: i64, since: Timestamp) -> Option<FieldValue> {
-        match self.kinds.get(&FieldKey::Custom(id))? {
-            FieldKind::Boolean => Some(FieldValue::Boolean(true)),
-            FieldKind::Text => {
-                let day = jiff::Timestamp::from_millisecond(since.0).ok()?.strftime("%Y-%m-%d").to_string();
-                Some(FieldValue::Text(format!("not in LiveDesk any more ({day})")))
-            }
-            _ => None,
-        }
     }
 
     /// Deletes one record, if a look at both sides, now, still says that it may be.
@@ -336,7 +144,7 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// The record of an absent contact; one that is not there is handed to those that vanished.
-    async fn record_of(&self, seen: &Seen) -> Result<Option<TargetContact>, RunError> {
+    pub(super) async fn record_of(&self, seen: &Seen) -> Result<Option<TargetContact>, RunError> {
         let record = self.full_contact(seen.target).await?;
         let begun = seen.absence.as_ref().is_some_and(|absence| absence.deletion == Deletion::UnderWay);
         if record.is_none() && !begun {
@@ -350,7 +158,7 @@ impl<T: ContactTarget> Engine<T> {
         Ok(record)
     }
 
-    fn is_of_another(&self, seen: &Seen, record: &TargetContact) -> bool {
+    pub(super) fn is_of_another(&self, seen: &Seen, record: &TargetContact) -> bool {
         matches!(self.scheme.read(record), StampReading::Of(other) if other != seen.livedesk_id)
     }
 
@@ -407,7 +215,7 @@ impl<T: ContactTarget> Engine<T> {
         Ok(changed(record, &children, known))
     }
 
-    fn journal(&self, seen: &Seen, action: &str, before: Map<String, Value>) -> WriteOp {
+    pub(super) fn journal(&self, seen: &Seen, action: &str, before: Map<String, Value>) -> WriteOp {
         WriteOp::Journal(JournalEntry {
             run: self.run,
             livedesk_id: seen.livedesk_id,
@@ -419,7 +227,7 @@ impl<T: ContactTarget> Engine<T> {
     }
 }
 
-fn authorship(origin: Origin) -> Authorship {
+pub(super) fn authorship(origin: Origin) -> Authorship {
     match origin {
         Origin::Created => Authorship::Ours,
         Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,
