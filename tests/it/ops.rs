@@ -299,7 +299,7 @@ async fn the_metrics_have_the_names_that_rules_and_dashboards_use() {
         let value = answer.body.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         assert!(value.parse::<u64>().unwrap() > 0, "{name}{value}");
     }
-    for alarm in deskferry::ops::alerts::judge::Alarm::ALL {
+    for alarm in deskferry::ops::alerts::alarm::Alarm::ALL {
         assert!(answer.body.contains(&format!("deskferry_alarm{{alarm=\"{alarm}\"}} ")), "{alarm}");
     }
     let open = get_with(service.address, "/metrics", "Accept: application/openmetrics-text;version=1.0.0\r\n").await;

@@ -95,7 +95,14 @@ async fn nothing_that_is_left_behind_says_who_anybody_is() {
         let held = put_journal_aside(&world.state_path()).await;
         assert!(held > 0, "there was something to put aside");
         let words: Vec<String> = left.iter().map(|(_, bytes)| text(bytes)).collect();
-        for said in ["run began", "run ended", "contacts set aside", "contact carried", "/contact"] {
+        let spans = if shape == "json" {
+            ["\"name\":\"contact\"", "\"name\":\"run\""]
+        } else {
+            ["contact{contact=", "run{run="]
+        };
+        for said in
+            ["run began", "run ended", "contacts set aside", "contact carried", "/contact"].into_iter().chain(spans)
+        {
             assert!(words.iter().any(|word| word.contains(said)), "no line says {said:?} ({shape})");
         }
         let own = ["deskferry.toml", "mapping.toml"];

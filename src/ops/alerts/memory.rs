@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use crate::clock::Timestamp;
 use crate::ops::moment;
 
-use super::judge::{Alarm, Finding};
+use super::alarm::Alarm;
+use super::judge::Finding;
 
 /// An alarm that stands.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,9 +1,10 @@
 //! Alarms: judged from the facts, remembered in the state, told to a webhook.
 //!
-//! [`judge`] says what is an alarm and [`memory`] what is new about it, both pure. A look does three things: learn,
-//! remember, and wake the sender, which runs beside it and tries for as long as it takes, newest news first to count.
-//! News arrives at least once: a crash between delivery and its note sends it again, with the same `id`.
+//! [`alarm`] names them, [`judge`] says when something is one and [`memory`] what is new about it, both pure. A look
+//! does three things: learn, remember, and wake the sender, which runs beside it and tries for as long as it takes; of
+//! each alarm only the newest news counts. News arrives at least once: a crash between delivery and its note sends it again, with the same `id`.
 
+pub mod alarm;
 pub mod judge;
 pub mod memory;
 pub mod webhook;
@@ -27,7 +28,8 @@ use super::look::Facts;
 use super::metrics::Metrics;
 use super::moment;
 
-use self::judge::{Alarm, Limits, judge};
+use self::alarm::Alarm;
+use self::judge::{Limits, judge};
 use self::memory::{Change, Memory, News, notice};
 use self::webhook::Webhook;
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::judge::{Alarm, Finding, Limits, TOLERANCE, judge};
+use super::alarm::Alarm;
+use super::judge::{Finding, Limits, TOLERANCE, judge};
 use super::memory::{Memory, News, Standing, notice};
 use super::webhook::{Webhook, WebhookSettings};
 use super::{Alerts, Delivery, Sender, distance};
