@@ -3,6 +3,7 @@
 //! The only place that knows all parts. It decides nothing; commands call it and the engine does the work.
 
 pub mod gate;
+pub mod health;
 pub mod probe;
 
 use std::path::Path;
