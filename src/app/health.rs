@@ -111,7 +111,11 @@ async fn send(base: Url, request: &Request, around: &Surroundings) -> Result<(),
         Err(error) => Err(match error.status() {
             Some(status @ (401 | 403)) => Unwell::Token { status },
             Some(status) => Unwell::Status { status },
-            None => Unwell::Unreachable(error),
+            None => Unwell::Unreachable(match error {
+                // How long it has been waited for is nothing: it was asked once.
+                ApiError::Unavailable { last: Some(last), .. } => *last,
+                error => error,
+            }),
         }),
     }
 }

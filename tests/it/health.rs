@@ -70,7 +70,7 @@ async fn a_service_that_is_not_there_is_not_well_and_its_address_is_named() {
     let desk = Desk::new().await;
     desk.write("deskferry.toml", &(desk.settings() + &format!("\n[ops]\nlisten = \"{address}\"\n")));
     let ended = desk.run(&["health"]).await.expect(1);
-    ended.says("not well: the service cannot be asked");
+    ended.says("not well: the service cannot be asked: cannot connect");
     ended.says(&format!("ops.listen is {address}"));
     let ended = desk.run(&["--json", "health"]).await.expect(1);
     assert_eq!(ended.json()["well"], false);
