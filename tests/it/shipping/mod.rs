@@ -4,6 +4,7 @@
 //! parsed in full: the files are written plainly, and the readers here know that plainness and fail on more.
 
 mod documents;
+mod guide;
 mod image;
 mod monitoring;
 mod names;
