@@ -78,7 +78,10 @@ pub async fn ask(ops: &Ops, question: Question, around: &Surroundings) -> Result
         let header = AuthHeader::new(&format!("Bearer {}", token.expose())).map_err(|_| Unwell::Unsendable)?;
         request = request.auth(header);
     }
-    send(base, &request, around).await
+    send(base, &request, around).await.map_err(|unwell| match unwell {
+        Unwell::Status { status: status @ (401 | 403) } => Unwell::Token { status },
+        unwell => unwell,
+    })
 }
 
 /// Asks whether anything is well that answers a GET to `url` with a success. It is given no token.
@@ -109,7 +112,6 @@ async fn send(base: Url, request: &Request, around: &Surroundings) -> Result<(),
     match client.body(request, |_| Ok::<(), Infallible>(())).await {
         Ok(Ok(())) => Ok(()),
         Err(error) => Err(match error.status() {
-            Some(status @ (401 | 403)) => Unwell::Token { status },
             Some(status) => Unwell::Status { status },
             None => Unwell::Unreachable(match error {
                 // How long it has been waited for is nothing: it was asked once.

@@ -31,7 +31,7 @@ fn address(text: &str) -> Result<Url, String> {
     }
 }
 
-/// Runs the command. Whatever is wrong is exit code 1: container builders reserve 2.
+/// Runs the command. Whatever is wrong is exit code 1: that of 2 is reserved where containers are checked.
 pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let failure = match ask(&args, context).await {
         Ok(()) => None,

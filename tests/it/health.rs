@@ -94,7 +94,8 @@ async fn any_address_can_be_asked_and_is_given_no_token() {
     let desk = desk(&service, "the-token").await;
     let open = format!("http://{}/open?from=health", service.address);
     desk.run(&["health", "--url", &open]).await.expect(0);
-    desk.run(&["health", "--url", &format!("http://{}/healthz", service.address)]).await.expect(1);
+    let ended = desk.run(&["health", "--url", &format!("http://{}/healthz", service.address)]).await.expect(1);
+    ended.says("not well: the service answers with status 401");
     deskferry(&["health", "--url", &open]).await.expect(0);
     deskferry(&["health", "--url", "mailto:x"]).await.expect(2).says("http://HOST:PORT/PATH");
 }

@@ -46,8 +46,11 @@ async fn a_state_copied_with_its_log_works_from_another_folder() {
     desk.run(&["backfill"]).await.expect(0);
     let elsewhere = desk.path("moved");
     fs::create_dir(&elsewhere).unwrap();
-    for name in desk.files().iter().filter(|name| name.starts_with("state.db") && !name.ends_with(".lock")) {
-        fs::copy(desk.path(name), elsewhere.join(name)).unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let (from, to) = (desk.path(&format!("state.db{suffix}")), elsewhere.join(format!("state.db{suffix}")));
+        if from.exists() {
+            fs::copy(from, to).unwrap();
+        }
     }
     remove_state(&desk);
     desk.replace("path = \"state.db\"", "path = \"moved/state.db\"");
