@@ -1,6 +1,6 @@
 //! The metrics and alarms of the service: the contract between what it exports and what watches it.
 //!
-//! Taken word for word from the brief of issue 4; to be replaced by `ops::metrics::NAMES` and the alarms of `ops::alerts`
+//! Taken word for word from the brief of issue 4, and `deskferry_state_readable` from the branch that exports it; to be replaced by `ops::metrics::NAMES` and the alarms of `ops::alerts`
 //! once they are in this tree.
 
 /// A metric.
@@ -41,6 +41,7 @@ pub(super) const METRICS: &[Metric] = &[
     metric("deskferry_parked", &[]),
     metric("deskferry_links", &[("standing", &["live", "alias", "gone"])]),
     metric("deskferry_absent_contacts", &[]),
+    metric("deskferry_state_readable", &[]),
     metric("deskferry_state_bytes", &[]),
     metric("deskferry_disk_free_bytes", &[]),
     metric("deskferry_alarm", &[("alarm", ALARMS)]),
