@@ -4,6 +4,7 @@
 
 pub mod deletes;
 pub mod gate;
+pub mod health;
 pub mod ops;
 pub mod probe;
 pub mod runs;

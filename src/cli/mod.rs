@@ -10,6 +10,7 @@ pub mod completions;
 pub mod conflicts;
 pub mod demo;
 pub mod fields;
+pub mod health;
 pub mod init;
 pub mod map;
 pub mod output;
@@ -97,6 +98,8 @@ enum Command {
     Retry(retry::Args),
     /// Show where the migration stands; works while another process writes
     Status(status::Args),
+    /// Ask the running service whether it is well: exit code 0 or 1, for health checks
+    Health(health::Args),
     /// List the latest runs
     Runs(runs::Args),
     /// List contacts whose identity is in doubt, or decide one
@@ -241,6 +244,7 @@ async fn dispatch(command: Command, context: Context) -> Result<u8, Failure> {
         Command::Fields(args) => fields::run(args, &context).await,
         Command::Map(args) => map::run(args, &context).await,
         Command::Status(args) => status::run(args, &context).await,
+        Command::Health(args) => health::run(args, &context).await,
         Command::Runs(args) => runs::run(args, &context).await,
         Command::Conflicts(args) => conflicts::run(args, &context).await,
         Command::Sandbox(args) => sandbox::run(*args, &context).await,

@@ -1,7 +1,8 @@
-//! `deskferry sandbox`: both platforms, simulated on loopback, until a signal. To rehearse with.
+//! `deskferry sandbox`: both platforms, simulated, on loopback unless told otherwise, until a signal. To rehearse with.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -22,6 +23,9 @@ pub struct Args {
     /// How many contacts LiveDesk holds, up to a million
     #[arg(long, value_name = "N")]
     contacts: Option<u32>,
+    /// Address to listen on; the control API asks for no credentials, so only loopback or a closed network
+    #[arg(long, value_name = "IP")]
+    listen: Option<IpAddr>,
     /// Port of the LiveDesk side (0: a free one)
     #[arg(long, value_name = "PORT")]
     livedesk_port: Option<u16>,
@@ -64,10 +68,11 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         return Err(Failure::new(message));
     }
     let contacts = config.contacts;
-    let sandbox = Sandbox::start(config).await.map_err(|error| {
-        Failure::new(format!("the sandbox could not listen on loopback: {error}; is one of its ports in use?"))
-    })?;
-    let place = Place::of(&sandbox);
+    let beyond_loopback = !(config.listen.is_loopback() || config.listen.is_unspecified());
+    let sandbox = Sandbox::start(config)
+        .await
+        .map_err(|error| Failure::new(format!("the sandbox could not listen: {error}; is one of its ports in use?")))?;
+    let place = Place::of(&sandbox, beyond_loopback);
     if let Some(folder) = &args.write_config {
         write_config(folder, &place)?;
     }
@@ -102,6 +107,7 @@ fn config(args: &Args) -> Result<SandboxConfig, Failure> {
     let flags = [
         ("seed", args.seed.map(Value::from)),
         ("contacts", args.contacts.map(Value::from)),
+        ("listen", args.listen.map(|ip| json!(ip))),
         ("livedesk_port", args.livedesk_port.map(Value::from)),
         ("firstline_port", args.firstline_port.map(Value::from)),
         ("control_port", args.control_port.map(Value::from)),
@@ -134,10 +140,12 @@ struct Place {
     api_key: String,
     api_secret: String,
     token: String,
+    /// Whether its addresses are none of this machine alone: plain http has to be allowed then.
+    beyond_loopback: bool,
 }
 
 impl Place {
-    fn of(sandbox: &Sandbox) -> Self {
+    fn of(sandbox: &Sandbox, beyond_loopback: bool) -> Self {
         let livedesk = json!(sandbox.livedesk().switches());
         let text = |key: &str| livedesk[key].as_str().unwrap_or_default().to_owned();
         Self {
@@ -147,6 +155,7 @@ impl Place {
             api_key: text("api_key"),
             api_secret: text("api_secret"),
             token: sandbox.firstline().switches().tokens.first().cloned().unwrap_or_default(),
+            beyond_loopback,
         }
     }
 
@@ -169,11 +178,12 @@ impl Place {
     /// A configuration for it. JSON's texts are TOML's too.
     fn settings(&self) -> String {
         let quoted = |text: &str| json!(text).to_string();
+        let allowed = if self.beyond_loopback { "allow_http = true\n" } else { "" };
         format!(
             "# For `deskferry sandbox` while it runs: not for a real account.\n\nmapping = \"mapping.toml\"\n\n\
              [livedesk]\nbase_url = {}\napi_key = {}\napi_secret = {}\nrequests_per_second = 0 # no limit\n\
-             concurrency = 8\nthrottle_wait = \"1s\"\n\n\
-             [firstline]\nbase_url = {}\ntoken = {}\nrequests_per_second = 0\nconcurrency = 8\nthrottle_wait = \"1s\"\n\n\
+             concurrency = 8\nthrottle_wait = \"1s\"\n{allowed}\n\
+             [firstline]\nbase_url = {}\ntoken = {}\nrequests_per_second = 0\nconcurrency = 8\nthrottle_wait = \"1s\"\n{allowed}\n\
              [identity]\nstamp = {{ membership_no = \"LD-\" }}\nsettle = \"200ms\"\ndoubt_horizon = \"10s\"\n",
             quoted(&self.livedesk),
             quoted(&self.api_key),
@@ -236,6 +246,7 @@ mod tests {
         let args = Args {
             seed: None,
             contacts: Some(7),
+            listen: None,
             livedesk_port: None,
             firstline_port: None,
             control_port: None,

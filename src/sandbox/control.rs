@@ -1,6 +1,7 @@
 //! The control API: counters, faults, switches, dumps, and the verbs of the LiveDesk model, over HTTP.
 //!
-//! It has a listener of its own and no credentials, because it listens on loopback only. A `PUT` changes the keys that
+//! It has a listener of its own and no credentials, because it listens on
+//! loopback unless the operator says otherwise. A `PUT` changes the keys that
 //! it names and leaves the others; an unknown key is refused with 400.
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ pub const SANDBOX: &[(&str, &str)] = &[
     ("firstline", "switches of the FIRST LINE side"),
     ("livedesk_faults", "faults of the LiveDesk side"),
     ("firstline_faults", "faults of the FIRST LINE side"),
+    ("listen", "address to listen on; the control API asks for no credentials, so no open network"),
     ("livedesk_port", "port of the LiveDesk side (0: a free one)"),
     ("firstline_port", "port of the FIRST LINE side (0: a free one)"),
     ("control_port", "port of the control API (0: a free one)"),

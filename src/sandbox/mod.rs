@@ -1,4 +1,4 @@
-//! Both platforms, simulated on loopback: what an operator rehearses with, and what `demo` and the tests run on.
+//! Both platforms, simulated: what an operator rehearses with, and what `demo` and the tests run on.
 //!
 //! Each platform is a model behind a router ([`livedesk`], [`firstline`]); [`faults`] wrap a router in everything that
 //! can go wrong; `control` shows and changes both while they run. It knows nothing of the client side: no path of
@@ -17,7 +17,7 @@ mod rng;
 mod testing;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -53,6 +53,9 @@ pub struct SandboxConfig {
     pub livedesk_faults: FaultSettings,
     /// Faults of the FIRST LINE side.
     pub firstline_faults: FaultSettings,
+    /// Address that all three listeners are bound to. The control API asks for no credentials: leave it on loopback
+    /// unless the network is closed, as that of containers on one machine is.
+    pub listen: IpAddr,
     /// Port of the LiveDesk side; 0 takes a free one.
     pub livedesk_port: u16,
     /// Port of the FIRST LINE side; 0 takes a free one.
@@ -72,6 +75,7 @@ impl Default for SandboxConfig {
             firstline: FirstLineSwitches::default(),
             livedesk_faults: FaultSettings::default(),
             firstline_faults: FaultSettings::default(),
+            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
             livedesk_port: 0,
             firstline_port: 0,
             control_port: 0,
@@ -90,7 +94,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts everything on loopback. The answer is ready to be called.
+    /// Starts everything, on loopback unless told otherwise. The answer is ready to be called.
     pub async fn start(config: SandboxConfig) -> io::Result<Self> {
         let seed = config.seed;
         let people = People {
@@ -116,9 +120,9 @@ impl Sandbox {
         let stop = CancellationToken::new();
         let mut servers = JoinSet::new();
         Ok(Self {
-            livedesk_address: serve(&mut servers, &stop, livedesk, config.livedesk_port).await?,
-            firstline_address: serve(&mut servers, &stop, firstline, config.firstline_port).await?,
-            control_address: serve(&mut servers, &stop, control, config.control_port).await?,
+            livedesk_address: serve(&mut servers, &stop, livedesk, (config.listen, config.livedesk_port)).await?,
+            firstline_address: serve(&mut servers, &stop, firstline, (config.listen, config.firstline_port)).await?,
+            control_address: serve(&mut servers, &stop, control, (config.listen, config.control_port)).await?,
             handles,
             stop,
             servers,
@@ -127,17 +131,17 @@ impl Sandbox {
 
     /// What to configure as LiveDesk's base URL.
     pub fn livedesk_url(&self) -> String {
-        format!("http://{}{}", self.livedesk_address, Platform::LiveDesk.base_path())
+        format!("http://{}{}", callable(self.livedesk_address), Platform::LiveDesk.base_path())
     }
 
     /// What to configure as FIRST LINE's base URL.
     pub fn firstline_url(&self) -> String {
-        format!("http://{}{}", self.firstline_address, Platform::FirstLine.base_path())
+        format!("http://{}{}", callable(self.firstline_address), Platform::FirstLine.base_path())
     }
 
     /// Where the control API is.
     pub fn control_url(&self) -> String {
-        format!("http://{}", self.control_address)
+        format!("http://{}", callable(self.control_address))
     }
 
     /// The LiveDesk account.
@@ -177,13 +181,23 @@ impl Drop for Sandbox {
     }
 }
 
+/// Where a client on this machine reaches a listener: what listens everywhere does so on loopback too.
+fn callable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 async fn serve(
     servers: &mut JoinSet<io::Result<()>>,
     stop: &CancellationToken,
     router: Router,
-    port: u16,
+    address: (IpAddr, u16),
 ) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     // Small answers must not wait for the client's delayed acknowledgement.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));

@@ -103,3 +103,15 @@ fn an_empty_configuration_is_the_default_and_unknown_keys_are_refused() {
         assert!(serde_json::from_str::<SandboxConfig>(wrong).is_err(), "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn it_listens_where_it_is_told_to_and_names_an_address_that_can_be_called() {
+    let listen = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+    let sandbox = Sandbox::start(SandboxConfig { listen, ..config() }).await.unwrap();
+    for address in [sandbox.livedesk_address, sandbox.firstline_address, sandbox.control_address] {
+        assert_eq!(address.ip(), listen);
+    }
+    assert!(sandbox.livedesk_url().starts_with("http://127.0.0.2:"));
+    assert_eq!(callable("0.0.0.0:8081".parse().unwrap()).to_string(), "127.0.0.1:8081");
+    assert_eq!(callable("[::]:8081".parse().unwrap()).to_string(), "[::1]:8081");
+}

@@ -25,6 +25,7 @@ const COMMANDS: &[&[&str]] = &[
     &["backfill"],
     &["retry"],
     &["status"],
+    &["health"],
     &["runs"],
     &["conflicts"],
     &["conflicts", "list"],

@@ -1,0 +1,161 @@
+//! The alert rules and the dashboard speak of what the service exports, and of all its alarms.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::names::{ALARMS, METRICS};
+use super::promql::{complaints, metrics};
+use super::read;
+
+const RULES: &str = "deploy/prometheus/deskferry.rules.yml";
+const RULES_TEST: &str = "deploy/prometheus/deskferry.test.yml";
+const DASHBOARD: &str = "deploy/grafana/deskferry.json";
+const GUIDE: &str = "docs/operations.md";
+
+struct Alert {
+    name: String,
+    expression: String,
+    /// Everything else that it says.
+    text: String,
+}
+
+/// The alerts of the file: `- alert:` begins one, `expr:` has its expression behind it or indented below.
+fn alerts() -> Vec<Alert> {
+    let rules = read(RULES);
+    let mut parts = rules.split("- alert: ");
+    parts.next();
+    let found: Vec<Alert> = parts
+        .map(|part| {
+            let (name, rest) = part.split_once('\n').unwrap();
+            let (_, rest) = rest.split_once("expr: ").unwrap();
+            let (first, below) = rest.split_once('\n').unwrap();
+            let deep = |line: &&str| line.starts_with("          ");
+            let expression = if first == ">-" {
+                below.lines().take_while(deep).map(str::trim).collect::<Vec<_>>().join(" ")
+            } else {
+                first.to_owned()
+            };
+            Alert { name: name.trim().to_owned(), expression, text: rest.to_owned() }
+        })
+        .collect();
+    assert_eq!(found.len(), rules.matches("expr: ").count(), "an alert that this test does not see");
+    found
+}
+
+/// Labels that a text shows: `{{ $labels.kind }}` of Prometheus, `{{kind}}` of Grafana.
+fn shown(text: &str) -> Vec<String> {
+    let inside = text.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).map(|(inside, _)| inside.trim());
+    let labels = inside.filter(|inside| !inside.starts_with("$value"));
+    labels.map(|inside| inside.trim_start_matches("$labels.").to_owned()).collect()
+}
+
+#[test]
+fn every_alert_names_metrics_and_labels_that_the_service_exports() {
+    for alert in alerts() {
+        let wrong = complaints(&alert.expression, &shown(&alert.text));
+        assert!(wrong.is_empty(), "{RULES}: {}: {}", alert.name, wrong.join("; "));
+        assert!(alert.text.contains("severity: "), "{}", alert.name);
+    }
+}
+
+#[test]
+fn every_alarm_has_one_alert_and_one_section_of_the_guide() {
+    let (alerts, guide) = (alerts(), read(GUIDE));
+    for alarm in ALARMS {
+        let expression = format!("deskferry_alarm{{alarm=\"{alarm}\"}} == 1");
+        let of_alarm: Vec<&Alert> = alerts.iter().filter(|alert| alert.expression == expression).collect();
+        assert_eq!(of_alarm.len(), 1, "alerts for {alarm} in {RULES}");
+        assert!(of_alarm[0].text.contains(&format!("runbook: {GUIDE}#{alarm}\n")), "{alarm}");
+        assert!(guide.contains(&format!("\n### {alarm}\n")), "{GUIDE} has no section for {alarm}");
+    }
+}
+
+#[test]
+fn every_alert_leads_to_a_heading_of_the_guide() {
+    let guide = read(GUIDE);
+    for alert in alerts() {
+        let (_, anchor) = alert.text.split_once(&format!("runbook: {GUIDE}#")).expect(&alert.name);
+        let anchor = anchor.lines().next().unwrap();
+        let headings = guide.lines().filter(|line| line.starts_with('#'));
+        let found = headings.map(super::documents::anchor).any(|heading| heading == anchor);
+        assert!(found, "{}: {GUIDE} has no heading for #{anchor}", alert.name);
+    }
+}
+
+#[test]
+fn the_tests_of_the_rules_name_alerts_and_metrics_that_exist() {
+    let (tests, names) = (read(RULES_TEST), alerts().into_iter().map(|alert| alert.name).collect::<BTreeSet<_>>());
+    for part in tests.split("alertname: ").skip(1) {
+        let name = part.split([',', '\n', ' ']).next().unwrap();
+        assert!(names.contains(name), "{RULES_TEST}: {name}");
+    }
+    for part in tests.split("- series: ").skip(1) {
+        let wrong = complaints(part.lines().next().unwrap(), &[]);
+        assert!(wrong.is_empty(), "{RULES_TEST}: {}", wrong.join("; "));
+    }
+}
+
+/// Title, expression and legend of everything that the dashboard asks.
+fn queries(dashboard: &Value) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    panels
+        .flat_map(|panel| {
+            let targets = panel["targets"].as_array().into_iter().flatten();
+            targets.map(|target| (text(&panel["title"]), text(&target["expr"]), text(&target["legendFormat"])))
+        })
+        .collect()
+}
+
+#[test]
+fn every_panel_of_the_dashboard_asks_for_what_the_service_exports() {
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
+    let queries = queries(&dashboard);
+    for (title, expression, legend) in &queries {
+        let wrong = complaints(expression, &shown(legend));
+        assert!(wrong.is_empty(), "{DASHBOARD}: {title}: {}", wrong.join("; "));
+    }
+    let asked: BTreeSet<&str> = queries.iter().flat_map(|(_, expression, _)| metrics(expression)).collect();
+    for metric in METRICS {
+        assert!(asked.contains(metric.name), "{DASHBOARD} does not show {}", metric.name);
+    }
+    for variable in dashboard["templating"]["list"].as_array().unwrap() {
+        if let Some(query) = variable["query"]["query"].as_str() {
+            let inside = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')')).unwrap();
+            let (metric, label) = inside.split_once(", ").unwrap();
+            assert_eq!(complaints(metric, &[label.to_owned()]), Vec::<String>::new(), "{DASHBOARD}: {query}");
+        }
+    }
+}
+
+#[test]
+fn no_two_panels_of_the_dashboard_share_an_id_or_a_place() {
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len());
+    let mut cells = BTreeSet::new();
+    for panel in panels {
+        let side = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+        for x in side("x")..side("x") + side("w") {
+            assert!(x < 24, "{}", panel["title"]);
+            for y in side("y")..side("y") + side("h") {
+                assert!(cells.insert((x, y)), "{} lies over another panel", panel["title"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_guide_explains_every_metric_and_no_other() {
+    let guide = read(GUIDE);
+    for metric in METRICS {
+        assert!(guide.contains(&format!("| `{}", metric.name)), "{GUIDE} does not explain {}", metric.name);
+    }
+    for part in guide.split("deskferry_").skip(1) {
+        let end = part.find(|next: char| !next.is_ascii_alphanumeric() && next != '_').unwrap_or(part.len());
+        let name = format!("deskferry_{}", &part[..end]);
+        assert!(METRICS.iter().any(|metric| metric.name == name), "{GUIDE} speaks of {name}, which does not exist");
+    }
+}
