@@ -35,8 +35,6 @@ const SWEEP_MAPPING: &str = "sweep_mapping";
 const RECOGNISED_BY: u32 = 100;
 /// Links that are tried as witnesses of the account before it is refused.
 const WITNESSES: u32 = 3;
-/// Contacts that were set aside and are tried again by one run that does not see everybody, at most.
-const DUE_A_RUN: u32 = 100;
 /// Which contacts enter a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entrants {
@@ -69,8 +67,8 @@ pub struct Preflight {
 
 /// A run that is ready to begin.
 pub struct Pipeline<S, T> {
-    source: Arc<S>,
-    engine: Arc<Engine<T>>,
+    pub(super) source: Arc<S>,
+    pub(super) engine: Arc<Engine<T>>,
     sweep_rounds: u32,
 }
 
@@ -367,7 +365,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
 
     /// Carries single contacts, read again from the source: by id where that exists, else with a pass. Answers those
     /// that were not found although they may be there.
-    async fn carry_ids(
+    pub(super) async fn carry_ids(
         &self,
         directory: &Arc<LazyDirectory>,
         ids: BTreeMap<LiveDeskId, Option<Intent>>,
@@ -408,20 +406,6 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
         }
         Ok(if proven { BTreeSet::new() } else { missing })
-    }
-
-    /// Tries contacts that were set aside and whose time has come, read again from the source: some of them in each run that does
-    /// not see everybody. A whole sweep tries them as they come by, and it alone does where LiveDesk reads nobody by id.
-    pub async fn carry_due(&self, directory: &Arc<LazyDirectory>, summary: &mut Summary) -> Result<(), RunError> {
-        let engine = &self.engine;
-        let due = engine.store.dead_letters_due(engine.clock.now(), DUE_A_RUN).await?;
-        let Some(first) = due.first().copied() else { return Ok(()) };
-        let Some(known) = self.source.page(OLDEST_FIRST).await?.rows.first().map(|row| row.id) else { return Ok(()) };
-        if matches!(self.source.by_id(first, known).await?, ByIdAnswer::Unsupported) {
-            return Ok(());
-        }
-        self.carry_ids(directory, due.iter().map(|id| (*id, None)).collect(), Waiting::Respect, summary).await?;
-        engine.put_off(&due).await
     }
 
     /// Reads these contacts again and takes out of `missing` what was found. Answers whether the absence of the others
