@@ -216,6 +216,18 @@ fn no_stamp_no_backfill() {
 
 #[test]
 fn keys_that_contradict_each_other_are_refused() {
+    let quiet = |keys: &str| one(&format!("[livedesk]\n{keys}"));
+    assert!(quiet("quiet_hours = \"22:00-07:00\"").starts_with("4: livedesk.quiet_hours: quiet hours without a rate"));
+    assert!(quiet("quiet_requests_per_second = 1").contains("a rate without quiet hours"));
+    assert!(quiet("quiet_hours = \"22-7\"").contains("not a part of the day"));
+    assert!(quiet("quiet_hours = \"07:00-07:00\"").contains("begins when it ends"));
+    assert!(quiet("quiet_hours = \"22:00-07:00\"\nquiet_requests_per_second = 0").contains("not a rate above 0"));
+    assert!(one("[failures]\nretry_first = \"2d\"").contains("longer than failures.retry_ceiling"));
+    let night = "[firstline]\nquiet_hours = \"22:00-07:00\"\nquiet_requests_per_second = 0.5";
+    let text =
+        format!("identity.stamp = {{ membership_no = \"LD-\" }}\n{night}\nbase_url = \"https://t.example/api/v1\"");
+    let limits = read_with(&text, &[]).unwrap().firstline.limits;
+    assert_eq!((limits.quiet_hours.as_deref(), limits.quiet_requests_per_second), (Some("22:00-07:00"), Some(0.5)));
     assert_eq!(
         one("firstline.token = \"t\"\nfirstline.name = \"n\""),
         "4: firstline.name: both a token and a login are set; keep firstline.token, or name and password"

@@ -1,6 +1,6 @@
 //! The budget: how many requests all work on a platform may start together, now.
 //!
-//! Below the ceiling of the settings, which may be another one in quiet hours, the law in [`super::pace`] decides. Requests go in the
+//! Below the ceiling of the settings, which may be another one in quiet hours, the law in `pace` decides. Requests go in the
 //! order in which they came; only the first of them waits for its turn, so that whoever comes next waits at the pace that is right
 //! then. Clients of one platform in one process share their budget ([`Budgets`]), and what was learned stays until the process ends.
 

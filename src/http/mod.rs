@@ -1,7 +1,7 @@
 //! One API client core for both platforms: pace, send, classify, repeat what is safe to repeat, pause when told to.
 //!
 //! Reading order: [`settings`], [`request`], [`response`], [`error`] (what a failure means), [`client`] (the loop of
-//! attempts), [`gate`] (the pause that all work on a platform shares), [`limit`] (the budget), [`pace`] (its law), [`retry`] (how long to
+//! attempts), [`gate`] (the pause that all work on a platform shares), [`limit`] (the budget), `pace` (its law), [`retry`] (how long to
 //! wait). It knows no platform: authentication, paths and wire types are the adapters'. It never follows a redirect,
 //! and it never sends a creating request twice unless the first one was surely not applied.
 

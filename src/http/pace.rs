@@ -260,7 +260,12 @@ impl Pace {
         let calm = quiet >= self.window * CALM;
         // Refused at once: the pause was too short, which says little about the rate.
         let least = if let_through < 3.0 { self.rate() / 2.0 } else { 0.0 };
-        match self.stage {
+        // In quiet hours the rate that was found may be far above the one that is kept.
+        let stage = match self.stage {
+            Stage::Hold { rate, left, step } => Stage::Hold { rate: rate.min(self.ceiling), left, step },
+            stage => stage,
+        };
+        match stage {
             Stage::Free => {
                 let rate = (estimate.min(self.ceiling) * BELOW).max(least).max(self.floor());
                 let guess = !calm && (exact || pause > lasted * 8);

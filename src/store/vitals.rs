@@ -60,7 +60,11 @@ impl Store {
         let reader = &mut *guard;
         let row = sqlx::query!(
             r#"SELECT (SELECT count(*) FROM link) AS "links!: i64",
+               (SELECT count(*) FROM link WHERE standing = 'alias') AS "aliases!: i64",
+               (SELECT count(*) FROM link WHERE standing = 'gone') AS "gone!: i64",
+               (SELECT count(*) FROM absence) AS "absent!: i64",
                (SELECT count(*) FROM dead_letter) AS "dead_letters!: i64",
+               (SELECT count(*) FROM dead_letter WHERE poisoned_at IS NOT NULL) AS "poisoned!: i64",
                (SELECT count(*) FROM conflict WHERE decision IS NULL) AS "conflicts!: i64",
                (SELECT count(DISTINCT livedesk_id) FROM intent WHERE state IN ('open', 'parked', 'absent'))
                    AS "parked!: i64""#
@@ -111,14 +115,17 @@ impl Store {
             .collect::<Result<Vec<EndedRun>, StoreError>>()?;
         let is_complete = |sweep: &&FinishedSweep| matches!(sweep.verdict.as_str(), "proven" | "counted");
         Ok(Vitals {
-            links_live: row.links.unsigned_abs(),
-            dead_letters_waiting: row.dead_letters.unsigned_abs(),
+            links_live: (row.links - row.aliases - row.gone).unsigned_abs(),
+            links_alias: row.aliases.unsigned_abs(),
+            links_gone: row.gone.unsigned_abs(),
+            dead_letters_waiting: (row.dead_letters - row.poisoned).unsigned_abs(),
+            dead_letters_poisoned: row.poisoned.unsigned_abs(),
+            absent: row.absent.unsigned_abs(),
             conflicts: row.conflicts.unsigned_abs(),
             parked: row.parked.unsigned_abs(),
             last_complete_sweep: sweeps.iter().find(is_complete).cloned(),
             last_sweep: sweeps.into_iter().next(),
             last_runs,
-            ..Vitals::default()
         })
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! *Waiting*: a later run tries it when its time has come, at growing distances. *Poisoned*: tried so often that only a person, or a
 //! change, helps. A contact that changed at the source, and a mapping that changed, give it a new chance at once. What the mapping
-//! itself rejects costs no request, so it is tried whenever it comes by and is never poisoned. Pure, but for the engine's last lines.
+//! itself rejects costs no request, so it is tried whenever it comes by and is never poisoned. The rules are pure; the engine's and the
+//! pipeline's parts in them stand below.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -11,8 +13,16 @@ use crate::domain::hash::Digest;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{SetAside, SetAsideKind};
 use crate::store::{DeadLetter, WriteOp};
+use crate::sync::carrier::Waiting;
+use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError};
-use crate::sync::ports::ContactTarget;
+use crate::sync::lookup::OLDEST_FIRST;
+use crate::sync::pipeline::Pipeline;
+use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget};
+use crate::sync::summary::Summary;
+
+/// Contacts that were set aside and are tried again by one run that does not see everybody, at most.
+const DUE_A_RUN: u32 = 100;
 
 /// How often, and how soon, a contact that was set aside is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +100,22 @@ impl<T: ContactTarget> Engine<T> {
             poisoned_at: (may_poison && attempts >= policy.poison_after).then_some(now),
             mapping_version: Some(self.mapping.version().to_owned()),
         }
+    }
+}
+
+impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
+    /// Tries contacts that were set aside and whose time has come, read again from the source: some of them in each run that does
+    /// not see everybody. A whole sweep tries them as they come by, and it alone does where LiveDesk reads nobody by id.
+    pub async fn carry_due(&self, directory: &Arc<LazyDirectory>, summary: &mut Summary) -> Result<(), RunError> {
+        let engine = &self.engine;
+        let due = engine.store.dead_letters_due(engine.clock.now(), DUE_A_RUN).await?;
+        let Some(first) = due.first().copied() else { return Ok(()) };
+        let Some(known) = self.source.page(OLDEST_FIRST).await?.rows.first().map(|row| row.id) else { return Ok(()) };
+        if matches!(self.source.by_id(first, known).await?, ByIdAnswer::Unsupported) {
+            return Ok(());
+        }
+        self.carry_ids(directory, due.iter().map(|id| (*id, None)).collect(), Waiting::Respect, summary).await?;
+        engine.put_off(&due).await
     }
 }
 

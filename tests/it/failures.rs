@@ -1,9 +1,15 @@
 //! Failures over time: what was set aside is tried again by later runs, in its time, and given up in the end.
 
+use std::sync::Arc;
+
+use deskferry::app;
 use deskferry::domain::outcome::SetAsideKind;
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::firstline::FirstLineSwitches;
-use deskferry::store::DeadLetter;
+use deskferry::sandbox::livedesk::LiveDeskSwitches;
+use deskferry::store::{DeadLetter, RunResult};
+use deskferry::sync::directory::LazyDirectory;
+use deskferry::sync::summary::Summary;
 use serde_json::json;
 
 use crate::unhappy::{program, text};
@@ -102,4 +108,63 @@ async fn retry_tries_what_was_given_up() {
     assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
     assert_eq!(letter(&world).await, None);
     world.assert_right().await;
+}
+
+/// What a run that does not see everybody does about what was set aside.
+async fn carry_due(world: &World) -> Summary {
+    let (settings, around, mapping) = (world.settings(), world.surroundings(), world.compiled().await);
+    let store = world.store().await;
+    let learned = app::learned(&store).await.unwrap();
+    let platforms = app::connect(&settings, false, &learned, &around).unwrap();
+    let run = store.begin_run("sync", &json!({})).await.unwrap();
+    let pipeline = app::pipeline(&settings, &platforms, store.clone(), mapping, &around, run).await.unwrap();
+    let mut summary = Summary::default();
+    let directory = Arc::new(LazyDirectory::new(false, 1));
+    pipeline.carry_due(&directory, &mut summary).await.unwrap();
+    store.finish_run(run, RunResult { exit_code: 0, verdict: None, counts: json!({}) }).await.unwrap();
+    drop(pipeline);
+    store.close().await;
+    summary
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_does_not_see_everybody_tries_what_is_due_by_id_and_nothing_else() {
+    let (world, id) = world_with_a_refused_contact("").await;
+    world.backfill().await;
+    let asked = world.sandbox.livedesk_faults().requests();
+    assert_eq!(carry_due(&world).await.handled(), 0, "its time has not come");
+    assert_eq!(world.sandbox.livedesk_faults().requests(), asked, "LiveDesk was not asked");
+    assert!(world.sandbox.livedesk().contact(id).is_some());
+
+    let failures = "retry_first = \"1ms\"\nretry_ceiling = \"1ms\"";
+    let (world, _) = world_with_a_refused_contact(failures).await;
+    world.backfill().await;
+    let summary = carry_due(&world).await;
+    assert_eq!((summary.handled(), summary.set_aside), (1, 1), "tried, and refused again: {summary:?}");
+    assert_eq!(letter(&world).await.unwrap().attempts, 2);
+    // Where LiveDesk reads nobody by id it would take a walk over everybody: that is the sweep's.
+    let livedesk = world.sandbox.livedesk();
+    livedesk.set_switches(LiveDeskSwitches { by_id: false, ..livedesk.switches() });
+    assert_eq!(carry_due(&world).await.handled(), 0);
+    livedesk.set_switches(LiveDeskSwitches { by_id: true, ..livedesk.switches() });
+
+    world.sandbox.firstline().set_switches(FirstLineSwitches::default());
+    let summary = carry_due(&world).await;
+    assert_eq!((summary.handled(), summary.created), (1, 1), "{summary:?}");
+    assert_eq!(letter(&world).await, None);
+    world.assert_right().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_due_and_gone_from_livedesk_waits_longer_each_time() {
+    let failures = "retry_first = \"1ms\"\nretry_ceiling = \"1ms\"\npoison_after = 3";
+    let (world, id) = world_with_a_refused_contact(failures).await;
+    world.backfill().await;
+    world.sandbox.livedesk().delete(id);
+    for attempts in 2..=3 {
+        carry_due(&world).await;
+        assert_eq!(letter(&world).await.unwrap().attempts, attempts);
+    }
+    assert!(letter(&world).await.unwrap().poisoned_at.is_some());
+    assert_eq!(carry_due(&world).await.handled(), 0, "given up: LiveDesk is not asked for it again");
 }

@@ -389,6 +389,28 @@ fn without_any_refusal_the_ceiling_is_the_pace() {
 }
 
 #[test]
+fn a_refusal_in_quiet_hours_lowers_the_rate_that_is_kept_then() {
+    let mut pace = Pace::new(40.0);
+    let mut now = Instant::now();
+    let mut refuse = |pace: &mut Pace, after: u32| {
+        for nth in 0..=after {
+            now = pace.turn(now);
+            let ticket = pace.on_sent(now);
+            if nth < after {
+                pace.on_answer(ticket, now + millis(20), 0, millis(20));
+            } else {
+                pace.on_throttled(ticket, now + millis(20), SECOND, true);
+            }
+        }
+    };
+    refuse(&mut pace, 20);
+    assert!((10.0..20.0).contains(&pace.rate()), "{}", pace.rate());
+    pace.set_ceiling(2.0);
+    refuse(&mut pace, 30);
+    assert!((1.0..2.0).contains(&pace.rate()), "{}", pace.rate());
+}
+
+#[test]
 fn it_never_falls_below_its_floor_and_finds_back_from_a_spell_of_refusals() {
     let (start, mut pace) = (Instant::now(), Pace::new(4.0));
     let mut now = start;

@@ -10,18 +10,15 @@ use crate::store::{Intent, WriteOp};
 use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::RunError;
-use crate::sync::lookup::{Lookup, OLDEST_FIRST};
-use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PortError};
+use crate::sync::lookup::Lookup;
+use crate::sync::ports::{ContactSource, ContactTarget, PortError};
 use crate::sync::progress::ProgressEvent;
 use crate::sync::summary::Summary;
-
-/// Contacts that were set aside and are tried again by one run that does not see everybody, at most.
-const DUE_A_RUN: u32 = 100;
 
 impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Carries single contacts, read again from the source: by id where that exists, else with a pass. Answers those
     /// that were not found although they may be there.
-    pub(super) async fn carry_ids(
+    pub(in crate::sync) async fn carry_ids(
         &self,
         directory: &Arc<LazyDirectory>,
         ids: BTreeMap<LiveDeskId, Option<Intent>>,
@@ -62,24 +59,6 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
         }
         Ok(if proven { BTreeSet::new() } else { missing })
-    }
-
-    /// Tries contacts that were set aside and whose time has come, read again from the source: some of them in each run that does
-    /// not see everybody. A whole sweep tries them as they come by, and it alone does where LiveDesk reads nobody by id.
-    pub(super) async fn carry_due(
-        &self,
-        directory: &Arc<LazyDirectory>,
-        summary: &mut Summary,
-    ) -> Result<(), RunError> {
-        let engine = &self.engine;
-        let due = engine.store.dead_letters_due(engine.clock.now(), DUE_A_RUN).await?;
-        let Some(first) = due.first().copied() else { return Ok(()) };
-        let Some(known) = self.source.page(OLDEST_FIRST).await?.rows.first().map(|row| row.id) else { return Ok(()) };
-        if matches!(self.source.by_id(first, known).await?, ByIdAnswer::Unsupported) {
-            return Ok(());
-        }
-        self.carry_ids(directory, due.iter().map(|id| (*id, None)).collect(), Waiting::Respect, summary).await?;
-        engine.put_off(&due).await
     }
 
     /// Reads these contacts again and takes out of `missing` what was found. Answers whether the absence of the others

@@ -47,8 +47,8 @@ pub enum Entrants {
 
 /// A run that is ready to begin.
 pub struct Pipeline<S, T> {
-    source: Arc<S>,
-    engine: Arc<Engine<T>>,
+    pub(super) source: Arc<S>,
+    pub(super) engine: Arc<Engine<T>>,
     sweep_rounds: u32,
     goal: Goal,
     overlap: Duration,
