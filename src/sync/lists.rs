@@ -147,7 +147,9 @@ impl<T: ContactTarget> Engine<T> {
         if let Some(ids) = plan.tags.write {
             link.base = marked.encode();
             self.store.write(vec![WriteOp::PutLink(link.clone())]).await?;
-            let write = ContactWrite { tag_ids: Some(ids), ..ContactWrite::default() };
+            // What the create linked goes along, where the record does not show it: lists alone may be reset, too.
+            let company_ids = job.company.filter(|_| current.company_ids.is_none()).map(|id| vec![id]);
+            let write = ContactWrite { tag_ids: Some(ids), company_ids, ..ContactWrite::default() };
             match self.send_update(job.contact.id, &current, write, Authorship::Ours).await {
                 Ok(()) => {}
                 Err(RunError::Port(PortError::Refused { status, fields })) => {
