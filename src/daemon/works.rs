@@ -30,6 +30,7 @@ use crate::sync::pipeline::{Entrants, RunEnd};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::scan::Goal;
 use crate::sync::summary::Summary;
+use crate::sync::tags::{self, TagMemory};
 
 /// Definitions that are older are read again before the first write of a run.
 const FRESH_MS: i64 = 15 * 60 * 1000;
@@ -47,6 +48,7 @@ pub(super) struct Works {
     pub(super) around: Surroundings,
     pub(super) due: Due,
     pub(super) board: watch::Sender<Published>,
+    tags: TagMemory,
     kept: Mutex<Kept>,
 }
 
@@ -115,7 +117,17 @@ impl Works {
         around: Surroundings,
     ) -> Self {
         let (due, board) = (Due::default(), watch::Sender::new(Published::default()));
-        Self { settings, source, store, platforms, around, due, board, kept: Mutex::default() }
+        Self {
+            settings,
+            source,
+            store,
+            platforms,
+            around,
+            due,
+            board,
+            tags: TagMemory::default(),
+            kept: Mutex::default(),
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -259,7 +271,7 @@ impl Works {
     async fn pipeline(self: &Arc<Self>, run: RunId, mapping: Arc<Mapping>) -> Result<Run, StoreError> {
         let store = self.store.clone();
         let engine = app::engine(&self.settings, &self.platforms, store, mapping, &self.around, run).await?;
-        let engine = engine.guarded_by(Arc::new(Definitions(Arc::clone(self))));
+        let engine = engine.guarded_by(Arc::new(Definitions(Arc::clone(self)))).remembering(self.tags.clone());
         Ok(app::pipeline_of(&self.settings, &self.platforms, engine))
     }
 
@@ -463,7 +475,7 @@ impl Interlude for Between {
     }
 }
 
-/// The look at the definitions before the first write of a run.
+/// The look at the definitions, and at the tags, before the first write of a run.
 struct Definitions(Arc<Works>);
 
 impl WriteGate for Definitions {
@@ -476,7 +488,15 @@ impl WriteGate for Definitions {
                 return Ok(true);
             }
             let found = works.platforms.firstline.definitions().await?;
-            let same = found == *fit.definitions;
+            let mut same = found == *fit.definitions;
+            for (name, ids) in works.tags.all() {
+                let found = tags::ids_of(works.platforms.firstline.as_ref(), &name).await;
+                // What is refused now is for the next try to tell of.
+                same &= matches!(found, Ok(Some(found)) if found == ids);
+            }
+            if !same {
+                works.tags.forget();
+            }
             if let (true, Some(fit)) = (same, &mut works.kept().fit) {
                 fit.read_at = now;
             }

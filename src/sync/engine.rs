@@ -23,7 +23,7 @@ use crate::sync::gate::WriteGate;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
-use crate::sync::tags::TagTable;
+use crate::sync::tags::{TagMemory, TagTable};
 
 /// A key by which an existing record may be recognised, after link and stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -156,6 +156,8 @@ pub struct Engine<T> {
     pub(super) tags: OnceLock<TagTable>,
     /// What is known of companies in this run.
     pub(super) companies: Companies,
+    /// What is known of tags from earlier runs of this process.
+    pub(super) tag_memory: Option<TagMemory>,
     /// Asked before the first write, where somebody keeps the definitions for longer than a run.
     gate: Option<Arc<dyn WriteGate>>,
     /// Whether the gate was found open in this run.
@@ -205,6 +207,7 @@ impl<T: ContactTarget> Engine<T> {
             kinds,
             tags: OnceLock::new(),
             companies: Companies::default(),
+            tag_memory: None,
             gate: None,
             passed: OnceCell::new(),
         })
@@ -214,6 +217,13 @@ impl<T: ContactTarget> Engine<T> {
     #[must_use]
     pub fn guarded_by(mut self, gate: Arc<dyn WriteGate>) -> Self {
         self.gate = Some(gate);
+        self
+    }
+
+    /// Takes the ids of tags from earlier runs of this process, and leaves its own there.
+    #[must_use]
+    pub fn remembering(mut self, tags: TagMemory) -> Self {
+        self.tag_memory = Some(tags);
         self
     }
 

@@ -4,7 +4,7 @@
 //! and two tags may share a name (notes FIRST LINE 8), so nobody else may be making one meanwhile.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use roaring::RoaringTreemap;
 use serde::Serialize;
@@ -49,6 +49,40 @@ impl TagSummary {
     pub fn is_incomplete(&self) -> bool {
         !self.labels_unknown.is_empty() || !self.refused.is_empty() || self.not_shown > 0
     }
+}
+
+/// The ids of tags, kept between the runs of a service: one entry per tag of the mapping. Whoever keeps them looks at them
+/// again before something is written (`gate`).
+#[derive(Clone, Debug, Default)]
+pub struct TagMemory(Arc<Mutex<BTreeMap<String, Vec<i64>>>>);
+
+impl TagMemory {
+    /// All of them.
+    pub fn all(&self) -> BTreeMap<String, Vec<i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets them: the next run looks them up.
+    pub fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn get(&self, name: &str) -> Option<Vec<i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn put(&self, name: &str, ids: &[i64]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), ids.to_vec());
+    }
+}
+
+/// The ids of the tags of exactly this name, the oldest first; `None` where there are no tags at all. The search is fuzzy.
+pub async fn ids_of(target: &impl ContactTarget, name: &str) -> Result<Option<Vec<i64>>, PortError> {
+    Ok(target.tags(name).await?.map(|rows| {
+        let mut ids: Vec<i64> = rows.into_iter().filter(|row| row.name == name).map(|row| row.id).collect();
+        ids.sort_unstable();
+        ids
+    }))
 }
 
 /// The tags of one run.
@@ -155,6 +189,9 @@ impl<T: ContactTarget> Engine<T> {
 
     /// The ids of a tag, which is made if it is not there; none when FIRST LINE will not have it.
     async fn tag_ids(&self, name: &str, summary: &mut TagSummary) -> Result<Vec<i64>, RunError> {
+        if let Some(ids) = self.tag_memory.as_ref().and_then(|memory| memory.get(name)) {
+            return Ok(ids);
+        }
         let found = match self.find_or_make_tag(name).await {
             Ok(found) => found,
             Err(RunError::Port(PortError::Refused { status, .. })) => Err(format!("refused with status {status}")),
@@ -163,6 +200,9 @@ impl<T: ContactTarget> Engine<T> {
             }
             Err(error) => return Err(error),
         };
+        if let (Some(memory), Ok(ids)) = (&self.tag_memory, &found) {
+            memory.put(name, ids);
+        }
         Ok(found.unwrap_or_else(|why| {
             self.notice(format!("FIRST LINE's tag \"{name}\" cannot be had: {why}; contacts are carried without it"));
             summary.refused.insert(name.to_owned(), why);
@@ -205,10 +245,8 @@ impl<T: ContactTarget> Engine<T> {
     /// Looks for a tag; after a create in doubt for as long as it may still turn up, where this run may wait.
     async fn find_tag(&self, name: &str, sent_at: Option<i64>) -> Result<Vec<i64>, RunError> {
         loop {
-            let rows = self.target.tags(name).await?.ok_or(PortError::NotFound)?;
-            // The search is fuzzy. Of several of one name the oldest is used.
-            let mut ids: Vec<i64> = rows.into_iter().filter(|row| row.name == name).map(|row| row.id).collect();
-            ids.sort_unstable();
+            // Of several of one name the oldest is used.
+            let ids = ids_of(self.target.as_ref(), name).await?.ok_or(PortError::NotFound)?;
             let waiting = sent_at.is_some_and(|at| self.now_ms() - at < self.horizon_ms());
             if !ids.is_empty() || !waiting || !self.settings.wait {
                 return Ok(ids);
