@@ -6,10 +6,12 @@
 //! again at the next activation.
 
 pub mod due;
+mod ending;
 mod lifecycle;
 pub mod published;
 pub mod schedule;
 mod tell;
+mod within;
 mod works;
 
 use std::sync::Arc;

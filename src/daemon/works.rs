@@ -6,14 +6,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::future::{BoxFuture, LocalBoxFuture};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::due::{Due, Kind};
+use super::ending::chain;
 use super::published::{Current, Ended, Published, Standing};
+use super::within::{Between, Definitions};
 use crate::app::gate::{self, GateError};
-use crate::app::{self, Platforms, Run, Surroundings, runs};
+use crate::app::{self, Platforms, Run, Surroundings};
 use crate::clock::Timestamp;
 use crate::config::mapping_file::MappingSource;
 use crate::config::settings::Settings;
@@ -21,18 +22,16 @@ use crate::domain::field::FieldDefinition;
 use crate::domain::ids::{FirstLineId, RunId};
 use crate::domain::sweep::Verdict;
 use crate::mapping::Mapping;
-use crate::store::{RunResult, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::RunError;
-use crate::sync::gate::WriteGate;
-use crate::sync::interlude::{Interlude, Played};
+use crate::sync::interlude::Played;
 use crate::sync::pipeline::{Entrants, RunEnd};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::scan::Goal;
 use crate::sync::summary::Summary;
+use crate::sync::tags::TagMemory;
 
-/// Definitions that are older are read again before the first write of a run.
-const FRESH_MS: i64 = 15 * 60 * 1000;
 /// A sweep has to be proven when the last proven one is older: a week, less half a day so that it is the same night.
 const PROVEN_MS: i64 = 13 * 12 * 60 * 60 * 1000;
 /// How often a run is begun anew, because the definitions changed under it, before it is left to the next activation.
@@ -47,27 +46,28 @@ pub(super) struct Works {
     pub(super) around: Surroundings,
     pub(super) due: Due,
     pub(super) board: watch::Sender<Published>,
+    pub(super) tags: TagMemory,
     kept: Mutex<Kept>,
 }
 
 /// What is kept between runs.
 #[derive(Default)]
-struct Kept {
-    fit: Option<Fit>,
+pub(super) struct Kept {
+    pub(super) fit: Option<Fit>,
     /// Both accounts are those of the state.
-    recognised: bool,
+    pub(super) recognised: bool,
     /// Requests of the quick cycles within the sweep under way, which are their own.
     aside: (u64, u64),
     /// Why a first backfill must not begin: tried again when a sweep is due or asked for, not with every sync.
-    held: Option<String>,
+    pub(super) held: Option<String>,
 }
 
 /// The mapping, and the definitions that it was compiled against.
 #[derive(Clone)]
-struct Fit {
-    mapping: Arc<Mapping>,
-    definitions: Arc<Vec<FieldDefinition>>,
-    read_at: Timestamp,
+pub(super) struct Fit {
+    pub(super) mapping: Arc<Mapping>,
+    pub(super) definitions: Arc<Vec<FieldDefinition>>,
+    pub(super) read_at: Timestamp,
 }
 
 /// Why a run could not be begun.
@@ -115,14 +115,24 @@ impl Works {
         around: Surroundings,
     ) -> Self {
         let (due, board) = (Due::default(), watch::Sender::new(Published::default()));
-        Self { settings, source, store, platforms, around, due, board, kept: Mutex::default() }
+        Self {
+            settings,
+            source,
+            store,
+            platforms,
+            around,
+            due,
+            board,
+            tags: TagMemory::default(),
+            kept: Mutex::default(),
+        }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    pub(super) fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.around.clock.now()
     }
 
@@ -198,7 +208,7 @@ impl Works {
     }
 
     /// One run. Its own failure is told in what it gives; an error says that it was not begun at all.
-    async fn once(
+    pub(super) async fn once(
         self: &Arc<Self>,
         kind: Kind,
         name: &'static str,
@@ -259,7 +269,7 @@ impl Works {
     async fn pipeline(self: &Arc<Self>, run: RunId, mapping: Arc<Mapping>) -> Result<Run, StoreError> {
         let store = self.store.clone();
         let engine = app::engine(&self.settings, &self.platforms, store, mapping, &self.around, run).await?;
-        let engine = engine.guarded_by(Arc::new(Definitions(Arc::clone(self))));
+        let engine = engine.guarded_by(Arc::new(Definitions(Arc::clone(self)))).remembering(self.tags.clone());
         Ok(app::pipeline_of(&self.settings, &self.platforms, engine))
     }
 
@@ -305,182 +315,5 @@ impl Works {
         let proven = self.store.last_sweep_that_was(Verdict::Proven).await?;
         let recent = proven.is_some_and(|sweep| self.now().0 - sweep.ended_at.0 < PROVEN_MS);
         Ok(if recent && name == Kind::Sweep.as_str() { Goal::Counted } else { Goal::Proven })
-    }
-
-    /// Records the end of a run, and tells it in one line. A state that cannot be written is told, and the service goes on.
-    async fn record(
-        &self,
-        kind: Kind,
-        name: &'static str,
-        run: RunId,
-        since: Timestamp,
-        end: &RunEnd,
-        requests: (u64, u64),
-    ) -> Ended {
-        let at = self.now();
-        let exit = runs::exit_code(end);
-        let counts = runs::counts(&end.summary, requests, at.0 - since.0);
-        let ended = Ended {
-            run: Some(run),
-            kind,
-            name,
-            at,
-            exit,
-            verdict: runs::verdict(&end.summary),
-            counts: counts.clone(),
-            failure: end.failure.as_ref().map(|failure| chain(failure)),
-        };
-        let result = RunResult { exit_code: i32::from(exit), verdict: ended.verdict.clone(), counts };
-        let written = async {
-            self.store.finish_run(run, result).await?;
-            app::remember(&self.store, &self.platforms).await
-        };
-        if let Err(error) = written.await {
-            tracing::error!(run = run.0, "the end of the run could not be recorded: {}", chain(&error));
-        }
-        let summary = &end.summary;
-        let (livedesk, firstline) = requests;
-        let line = format!(
-            "{} created, {} adopted, {} updated, {} unchanged, {} set aside, {} parked, {} in conflict",
-            summary.created,
-            summary.adopted,
-            summary.updated,
-            summary.unchanged,
-            summary.set_aside,
-            summary.parked,
-            summary.conflicts
-        );
-        let verdict = ended.verdict.as_deref();
-        let ms = at.0 - since.0;
-        match &ended.failure {
-            Some(why) if exit == runs::COULD_NOT_GO_ON => {
-                tracing::error!(run = run.0, kind = name, exit, livedesk, firstline, ms, "{why}; {line}");
-            }
-            _ => tracing::info!(run = run.0, kind = name, exit, verdict, livedesk, firstline, ms, "{line}"),
-        }
-        self.board.send_modify(|board| {
-            board.last.insert(kind, ended.clone());
-        });
-        self.look_at_lags().await;
-        ended
-    }
-
-    /// What a run's end says of the service, and of what is kept.
-    async fn judge(&self, end: &RunEnd, name: &str) {
-        match &end.failure {
-            None if end.summary.interrupted => {}
-            None => self.board.send_modify(|board| board.standing = Standing::Ready),
-            Some(RunError::Drifted) => self.kept().fit = None,
-            Some(failure) if failure.is_for_a_person() => {
-                // Both accounts are looked at again before anything else is done.
-                let empty = self.store.is_empty().await.unwrap_or_default();
-                let mut kept = self.kept();
-                kept.recognised = false;
-                kept.fit = None;
-                if empty && name == "backfill" {
-                    kept.held = Some(chain(failure));
-                }
-                drop(kept);
-                self.board.send_modify(|board| board.standing = Standing::Refused(chain(failure)));
-            }
-            // A failure of another kind says nothing about the next run.
-            Some(_) => {}
-        }
-    }
-
-    /// Reads from the state how far both lanes have come.
-    pub(super) async fn look_at_lags(&self) {
-        let read = async {
-            let lane = self.store.lane().await?;
-            let whole = self.store.last_whole_sweep().await?;
-            let proven = self.store.last_sweep_that_was(Verdict::Proven).await?;
-            Ok::<_, StoreError>((lane, whole, proven))
-        };
-        match read.await {
-            Ok((lane, whole, proven)) => self.board.send_modify(|board| {
-                board.carried_until = lane.and_then(|lane| lane.carried_until);
-                board.swept_since = whole.as_ref().map(|sweep| sweep.started_at);
-                board.last_sweep = whole.map(|sweep| (sweep.ended_at, sweep.verdict));
-                board.last_proven = proven.map(|sweep| sweep.ended_at);
-            }),
-            Err(error) => tracing::error!("the state could not be read: {}", chain(&error)),
-        }
-    }
-
-    /// Ends a run that nobody ended: the process that began it died.
-    pub(super) async fn close_orphans(&self) -> Result<(), StoreError> {
-        for run in self.store.runs(ORPHANS).await? {
-            if run.ended_at.is_none() {
-                let counts = Value::Object(Map::new());
-                let result = RunResult { exit_code: i32::from(runs::INTERRUPTED), verdict: None, counts };
-                self.store.finish_run(run.id, result).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Runs that are looked at for one that nobody ended: two can be open at most, a sweep and the sync within it.
-const ORPHANS: u32 = 10;
-
-/// A failure with its causes.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-/// The quick cycle between two pages of a sweep.
-struct Between(Arc<Works>);
-
-impl Interlude for Between {
-    fn due(&self) -> bool {
-        self.0.due.is_due(Kind::Sync)
-    }
-
-    fn play<'a>(&'a self, directory: &'a Arc<LazyDirectory>) -> LocalBoxFuture<'a, Result<Played, RunError>> {
-        Box::pin(async move {
-            self.0.due.take(Kind::Sync);
-            match self.0.once(Kind::Sync, Kind::Sync.as_str(), Some(directory)).await {
-                Ok((_, _, Some(RunError::Drifted))) => {
-                    // Both begin anew.
-                    self.0.due.ask(Kind::Sync);
-                    Err(RunError::Drifted)
-                }
-                Ok((_, played, _)) => Ok(played),
-                Err(NotBegun::Run(error)) => Err(error),
-                Err(error @ NotBegun::Mapping(_)) => Err(RunError::Refused(chain(&error))),
-            }
-        })
-    }
-}
-
-/// The look at the definitions before the first write of a run.
-struct Definitions(Arc<Works>);
-
-impl WriteGate for Definitions {
-    fn is_open(&self) -> BoxFuture<'_, Result<bool, PortError>> {
-        Box::pin(async move {
-            let works = &self.0;
-            let Some(fit) = works.kept().fit.clone() else { return Ok(false) };
-            let now = works.now();
-            if now.0 - fit.read_at.0 < FRESH_MS {
-                return Ok(true);
-            }
-            let found = works.platforms.firstline.definitions().await?;
-            let same = found == *fit.definitions;
-            if let (true, Some(fit)) = (same, &mut works.kept().fit) {
-                fit.read_at = now;
-            }
-            Ok(same)
-        })
     }
 }

@@ -26,7 +26,7 @@ use crate::sync::gate::WriteGate;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
-use crate::sync::tags::TagTable;
+use crate::sync::tags::{TagMemory, TagTable};
 use crate::sync::vanished::Vanished;
 
 /// A key by which an existing record may be recognised, after link and stamp.
@@ -172,6 +172,8 @@ pub struct Engine<T> {
     pub(super) companies: Companies,
     /// Records that answered 404 in this run; no more of them than make the run stop.
     pub(super) vanishing: std::sync::Mutex<Vec<Vanished>>,
+    /// What is known of tags from earlier runs of this process.
+    pub(super) tag_memory: Option<TagMemory>,
     /// Asked before the first write, where somebody keeps the definitions for longer than a run.
     gate: Option<Arc<dyn WriteGate>>,
     /// Whether the gate was found open in this run.
@@ -227,6 +229,7 @@ impl<T: ContactTarget> Engine<T> {
             tags: OnceLock::new(),
             companies: Companies::default(),
             vanishing: std::sync::Mutex::default(),
+            tag_memory: None,
             gate: None,
             passed: OnceCell::new(),
         })
@@ -236,6 +239,13 @@ impl<T: ContactTarget> Engine<T> {
     #[must_use]
     pub fn guarded_by(mut self, gate: Arc<dyn WriteGate>) -> Self {
         self.gate = Some(gate);
+        self
+    }
+
+    /// Takes the ids of tags from earlier runs of this process, and leaves its own there.
+    #[must_use]
+    pub fn remembering(mut self, tags: TagMemory) -> Self {
+        self.tag_memory = Some(tags);
         self
     }
 

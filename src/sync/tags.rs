@@ -4,7 +4,7 @@
 //! and two tags may share a name (notes FIRST LINE 8), so nobody else may be making one meanwhile.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use roaring::RoaringTreemap;
 use serde::Serialize;
@@ -51,6 +51,37 @@ impl TagSummary {
     pub fn is_incomplete(&self) -> bool {
         !self.labels_unknown.is_empty() || !self.refused.is_empty() || self.not_shown > 0
     }
+}
+
+/// The ids of tags, kept between the runs of a service: one entry per tag of the mapping. Whoever keeps them looks at them
+/// again before something is written (`gate`).
+#[derive(Clone, Debug, Default)]
+pub struct TagMemory(Arc<Mutex<BTreeMap<String, Vec<i64>>>>);
+
+impl TagMemory {
+    /// All of them.
+    pub fn all(&self) -> BTreeMap<String, Vec<i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets them: the next run looks them up.
+    pub fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn get(&self, name: &str) -> Option<Vec<i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn put(&self, name: &str, ids: &[i64]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), ids.to_vec());
+    }
+}
+
+/// Whether the search for a name still shows all of these tags, whatever they are called: FIRST LINE may alter names.
+pub async fn shows_all(target: &impl ContactTarget, name: &str, ids: &[i64]) -> Result<bool, PortError> {
+    let shown = target.tags(name).await?.unwrap_or_default();
+    Ok(ids.iter().all(|id| shown.iter().any(|row| row.id == *id)))
 }
 
 /// The tags of one run.
@@ -157,6 +188,9 @@ impl<T: ContactTarget> Engine<T> {
 
     /// The ids of a tag, which is made if it is not there; none when FIRST LINE will not have it.
     pub(super) async fn tag_ids(&self, name: &str, summary: &mut TagSummary) -> Result<Vec<i64>, RunError> {
+        if let Some(ids) = self.tag_memory.as_ref().and_then(|memory| memory.get(name)) {
+            return Ok(ids);
+        }
         let found = match self.find_or_make_tag(name).await {
             Ok(found) => found,
             Err(RunError::Port(PortError::Refused { status, .. })) => Err(format!("refused with status {status}")),
@@ -165,6 +199,9 @@ impl<T: ContactTarget> Engine<T> {
             }
             Err(error) => return Err(error),
         };
+        if let (Some(memory), Ok(ids)) = (&self.tag_memory, &found) {
+            memory.put(name, ids);
+        }
         Ok(found.unwrap_or_else(|why| {
             self.notice(format!("FIRST LINE's tag \"{name}\" cannot be had: {why}; contacts are carried without it"));
             summary.refused.insert(name.to_owned(), why);

@@ -388,6 +388,15 @@ async fn a_sync_reads_no_labels_and_leaves_tags_as_they_are() {
     let ended = desk.play(Kind::Sweep).await;
     assert_eq!((&ended.counts["updated"], &ended.counts["tags"]["added"]), (&json!(0), &json!(0)), "{ended:?}");
     desk.world.assert_right().await;
+    let before = desk.requests().1;
+    desk.play(Kind::Sweep).await;
+    assert_eq!(desk.requests().1, before, "an idle sweep asks FIRST LINE nothing, tags or not");
+    // Long after, the tag is looked at again before somebody is given it.
+    desk.clock.0.fetch_add(16 * 60 * 1000, Ordering::SeqCst);
+    let other = livedesk.listed_ids()[1];
+    livedesk.set_labels(other, &["gold customer"]);
+    let ended = desk.play(Kind::Sweep).await;
+    assert_eq!(ended.counts["tags"]["added"], json!(1), "{ended:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,146 @@
+//! The end of a run: recorded, told in one line, and what it says of the service.
+
+use serde_json::{Map, Value};
+
+use super::due::Kind;
+use super::published::{Ended, Standing};
+use super::works::Works;
+use crate::app::{self, runs};
+use crate::clock::Timestamp;
+use crate::domain::ids::RunId;
+use crate::domain::sweep::Verdict;
+use crate::store::{RunResult, StoreError};
+use crate::sync::engine::RunError;
+use crate::sync::pipeline::RunEnd;
+
+/// Runs that are looked at for one that nobody ended: two can be open at most, a sweep and the sync within it.
+const ORPHANS: u32 = 10;
+
+impl Works {
+    /// Records the end of a run, and tells it in one line. A state that cannot be written is told, and the service goes on.
+    pub(super) async fn record(
+        &self,
+        kind: Kind,
+        name: &'static str,
+        run: RunId,
+        since: Timestamp,
+        end: &RunEnd,
+        requests: (u64, u64),
+    ) -> Ended {
+        let at = self.now();
+        let exit = runs::exit_code(end);
+        let counts = runs::counts(&end.summary, requests, at.0 - since.0);
+        let ended = Ended {
+            run: Some(run),
+            kind,
+            name,
+            at,
+            exit,
+            verdict: runs::verdict(&end.summary),
+            counts: counts.clone(),
+            failure: end.failure.as_ref().map(|failure| chain(failure)),
+        };
+        let result = RunResult { exit_code: i32::from(exit), verdict: ended.verdict.clone(), counts };
+        let written = async {
+            self.store.finish_run(run, result).await?;
+            app::remember(&self.store, &self.platforms).await
+        };
+        if let Err(error) = written.await {
+            tracing::error!(run = run.0, "the end of the run could not be recorded: {}", chain(&error));
+        }
+        let summary = &end.summary;
+        let (livedesk, firstline) = requests;
+        let line = format!(
+            "{} created, {} adopted, {} updated, {} unchanged, {} set aside, {} parked, {} in conflict",
+            summary.created,
+            summary.adopted,
+            summary.updated,
+            summary.unchanged,
+            summary.set_aside,
+            summary.parked,
+            summary.conflicts
+        );
+        let verdict = ended.verdict.as_deref();
+        let ms = at.0 - since.0;
+        match &ended.failure {
+            Some(why) if exit == runs::COULD_NOT_GO_ON => {
+                tracing::error!(run = run.0, kind = name, exit, livedesk, firstline, ms, "{why}; {line}");
+            }
+            _ => tracing::info!(run = run.0, kind = name, exit, verdict, livedesk, firstline, ms, "{line}"),
+        }
+        self.board.send_modify(|board| {
+            board.last.insert(kind, ended.clone());
+        });
+        self.look_at_lags().await;
+        ended
+    }
+
+    /// What a run's end says of the service, and of what is kept.
+    pub(super) async fn judge(&self, end: &RunEnd, name: &str) {
+        match &end.failure {
+            None if end.summary.interrupted => {}
+            None => self.board.send_modify(|board| board.standing = Standing::Ready),
+            Some(RunError::Drifted) => self.kept().fit = None,
+            Some(failure) if failure.is_for_a_person() => {
+                // Both accounts are looked at again before anything else is done.
+                let empty = self.store.is_empty().await.unwrap_or_default();
+                let mut kept = self.kept();
+                kept.recognised = false;
+                kept.fit = None;
+                if empty && name == "backfill" {
+                    kept.held = Some(chain(failure));
+                }
+                drop(kept);
+                self.board.send_modify(|board| board.standing = Standing::Refused(chain(failure)));
+            }
+            // A failure of another kind says nothing about the next run.
+            Some(_) => {}
+        }
+    }
+
+    /// Reads from the state how far both lanes have come.
+    pub(super) async fn look_at_lags(&self) {
+        let read = async {
+            let lane = self.store.lane().await?;
+            let whole = self.store.last_whole_sweep().await?;
+            let proven = self.store.last_sweep_that_was(Verdict::Proven).await?;
+            Ok::<_, StoreError>((lane, whole, proven))
+        };
+        match read.await {
+            Ok((lane, whole, proven)) => self.board.send_modify(|board| {
+                board.carried_until = lane.and_then(|lane| lane.carried_until);
+                board.swept_since = whole.as_ref().map(|sweep| sweep.started_at);
+                board.last_sweep = whole.map(|sweep| (sweep.ended_at, sweep.verdict));
+                board.last_proven = proven.map(|sweep| sweep.ended_at);
+            }),
+            Err(error) => tracing::error!("the state could not be read: {}", chain(&error)),
+        }
+    }
+
+    /// Ends a run that nobody ended: the process that began it died.
+    pub(super) async fn close_orphans(&self) -> Result<(), StoreError> {
+        for run in self.store.runs(ORPHANS).await? {
+            if run.ended_at.is_none() {
+                let counts = Value::Object(Map::new());
+                let result = RunResult { exit_code: i32::from(runs::INTERRUPTED), verdict: None, counts };
+                self.store.finish_run(run.id, result).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A failure with its causes.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
