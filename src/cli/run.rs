@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Context;
-use super::output::{DONE, Failure, INTERRUPTED};
+use super::output::{DONE, Failure, INTERRUPTED, LEFT_OVER, note};
 use crate::daemon::{Ending, Log, Service, ServiceError};
 
 /// Arguments.
@@ -17,9 +17,15 @@ pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
     let store = context.open_state(&loaded.settings, "run, the service").await?;
     let around = context.surroundings(Arc::new(Log::default()));
     let service = Service::new(loaded, store, around).await?;
-    Ok(match service.run().await? {
-        Ending::Clean => DONE,
-        Ending::CutOff => INTERRUPTED,
+    Ok(match service.run().await {
+        Ok(Ending::Clean) => DONE,
+        Ok(Ending::CutOff) => INTERRUPTED,
+        // What no restart mends is 2; whoever starts the service again goes by that.
+        Err(error @ ServiceError::Misfit(_)) => return Err(error.into()),
+        Err(error) => {
+            note(format_args!("error: {}", Failure::chain(&error)));
+            LEFT_OVER
+        }
     })
 }
 

@@ -3,13 +3,16 @@
 use serde_json::{Map, Value};
 
 use super::due::Kind;
+use super::face::held_deletes;
 use super::published::{Ended, Standing};
 use super::works::Works;
 use crate::app::{self, runs};
 use crate::clock::Timestamp;
 use crate::domain::ids::RunId;
+use crate::domain::outcome::RunVerdict;
 use crate::domain::sweep::Verdict;
 use crate::store::{RunResult, StoreError};
+use crate::sync::chronicle;
 use crate::sync::engine::RunError;
 use crate::sync::pipeline::RunEnd;
 
@@ -48,26 +51,11 @@ impl Works {
         if let Err(error) = written.await {
             tracing::error!(run = run.0, "the end of the run could not be recorded: {}", chain(&error));
         }
-        let summary = &end.summary;
-        let (livedesk, firstline) = requests;
-        let line = format!(
-            "{} created, {} adopted, {} updated, {} unchanged, {} set aside, {} parked, {} in conflict",
-            summary.created,
-            summary.adopted,
-            summary.updated,
-            summary.unchanged,
-            summary.set_aside,
-            summary.parked,
-            summary.conflicts
-        );
-        let verdict = ended.verdict.as_deref();
-        let ms = at.0 - since.0;
-        match &ended.failure {
-            Some(why) if exit == runs::COULD_NOT_GO_ON => {
-                tracing::error!(run = run.0, kind = name, exit, livedesk, firstline, ms, "{why}; {line}");
-            }
-            _ => tracing::info!(run = run.0, kind = name, exit, verdict, livedesk, firstline, ms, "{line}"),
+        chronicle::ended(run, name, at.0 - since.0, end);
+        if let Some(held) = held_deletes(&end.summary, kind) {
+            self.ops.board.deletes(held);
         }
+        self.ops.run_ended(name, RunVerdict::of_exit(i32::from(exit)), &ended.counts);
         self.board.send_modify(|board| {
             board.last.insert(kind, ended.clone());
         });

@@ -7,6 +7,7 @@
 
 pub mod due;
 mod ending;
+mod face;
 mod lifecycle;
 pub mod published;
 pub mod schedule;
@@ -17,9 +18,11 @@ mod works;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::due::{Due, Kind};
+use self::face::Face;
 use self::lifecycle::Manager;
 use self::published::{Published, Standing};
 use self::schedule::{Schedule, ScheduleError};
@@ -27,6 +30,7 @@ use self::works::Works;
 use crate::app::{self, AppError, Surroundings};
 use crate::config::Problems;
 use crate::config::load::Loaded;
+use crate::ops::OpsError;
 use crate::store::{Store, StoreError};
 
 pub use tell::Log;
@@ -47,6 +51,9 @@ pub enum ServiceError {
     /// The schedule.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    /// What the service shows of itself.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
     /// The mapping does not fit the tenant, at the first start.
     #[error("{0}")]
     Misfit(String),
@@ -64,6 +71,8 @@ pub enum Ending {
 /// The service.
 pub struct Service {
     works: Arc<Works>,
+    /// Until it is shown.
+    face: Option<Face>,
     stop: CancellationToken,
 }
 
@@ -71,15 +80,18 @@ impl Service {
     /// Puts the service together over a state that is held for its whole life. Sends nothing.
     pub async fn new(loaded: Loaded, store: Store, around: Surroundings) -> Result<Self, ServiceError> {
         let Loaded { settings, mapping, .. } = loaded;
-        let around = Surroundings { leaves_doubts: true, no_wait: false, ..around };
+        let due = Due::default();
+        let face = Face::open(&settings, store.clone(), Arc::clone(&around.clock), due.clone()).await?;
+        let requests = Some(face.ops.watch());
+        let around = Surroundings { leaves_doubts: true, no_wait: false, requests, ..around };
         let offline = app::compile_mapping(&settings, &mapping, None)?;
         let learned = app::learned(&store).await?;
         let platforms = app::connect(&settings, offline.needs_inboxes(), &learned, &around)?;
         let stop = around.stop.clone();
-        let works = Works::new(settings, mapping, store, platforms, around);
+        let works = Works::new(settings, mapping, store, platforms, around, due, face.ops.clone());
         works.close_orphans().await?;
         works.look_at_lags().await;
-        Ok(Self { works: Arc::new(works), stop })
+        Ok(Self { works: Arc::new(works), face: Some(face), stop })
     }
 
     /// Where work is asked for: the schedule's and every trigger's way in.
@@ -119,7 +131,26 @@ impl Service {
     }
 
     /// Works until it is stopped.
-    pub async fn run(self) -> Result<Ending, ServiceError> {
+    pub async fn run(mut self) -> Result<Ending, ServiceError> {
+        let (shown, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        if let Some(face) = self.face.take() {
+            face.show(&self.works, &shown, &mut tasks);
+        }
+        let ending = self.work().await;
+        // What is shown is shown until the last run has ended; then the state can be closed.
+        shown.cancel();
+        while tasks.join_next().await.is_some() {}
+        let ending = ending?;
+        if ending == Ending::Clean {
+            self.works.store.clone().close().await;
+            tracing::info!("the service is stopped");
+        } else {
+            tracing::warn!("what was in flight took longer than service.drain; the next start settles it");
+        }
+        Ok(ending)
+    }
+
+    async fn work(&self) -> Result<Ending, ServiceError> {
         self.catch_up().await?;
         let mut schedule =
             Schedule::start(&self.works.settings.schedule, self.due(), Arc::clone(&self.works.around.clock)).await?;
@@ -166,12 +197,6 @@ impl Service {
         };
         manager.stopping(drain);
         schedule.end().await?;
-        if ending == Ending::Clean {
-            self.works.store.clone().close().await;
-            tracing::info!("the service is stopped");
-        } else {
-            tracing::warn!("what was in flight took longer than service.drain; the next start settles it");
-        }
         Ok(ending)
     }
 

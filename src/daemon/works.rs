@@ -22,7 +22,9 @@ use crate::domain::field::FieldDefinition;
 use crate::domain::ids::{FirstLineId, RunId};
 use crate::domain::sweep::Verdict;
 use crate::mapping::Mapping;
+use crate::ops::Ops;
 use crate::store::{Store, StoreError};
+use crate::sync::chronicle;
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::RunError;
 use crate::sync::interlude::Played;
@@ -45,6 +47,7 @@ pub(super) struct Works {
     pub(super) platforms: Platforms,
     pub(super) around: Surroundings,
     pub(super) due: Due,
+    pub(super) ops: Ops,
     pub(super) board: watch::Sender<Published>,
     pub(super) tags: TagMemory,
     kept: Mutex<Kept>,
@@ -113,9 +116,12 @@ impl Works {
         store: Store,
         platforms: Platforms,
         around: Surroundings,
+        due: Due,
+        ops: Ops,
     ) -> Self {
-        let (due, board) = (Due::default(), watch::Sender::new(Published::default()));
+        let board = watch::Sender::new(Published::default());
         Self {
+            ops,
             settings,
             source,
             store,
@@ -217,6 +223,7 @@ impl Works {
         let fit = self.fit().await?;
         let goal = self.goal(name).await?;
         let run = self.store.begin_run(name, &json!({})).await?;
+        chronicle::began(run, name);
         let since = self.now();
         self.board.send_modify(|board| board.current.push(Current { run, name, since }));
         let before = self.platforms.counts();

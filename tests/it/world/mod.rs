@@ -44,6 +44,8 @@ requests_per_second = 0.0
 concurrency = 8
 timeout = "5s"
 throttle_wait = "20ms"
+[ops]
+listen = "127.0.0.1:0"
 [http]
 retry_first = "1ms"
 retry_ceiling = "20ms"

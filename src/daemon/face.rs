@@ -1,0 +1,125 @@
+//! What the service shows, beside its work: the board of `ops` follows what is published, and alarms are judged after each
+//! run and once a minute.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::due::{Due, Kind};
+use super::published::{Published, Standing};
+use super::works::Works;
+use crate::app::{self, AppError};
+use crate::clock::Clock;
+use crate::config::settings::Settings;
+use crate::ops::alerts::Sender;
+use crate::ops::board::{HeldDeletes, Running};
+use crate::ops::server::Server;
+use crate::ops::trigger::{self, Accepted, Trigger};
+use crate::ops::{self, Ops, Platform};
+use crate::store::Store;
+use crate::sync::summary::Summary;
+
+use super::ServiceError;
+
+/// How often alarms are judged when nothing happens: silence is one of them.
+const TICK: Duration = Duration::from_mins(1);
+
+/// The address that was bound, and what is to be run on it.
+pub(super) struct Face {
+    pub(super) ops: Ops,
+    server: Server,
+    sender: Option<Sender>,
+}
+
+impl Face {
+    /// Binds the address. What is asked for over HTTP goes straight to what is due.
+    pub(super) async fn open(
+        settings: &Settings,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        due: Due,
+    ) -> Result<Self, ServiceError> {
+        let trigger = Trigger::new(move |kind| {
+            let is_new = due.ask(match kind {
+                trigger::Kind::Sync => Kind::Sync,
+                trigger::Kind::Sweep => Kind::Sweep,
+            });
+            Ok(if is_new { Accepted::Queued } else { Accepted::AlreadyWaiting })
+        });
+        let webhook = app::ops::webhook(settings, Arc::clone(&clock))
+            .map_err(|source| AppError::Client { platform: "the webhook of alarms", source })?;
+        let (ops, server, sender) = Ops::open(app::ops::settings(settings), store, clock, trigger, webhook).await?;
+        Ok(Self { ops, server, sender })
+    }
+
+    /// Serves and judges until `stop`.
+    pub(super) fn show(self, works: &Arc<Works>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+        let Self { ops, server, sender } = self;
+        let until = stop.clone();
+        tasks.spawn(async move {
+            if let Err(error) = ops::serve(server, sender, until).await {
+                tracing::error!("nothing is shown on ops.listen any more: {error}");
+            }
+        });
+        tasks.spawn(follow(ops, Arc::clone(works), stop.clone()));
+    }
+}
+
+/// Copies what is published to the board, and has the alarms judged.
+async fn follow(ops: Ops, works: Arc<Works>, stop: CancellationToken) {
+    let mut published = works.board.subscribe();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ended = None;
+    loop {
+        let now = published.borrow_and_update().clone();
+        put(&ops, &works, &now);
+        let runs: Vec<_> = now.last.values().map(|ended| ended.run).collect();
+        let judge = ended.as_ref() != Some(&runs);
+        ended = Some(runs);
+        if judge {
+            ops.tick().await;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => ops.tick().await,
+            changed = published.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+fn put(ops: &Ops, works: &Works, now: &Published) {
+    let running =
+        now.current.iter().map(|current| Running { run: current.run, kind: current.name, since: current.since });
+    ops.board.running(running.collect());
+    let next = now.next.iter().map(|(kind, at)| (asked(*kind), *at)).collect::<BTreeMap<_, _>>();
+    ops.board.next(next, works.now());
+    ops.board.carried_until(now.carried_until.max(now.swept_since));
+    ops.board.held(match &now.standing {
+        Standing::Refused(why) => Some(why.clone()),
+        Standing::Starting | Standing::Ready => None,
+    });
+    let (livedesk, firstline) = works.platforms.paces();
+    for (platform, pace) in [(Platform::LiveDesk, livedesk), (Platform::FirstLine, firstline)] {
+        ops.metrics.budget(platform, pace.ceiling.unwrap_or_default(), pace.current.unwrap_or_default());
+    }
+}
+
+fn asked(kind: Kind) -> trigger::Kind {
+    match kind {
+        Kind::Sync => trigger::Kind::Sync,
+        Kind::Sweep => trigger::Kind::Sweep,
+    }
+}
+
+/// What a run that judged absence holds back; `None` where it judged nothing.
+pub(super) fn held_deletes(summary: &Summary, kind: Kind) -> Option<HeldDeletes> {
+    match &summary.delete_ceiling {
+        Some(over) => Some(HeldDeletes { held: over.candidates, ceiling: over.ceiling }),
+        None => (kind == Kind::Sweep && summary.sweep.is_some()).then(HeldDeletes::default),
+    }
+}
