@@ -14,6 +14,10 @@ use super::pace::{Pace, Ticket};
 use super::quiet::QuietHours;
 use crate::clock::Timestamp;
 
+/// A request that queued may take a turn that passed this long ago: on a busy machine nobody wakes up in time, and each
+/// turn that was missed would be lost. It is no more than this, so that a stall does not end in a bunch.
+const LATENESS: Duration = Duration::from_millis(40);
+
 /// What a platform's budget is, and what of it is used: requests per second. `None`: no limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PaceView {
@@ -43,8 +47,9 @@ impl Limiter {
 
     /// Waits for this request's turn. `clock` says whether these are quiet hours.
     pub(super) async fn ready(&self, clock: impl Fn() -> Timestamp) -> Ticket {
+        let queued = Instant::now();
         let _head = self.head.lock().await;
-        let asked = Instant::now();
+        let asked = Instant::now().checked_sub(LATENESS).map_or(queued, |earliest| queued.max(earliest));
         loop {
             match self.take(asked, Instant::now(), &clock) {
                 Ok(ticket) => return ticket,
@@ -166,6 +171,16 @@ mod tests {
         let waits = |start| waits(&limiter, start, Timestamp(0));
         assert_eq!(waits(start), [0, 250, 500, 750]);
         assert_eq!(waits(start + Duration::from_secs(10)), [0, 250, 500, 750]);
+    }
+
+    #[test]
+    fn waking_up_late_costs_no_turn() {
+        let (limiter, start) = (Limiter::per_second(50.0, None), Instant::now());
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let turns: Vec<bool> = [(0, 0), (0, 45), (5, 45), (5, 45), (45, 60)]
+            .map(|(asked, now)| limiter.take(at(asked), at(now), || Timestamp(0)).is_ok())
+            .into();
+        assert_eq!(turns, [true, true, true, false, true], "turns at 0, 20, 40 and 60 ms, whoever was late");
     }
 
     #[test]
