@@ -18,6 +18,7 @@ mod households;
 mod identity;
 mod kill;
 mod mapping_example;
+mod month;
 mod names_and_phones;
 mod owners;
 mod privacy;
