@@ -41,6 +41,10 @@ bench-backfill:
 kill-200:
     DESKFERRY_KILL_RUNS=200 cargo test --locked --test it kill::a_backfill_that_is_killed -- --nocapture
 
+# the service killed at random 100 times within its runs; its restart with 200,000 links; a day of syncs in five minutes
+service:
+    DESKFERRY_DAEMON_KILLS=100 DESKFERRY_RESTART_LINKS=200000 DESKFERRY_SOAK_SECONDS=300 cargo test --release --locked --test it service -- --nocapture
+
 # 20,000 quiet contacts with unstable ties, and 50 seeds of drift (CI runs fewer)
 tie:
     DESKFERRY_TIE_CONTACTS=20000 DESKFERRY_DRIFT_SEEDS=50 cargo test --release --locked --test it tie -- --nocapture

@@ -4,6 +4,7 @@
 
 pub mod gate;
 pub mod probe;
+pub mod runs;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub struct Surroundings {
     pub stop: CancellationToken,
     /// Whether to fail instead of waiting for a platform that is down or a doubt that could be settled.
     pub no_wait: bool,
+    /// Whether doubts at the end of a run are left to the next one, as the service does: it always has a next one.
+    pub leaves_doubts: bool,
 }
 
 /// Why the parts could not be put together.
@@ -415,7 +418,13 @@ pub async fn pipeline(
     run: RunId,
 ) -> Result<Run, StoreError> {
     let engine = engine(settings, platforms, store, mapping, around, run).await?;
-    Ok(Pipeline::new(Arc::clone(&platforms.livedesk), Arc::new(engine), settings.sweep.max_rounds))
+    Ok(pipeline_of(settings, platforms, engine))
+}
+
+/// A run of this engine.
+pub fn pipeline_of(settings: &Settings, platforms: &Platforms, engine: TargetEngine) -> Run {
+    Pipeline::new(Arc::clone(&platforms.livedesk), Arc::new(engine), settings.sweep.max_rounds)
+        .with_overlap(settings.service.overlap)
 }
 
 /// The engine of one run.
@@ -423,7 +432,7 @@ pub async fn engine(
     settings: &Settings,
     platforms: &Platforms,
     store: Store,
-    mapping: Mapping,
+    mapping: impl Into<Arc<Mapping>>,
     around: &Surroundings,
     run: RunId,
 ) -> Result<TargetEngine, StoreError> {
@@ -447,12 +456,12 @@ pub async fn engine(
         phone_country: identity.phone_country,
         clears: settings.firstline.clear_form != settings::ClearForm::Leave,
         jobs: settings.firstline.limits.concurrency * JOBS_PER_REQUEST,
-        wait: !around.no_wait,
+        wait: !around.no_wait && !around.leaves_doubts,
     };
     Engine::new(
         Arc::clone(&platforms.firstline),
         store,
-        Arc::new(mapping),
+        mapping.into(),
         stamp_scheme(settings),
         engine_settings,
         Arc::clone(&around.clock),

@@ -2,13 +2,14 @@
 //!
 //! Modules in reading order: [`domain`] (the words), [`mapping`] (contact to desired record, pure),
 //! [`sync`] (the engine and its ports), [`store`] (SQLite), [`http`] (one API client core), [`livedesk`] and
-//! [`firstline`] (the adapters), [`config`], [`app`] (wiring), [`cli`] (commands), [`sandbox`] (both platforms,
-//! simulated; knows nothing of the client side).
+//! [`firstline`] (the adapters), [`config`], [`app`] (wiring), [`daemon`] (the service), [`cli`] (commands), [`sandbox`]
+//! (both platforms, simulated; knows nothing of the client side).
 
 pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod firstline;
 pub mod http;

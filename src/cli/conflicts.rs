@@ -93,7 +93,7 @@ async fn decide(resolve: &Resolve, context: &Context) -> Result<u8, Failure> {
     let path = &loaded.settings.state.path;
     // Opening to write would make a state where there is none.
     app::read_state(path, Arc::clone(&context.clock)).await?.close().await;
-    let store = app::open_state(&loaded.settings, "conflicts resolve", Arc::clone(&context.clock)).await?;
+    let store = context.open_state(&loaded.settings, "conflicts resolve").await?;
     let result = async {
         let conflicts = store.conflicts().await?;
         let Some(conflict) = conflicts.iter().find(|conflict| conflict.livedesk_id.0 == resolve.id) else {

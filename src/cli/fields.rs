@@ -66,7 +66,7 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     bar.finish();
     let (definitions, contacts) = read?;
     if args.accept {
-        let store = app::open_state(&loaded.settings, "fields", Arc::clone(&context.clock)).await?;
+        let store = context.open_state(&loaded.settings, "fields").await?;
         gate::accept(&definitions, &store).await?;
         store.close().await;
         note("the fields of FIRST LINE are taken as they are now");

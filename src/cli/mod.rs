@@ -16,6 +16,7 @@ pub mod output;
 pub mod probe;
 pub mod progress;
 pub mod retry;
+pub mod run;
 pub mod runs;
 pub mod sandbox;
 pub mod session;
@@ -23,6 +24,7 @@ pub mod signals;
 pub mod state;
 pub mod status;
 pub mod summary;
+pub mod sync;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,14 +34,19 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
-use crate::app::Surroundings;
+use crate::app::{self, AppError, Surroundings};
 use crate::clock::{Clock, SystemClock};
 use crate::config::load::{Loaded, load, process_environment};
-use crate::config::settings::LogFormat;
+use crate::config::settings::{LogFormat, Settings};
+use crate::store::{Store, StoreError};
+use crate::sync::ports::PortError;
 use crate::sync::progress::Progress;
 use crate::telemetry;
 
 pub use output::Failure;
+
+/// Between two looks at a state that another process uses.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Carries every contact of a LiveDesk account into FIRST LINE and keeps both in step.
 #[derive(Debug, Parser)]
@@ -61,6 +68,9 @@ pub struct Cli {
     /// Fail instead of waiting: for a platform that is down, and for doubtful creates to be settled
     #[arg(long, global = true)]
     pub no_wait: bool,
+    /// Wait until no other process uses the state, instead of being refused
+    #[arg(long, global = true, conflicts_with = "no_wait")]
+    pub wait: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -79,6 +89,10 @@ enum Command {
     Map(map::Args),
     /// Carry every contact that LiveDesk lists into FIRST LINE
     Backfill(backfill::Args),
+    /// Carry who wrote lately and who is new: one quick cycle, now
+    Sync(sync::Args),
+    /// Keep both platforms in step until stopped: the service
+    Run(run::Args),
     /// Try contacts that were set aside again, re-read from LiveDesk
     Retry(retry::Args),
     /// Show where the migration stands; works while another process writes
@@ -116,6 +130,8 @@ pub struct Context {
     pub json: bool,
     /// Whether to fail instead of waiting.
     pub no_wait: bool,
+    /// Whether to wait for another process that uses the state.
+    pub wait: bool,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Cancelled at the first signal.
@@ -146,7 +162,33 @@ impl Context {
 
     /// What the parts of a run are given.
     pub fn surroundings(&self, progress: Arc<dyn Progress>) -> Surroundings {
-        Surroundings { clock: Arc::clone(&self.clock), progress, stop: self.stop.clone(), no_wait: self.no_wait }
+        Surroundings {
+            clock: Arc::clone(&self.clock),
+            progress,
+            stop: self.stop.clone(),
+            no_wait: self.no_wait,
+            leaves_doubts: false,
+        }
+    }
+
+    /// Opens the state to write. Where another process has it, that one is named; with `--wait` it is waited for.
+    pub async fn open_state(&self, settings: &Settings, holder: &str) -> Result<Store, Failure> {
+        let mut told = false;
+        loop {
+            match app::open_state(settings, holder, Arc::clone(&self.clock)).await {
+                Err(AppError::Store(error @ StoreError::Locked { .. })) if self.wait => {
+                    if !told {
+                        output::note(format_args!("{error}; waiting until it ends"));
+                        told = true;
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(LOOK) => {}
+                        () = self.stop.cancelled() => return Err(PortError::Interrupted.into()),
+                    }
+                }
+                opened => return Ok(opened?),
+            }
+        }
     }
 }
 
@@ -169,11 +211,12 @@ pub fn main() -> ExitCode {
             config: cli.config,
             json: cli.json,
             no_wait: cli.no_wait,
+            wait: cli.wait,
             clock: Arc::new(SystemClock),
             stop: signals.stop(),
         };
         tokio::select! {
-            result = run(cli.command, context) => result,
+            result = dispatch(cli.command, context) => result,
             () = signals.second() => Ok(output::INTERRUPTED),
         }
     });
@@ -185,7 +228,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command, context: Context) -> Result<u8, Failure> {
+async fn dispatch(command: Command, context: Context) -> Result<u8, Failure> {
     match command {
         Command::Init(args) => init::run(&args, &context),
         Command::Check(args) => check::run(args, &context).await,
@@ -197,6 +240,8 @@ async fn run(command: Command, context: Context) -> Result<u8, Failure> {
         Command::Conflicts(args) => conflicts::run(args, &context).await,
         Command::Sandbox(args) => sandbox::run(*args, &context).await,
         Command::Backfill(args) => backfill::run(args, &context).await,
+        Command::Sync(args) => sync::run(args, &context).await,
+        Command::Run(args) => run::run(args, &context).await,
         Command::Retry(args) => retry::run(args, &context).await,
         Command::State(args) => state::run(args, &context).await,
         Command::Demo(args) => demo::run(args, &context).await,

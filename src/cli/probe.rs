@@ -15,7 +15,7 @@ use super::Context;
 use super::backfill::confirmed;
 use super::output::{COULD_NOT_RUN, DONE, Failure, INTERRUPTED, LEFT_OVER, note, say};
 use super::progress::Bar;
-use crate::app::{self, probe};
+use crate::app::probe;
 use crate::config::Problems;
 use crate::config::settings::Settings;
 use crate::domain::tenant::ScratchKind;
@@ -65,7 +65,7 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                 .map_err(|error| Failure::new(format!("cannot write {}: {error}; nothing was sent", path.display())))?,
         ),
     };
-    let store = app::open_state(&settings, "probe", Arc::clone(&context.clock)).await?;
+    let store = context.open_state(&settings, "probe").await?;
     let bar = Arc::new(Bar::on_stderr());
     let around = context.surroundings(Arc::clone(&bar) as Arc<dyn Progress>);
     let probed = probe::run(&settings, &store, &around, args.max_wait).await;

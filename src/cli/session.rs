@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::output::{COULD_NOT_RUN, Failure};
+use super::output::Failure;
 use super::progress::Bar;
 use super::summary::{Lists, Report};
 use super::{Context, output};
-use crate::app::{self, Platforms, Surroundings, gate};
+use crate::app::{self, Platforms, Surroundings, gate, runs};
 use crate::clock::Timestamp;
 use crate::config::load::Loaded;
 use crate::config::settings::Settings;
@@ -47,7 +47,7 @@ pub async fn begin(
     let bar = Arc::new(Bar::on_stderr());
     let around = context.surroundings(Arc::clone(&bar) as Arc<dyn Progress>);
     let offline = app::compile_mapping(&settings, &loaded.mapping, None)?;
-    let store = app::open_state(&settings, kind, Arc::clone(&context.clock)).await?;
+    let store = context.open_state(&settings, kind).await?;
     let learned = app::learned(&store).await?;
     let platforms = app::connect(&settings, offline.needs_inboxes(), &learned, &around)?;
     let definitions = platforms.firstline.definitions().await?;
@@ -76,7 +76,7 @@ impl Session {
     /// Records the end of the run, prints it, and gives the exit code.
     pub async fn end(self, end: RunEnd, json: bool) -> Result<u8, Failure> {
         self.bar.finish();
-        let exit = if end.failure.is_some() { COULD_NOT_RUN } else { end.summary.exit_code() };
+        let exit = runs::exit_code(&end);
         let (livedesk, firstline) = self.platforms.counts();
         let report = Report {
             run: self.run,

@@ -9,7 +9,7 @@ use super::Context;
 use super::output::{DONE, Failure, say};
 use super::runs::{as_json, as_line, moment};
 use crate::app::{self, gate};
-use crate::store::{Accounts, FinishedSweep, OpenSweep, Run, Store, holder};
+use crate::store::{Accounts, FinishedSweep, LaneMark, OpenSweep, Run, Store, holder};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,7 @@ struct Status {
     decided: usize,
     open_sweep: Option<OpenSweep>,
     last_sweep: Option<FinishedSweep>,
+    lane: Option<LaneMark>,
     stopped: Vec<String>,
     runs: Vec<Run>,
 }
@@ -64,6 +65,7 @@ impl Status {
             decided,
             open_sweep: store.open_sweep().await?,
             last_sweep: store.finished_sweeps(1).await?.pop(),
+            lane: store.lane().await?,
             stopped: gate::stopped(store).await?,
             runs: store.runs(LATEST).await?,
         })
@@ -95,6 +97,11 @@ impl Status {
                 "ended_at": moment(sweep.ended_at),
                 "verdict": sweep.verdict,
             })),
+            "sync": self.lane.as_ref().map(|lane| json!({
+                "run": lane.run.0,
+                "carried_until": lane.carried_until.map(moment),
+                "sorted": lane.sorted,
+            })),
             "stopped_fields": self.stopped,
             "runs": self.runs.iter().map(as_json).collect::<Vec<_>>(),
         })
@@ -116,6 +123,12 @@ impl Status {
         ));
         if let Some(sweep) = &self.last_sweep {
             lines.push(format!("last sweep  {} (run {}, {})", sweep.verdict, sweep.run, moment(sweep.ended_at)));
+        }
+        if let Some(lane) = &self.lane {
+            let until =
+                lane.carried_until.map_or_else(|| String::from("nothing yet"), |at| format!("up to {}", moment(at)));
+            let blind = if lane.sorted { "" } else { "; LiveDesk does not sort, so changes arrive with sweeps" };
+            lines.push(format!("last sync   messages and new contacts carried: {until} (run {}){blind}", lane.run));
         }
         if let Some(sweep) = &self.open_sweep {
             lines.push(format!(

@@ -8,6 +8,7 @@ use indicatif::HumanDuration;
 use serde_json::{Value, json};
 
 use super::output::{COULD_NOT_RUN, Failure, INTERRUPTED};
+use crate::app::runs;
 use crate::domain::ids::RunId;
 use crate::domain::sweep::{SweepReport, Verdict};
 use crate::sync::summary::Summary;
@@ -38,15 +39,12 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// The verdict of the sweep in words.
     pub fn verdict(&self) -> Option<String> {
-        self.summary.sweep.as_ref().map(|sweep| sweep.verdict.to_string())
+        runs::verdict(self.summary)
     }
 
     /// The counts as the state keeps them.
     pub fn counts(&self) -> Value {
-        let mut counts = json!(self.summary);
-        counts["requests"] = json!({ "livedesk": self.livedesk_requests, "firstline": self.firstline_requests });
-        counts["duration_ms"] = json!(self.duration_ms);
-        counts
+        runs::counts(self.summary, (self.livedesk_requests, self.firstline_requests), self.duration_ms)
     }
 
     /// One JSON document.

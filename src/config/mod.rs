@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub mod check;
+pub mod cron;
 pub mod load;
 pub mod mapping_file;
 mod read;

@@ -14,7 +14,7 @@ use super::schema::Section;
 use super::secret::SecretString;
 use super::settings::{
     BooleanForm, ClearForm, DeletePolicy, Deletes, FirstLine, Http, Identity, Include, Limits, LiveDesk, Log,
-    LogFormat, MatchKey, Ops, Route, Schedule, Settings, SharedKeys, Stamp, State, Sweep, UpdateMethod,
+    LogFormat, MatchKey, Ops, Route, Schedule, Service, Settings, SharedKeys, Stamp, State, Sweep, UpdateMethod,
 };
 use super::values;
 use crate::domain::phone::Country;
@@ -48,6 +48,11 @@ impl Settings {
             sweep: root
                 .section("sweep", |sweep| Sweep { max_rounds: sweep.value("max_rounds", 4, values::whole(2..=100)) }),
             schedule: root.section("schedule", schedule),
+            service: root.section("service", |service| Service {
+                drain: service.value("drain", Duration::from_mins(1), values::duration),
+                overlap: service.value("overlap", Duration::from_mins(10), values::duration),
+                startup_backfill: service.value("startup_backfill", true, values::boolean),
+            }),
             deletes: root.section("deletes", |deletes| Deletes {
                 policy: deletes.value("policy", DeletePolicy::Ignore, values::one_of(DeletePolicy::WORDS)),
             }),

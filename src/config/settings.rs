@@ -35,6 +35,8 @@ pub struct Settings {
     pub sweep: Sweep,
     /// When the service works.
     pub schedule: Schedule,
+    /// How the service works.
+    pub service: Service,
     /// What happens to contacts that are gone.
     pub deletes: Deletes,
     /// The service's own HTTP server.
@@ -188,6 +190,17 @@ pub struct Schedule {
     pub sync: Option<String>,
     /// Cron expression with seconds; `None` is off.
     pub sweep: Option<String>,
+}
+
+/// `[service]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// How long what is in flight is waited for once the service is asked to stop.
+    pub drain: Duration,
+    /// How far a sync looks back behind what the last one carried.
+    pub overlap: Duration,
+    /// Whether a first start with an empty state begins with a backfill.
+    pub startup_backfill: bool,
 }
 
 /// `[deletes]`.

@@ -127,14 +127,24 @@ impl HttpClient {
 
     /// Sends a request and reads its body with `reader`, which may be more lenient about texts than serde. What the
     /// reader cannot read is a failed attempt when it is not whole, or not JSON by its syntax.
-    #[expect(clippy::missing_panics_doc, reason = "a success without a value cannot happen")]
     pub async fn body<T: Send, E: Send>(
         &self,
         request: &Request,
         reader: impl Fn(&[u8]) -> Result<T, E> + Send + Sync,
     ) -> Result<Result<T, E>, ApiError> {
+        Ok(self.dated_body(request, reader).await?.map(|reply| reply.value))
+    }
+
+    /// As `body`, with the server's clock beside the value.
+    #[expect(clippy::missing_panics_doc, reason = "a success without a value cannot happen")]
+    pub async fn dated_body<T: Send, E: Send>(
+        &self,
+        request: &Request,
+        reader: impl Fn(&[u8]) -> Result<T, E> + Send + Sync,
+    ) -> Result<Result<Reply<T>, E>, ApiError> {
         let mut value = None;
-        self.0
+        let response = self
+            .0
             .run(request, &mut |received| {
                 let content_type = received.content_type.as_deref();
                 classify::envelope(&received.response)?;
@@ -146,7 +156,8 @@ impl HttpClient {
                 Ok(())
             })
             .await?;
-        Ok(value.expect("the last attempt succeeded, so its answer was read"))
+        let value = value.expect("the last attempt succeeded, so its answer was read");
+        Ok(value.map(|value| Reply { value, status: response.status, server_date: response.server_date }))
     }
 
     /// Sends a request whose answer is only a yes: any JSON, or nothing.

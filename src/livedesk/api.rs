@@ -105,7 +105,10 @@ impl Api {
         if let Some(size) = &self.page_size {
             request = request.query("page_size", size);
         }
-        self.client.body(&request.auth(self.auth.clone()), wire::list).await?
+        let reply = self.client.dated_body(&request.auth(self.auth.clone()), wire::list).await??;
+        let mut answer = reply.value;
+        answer.page.server_date = reply.server_date;
+        Ok(answer)
     }
 
     /// One contact.

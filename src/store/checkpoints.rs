@@ -6,7 +6,7 @@
 
 use crate::clock::Timestamp;
 use crate::domain::ids::{LiveDeskId, RunId};
-use crate::domain::sweep::ScanPosition;
+use crate::domain::sweep::{ScanPosition, Verdict};
 
 use super::Store;
 use super::error::StoreError;
@@ -141,6 +141,45 @@ impl Store {
                 verdict: row.verdict,
             })
             .collect())
+    }
+
+    /// The latest sweep that ended with this verdict.
+    pub async fn last_sweep_that_was(&self, verdict: Verdict) -> Result<Option<FinishedSweep>, StoreError> {
+        let verdict = verdict.to_string();
+        let row = sqlx::query!(
+            r#"SELECT id, run, started_at, ended_at AS "ended_at!", coalesce(verdict, '') AS "verdict!: String"
+               FROM sweep WHERE ended_at IS NOT NULL AND verdict = ?1 ORDER BY id DESC LIMIT 1"#,
+            verdict
+        )
+        .fetch_optional(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(row.map(|row| FinishedSweep {
+            sweep: row.id,
+            run: RunId(row.run),
+            started_at: Timestamp(row.started_at),
+            ended_at: Timestamp(row.ended_at),
+            verdict: row.verdict,
+        }))
+    }
+
+    /// The latest sweep that was walked to its end, whatever its verdict.
+    pub async fn last_whole_sweep(&self) -> Result<Option<FinishedSweep>, StoreError> {
+        let row = sqlx::query!(
+            r#"SELECT id, run, started_at, ended_at AS "ended_at!", coalesce(verdict, '') AS "verdict!: String"
+               FROM sweep WHERE ended_at IS NOT NULL AND verdict <> ?1 ORDER BY id DESC LIMIT 1"#,
+            ABANDONED
+        )
+        .fetch_optional(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(row.map(|row| FinishedSweep {
+            sweep: row.id,
+            run: RunId(row.run),
+            started_at: Timestamp(row.started_at),
+            ended_at: Timestamp(row.ended_at),
+            verdict: row.verdict,
+        }))
     }
 
     /// Gives `seen` every contact that this sweep was the last to see, ascending, with bounded memory.

@@ -79,8 +79,11 @@ async fn open_to_write(path: &Path, holder: &str, clock: Arc<dyn Clock>) -> Resu
 
     let failed = |source| StoreError::from_sql(path, source);
     let mut conn = options(path).connect().await.map_err(failed)?;
-    check_identity(&mut conn, path).await?;
+    let (known, found) = check_identity(&mut conn, path).await?;
     check_integrity(&mut conn, path).await?;
+    if found > 0 && found < known {
+        back_up(&mut conn, path, found).await?;
+    }
     sqlx::query("PRAGMA journal_mode = WAL").execute(&mut conn).await.map_err(failed)?;
     for setting in WRITER_SETTINGS {
         sqlx::query(setting).execute(&mut conn).await.map_err(failed)?;
@@ -145,6 +148,29 @@ async fn open_to_read(path: &Path, clock: Arc<dyn Clock>) -> Result<Store, Store
             write: None,
         }),
     })
+}
+
+/// Copies the state to `<state>.backup-v<version>` before it is brought to a newer version. The copy is whole or not
+/// there; one of an earlier try is replaced.
+async fn back_up(conn: &mut SqliteConnection, path: &Path, version: i64) -> Result<(), StoreError> {
+    let (copy, part) = (beside(path, &format!(".backup-v{version}")), beside(path, ".backup-part"));
+    let failed = |source| StoreError::from_io(&part, source);
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    // VACUUM takes an empty file as it is, so the copy is its owner's alone from its first byte on.
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map_err(failed)?;
+    let name = part.to_str().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?;
+    sqlx::query("VACUUM INTO ?1")
+        .bind(name)
+        .execute(conn)
+        .await
+        .map_err(|source| StoreError::from_sql(&part, source))?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(&part, &copy).map_err(failed)?;
+    tracing::info!(copy = %copy.display(), version, "the state was copied before it is brought to a newer version");
+    Ok(())
 }
 
 /// Makes the file when it is not there, sees that we may write it, and shuts others out of it. SQLite gives its

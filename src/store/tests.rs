@@ -298,11 +298,12 @@ async fn the_state_of_a_newer_version_is_refused_and_left_as_it_is() {
     let (_folder, path) = folder();
     begun(&path).await.close().await;
     let mut conn = raw(&path).await;
-    sqlx::query("UPDATE _sqlx_migrations SET version = 9999").execute(&mut conn).await.unwrap();
+    sqlx::query("UPDATE _sqlx_migrations SET version = 9999 WHERE version = 1").execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();
     let before = fs::read(&path).unwrap();
     for refused in [try_open(&path).await, read(&path).await] {
-        assert!(matches!(refused, Err(StoreError::Newer { found: 9999, known: 1, .. })));
+        let latest = MIGRATOR.iter().map(|migration| migration.version).max().unwrap();
+        assert!(matches!(refused, Err(StoreError::Newer { found: 9999, known, .. }) if known == latest));
     }
     assert_eq!(fs::read(&path).unwrap(), before);
 }
@@ -610,6 +611,37 @@ async fn every_migration_carries_the_rows_of_the_versions_before_it() {
     assert_eq!(store.definitions().await.unwrap().len(), 2);
     assert_eq!(store.journal_of_run(RUN).await.unwrap().len(), 1);
     assert_eq!(store.next_intent_seq(), 10);
+}
+
+#[tokio::test]
+async fn an_older_state_is_copied_before_it_is_brought_up_and_a_new_one_is_not() {
+    let (_folder, path) = folder();
+    let copy = beside(&path, ".backup-v1");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
+    let mut conn = SqliteConnection::connect_with(&options).await.unwrap();
+    MIGRATOR.run_to(1, &mut conn).await.unwrap();
+    let rows = fs::read_to_string("tests/data/migrations/0001_state.sql").unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(rows)).execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+
+    let store = try_open(&path).await.unwrap();
+    assert_eq!((store.link_count().await.unwrap(), store.lane().await.unwrap()), (2, None));
+    store.close().await;
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut old = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&copy)).await.unwrap();
+    let versions: i64 =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(&mut old).await.unwrap();
+    let links: i64 = sqlx::query_scalar("SELECT count(*) FROM link").fetch_one(&mut old).await.unwrap();
+    assert_eq!((versions, links), (1, 2));
+    old.close().await.unwrap();
+    // The copy is the way back.
+    fs::rename(&copy, &path).unwrap();
+    try_open(&path).await.unwrap().close().await;
+
+    let (_folder, new) = folder();
+    try_open(&new).await.unwrap().close().await;
+    let folder = new.parent().unwrap();
+    assert!(fs::read_dir(folder).unwrap().all(|entry| !entry.unwrap().path().to_string_lossy().contains("backup")));
 }
 
 async fn empty_tables(conn: &mut SqliteConnection) -> Vec<String> {

@@ -18,7 +18,7 @@ use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::phone;
 use crate::domain::sweep::ScanPosition;
-use crate::store::{Conflict, DeadLetter, Decision, Intent, Link, TWINS, WriteOp};
+use crate::store::{Conflict, DeadLetter, Decision, Intent, IntentState, Link, TWINS, WriteOp};
 use crate::sync::carry::{Carried, Job};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError, SharedKeys};
@@ -105,6 +105,12 @@ impl<T: ContactTarget> Carrier<T> {
     /// Tells the carrier that a contact's next create takes the place of one whose absence was proven.
     pub fn supersede(&mut self, id: LiveDeskId, intent: Intent) {
         self.superseded.insert(id, intent);
+    }
+
+    /// Forgets the creates that another run has settled meanwhile: `open` are those that are still to be repeated.
+    pub fn keep_superseded(&mut self, open: &[Intent]) {
+        let absent = |seq| open.iter().any(|intent| intent.seq == seq && intent.state == IntentState::Absent);
+        self.superseded.retain(|_, intent| absent(intent.seq));
     }
 
     /// Takes the contacts of one page. Returns once they are on their way; waits while too many are.
@@ -297,6 +303,7 @@ impl<T: ContactTarget> Carrier<T> {
 
     /// Sends a job on its way, behind every earlier job that shares one of its match keys.
     async fn start(&mut self, page: u64, mut job: Job) -> Result<(), RunError> {
+        self.engine.pass_gate().await?;
         if job.link.is_none() && job.decision.is_none() {
             job.directory = Some(self.engine.directory(&self.directory).await?);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -19,6 +19,7 @@ use crate::mapping::Mapping;
 use crate::store::{Link, Origin, Store, StoreError};
 use crate::sync::companies::Companies;
 use crate::sync::decide::Kinds;
+use crate::sync::gate::WriteGate;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
@@ -94,16 +95,28 @@ pub enum RunError {
     /// The run must not begin, or not go on, for a reason that a person has to settle.
     #[error("{0}")]
     Refused(String),
+    /// The definitions that the mapping was compiled against have changed: the run is begun anew.
+    #[error("the custom fields of FIRST LINE have changed; the run is begun anew with a mapping that fits")]
+    Drifted,
 }
 
 impl RunError {
     /// Whether this is a shutdown rather than a failure.
     pub fn is_interruption(&self) -> bool {
-        matches!(
-            self,
-            Self::Port(PortError::Interrupted)
-                | Self::Scan(crate::sync::scan::ScanError::Source(PortError::Interrupted))
-        )
+        matches!(self.port(), Some(PortError::Interrupted))
+    }
+
+    /// What a platform said, if it is that.
+    pub fn port(&self) -> Option<&PortError> {
+        match self {
+            Self::Port(error) | Self::Scan(crate::sync::scan::ScanError::Source(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether a person has to act before another run can do better: a wrong account, credentials that are refused.
+    pub fn is_for_a_person(&self) -> bool {
+        matches!(self, Self::Refused(_)) || matches!(self.port(), Some(PortError::Stop { .. }))
     }
 }
 
@@ -143,6 +156,10 @@ pub struct Engine<T> {
     pub(super) tags: OnceLock<TagTable>,
     /// What is known of companies in this run.
     pub(super) companies: Companies,
+    /// Asked before the first write, where somebody keeps the definitions for longer than a run.
+    gate: Option<Arc<dyn WriteGate>>,
+    /// Whether the gate was found open in this run.
+    passed: OnceCell<()>,
 }
 
 impl<T: ContactTarget> Engine<T> {
@@ -188,7 +205,37 @@ impl<T: ContactTarget> Engine<T> {
             kinds,
             tags: OnceLock::new(),
             companies: Companies::default(),
+            gate: None,
+            passed: OnceCell::new(),
         })
+    }
+
+    /// Asks `gate` before the first write of this run.
+    #[must_use]
+    pub fn guarded_by(mut self, gate: Arc<dyn WriteGate>) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// Asks the gate, once.
+    pub(super) async fn pass_gate(&self) -> Result<(), RunError> {
+        let Some(gate) = &self.gate else { return Ok(()) };
+        self.passed
+            .get_or_try_init(async || if gate.is_open().await? { Ok(()) } else { Err(RunError::Drifted) })
+            .await?;
+        Ok(())
+    }
+
+    /// Learns what another run of this process found out meanwhile.
+    pub(super) async fn catch_up(&self, highest: FirstLineId) -> Result<(), StoreError> {
+        self.saw(highest);
+        let found = match self.store.profile_get(UPDATE_SEMANTICS).await?.as_ref().and_then(|value| value.as_str()) {
+            Some("partial") => UpdateSemantics::Partial,
+            Some("replace") => UpdateSemantics::Replace,
+            _ => return Ok(()),
+        };
+        self.semantics.store(found as u8, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The highest target id seen so far: a create that is sent from now on gets a higher one.

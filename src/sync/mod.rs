@@ -2,7 +2,7 @@
 //!
 //! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `directory`,
 //! `resolve`, `finder` and `survey` (which record is it?), `decide` (pure), `carry`, `children` and `lists` (apply and record), `settle`
-//! (doubt). `pipeline` is one run; `ports` are the doors to both platforms. Nothing here knows HTTP, SQL text or the
+//! (doubt). `lane` is the quick cycle, `interlude` its place in a long walk. `pipeline` is one run; `ports` are the doors to both platforms. Nothing here knows HTTP, SQL text or the
 //! terminal.
 
 pub mod carrier;
@@ -13,7 +13,10 @@ pub mod decide;
 pub mod directory;
 pub mod engine;
 pub mod finder;
+pub mod gate;
+pub mod interlude;
 pub mod labels;
+pub mod lane;
 pub mod left_overs;
 pub mod lists;
 pub mod lookup;

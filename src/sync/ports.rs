@@ -164,6 +164,8 @@ pub struct SourcePage {
     pub malformed: Vec<MalformedRow>,
     /// `meta.count`, when given.
     pub count: Option<u64>,
+    /// The server's own clock at the answer (`Date`), epoch seconds, when given.
+    pub server_date: Option<i64>,
 }
 
 impl SourcePage {

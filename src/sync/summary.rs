@@ -9,6 +9,7 @@ use crate::domain::outcome::{Outcome, SetAside};
 use crate::domain::sweep::{SweepReport, Verdict};
 use crate::sync::carry::BothChanged;
 use crate::sync::companies::CompanySummary;
+use crate::sync::scan::Goal;
 use crate::sync::tags::TagSummary;
 
 /// One contact that was set aside in this run, or still is from an earlier one.
@@ -86,8 +87,22 @@ pub struct Summary {
     /// What the sweep says of itself; absent where no sweep was walked to its end.
     #[serde(skip)]
     pub sweep: Option<SweepReport>,
+    /// What the sweep was to reach.
+    #[serde(skip)]
+    pub goal: Option<Goal>,
+    /// What the fast lane says of itself; absent in other runs.
+    pub lane: Option<LaneReport>,
     /// Whether the run was interrupted.
     pub interrupted: bool,
+}
+
+/// What the fast lane says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LaneReport {
+    /// Pages read.
+    pub pages: u64,
+    /// Whether LiveDesk sorted as it was asked to; else only sweeps are sure to see changes.
+    pub sorted: bool,
 }
 
 impl Summary {
@@ -154,7 +169,11 @@ impl Summary {
         if self.interrupted {
             return 130;
         }
-        let short = matches!(&self.sweep, Some(SweepReport { verdict: Verdict::Short { .. } | Verdict::Counted, .. }));
+        let short = self.sweep.as_ref().is_some_and(|sweep| match sweep.verdict {
+            Verdict::Proven => false,
+            Verdict::Counted => self.goal != Some(Goal::Counted),
+            Verdict::Short { .. } => true,
+        });
         let left_over = self.set_aside + self.parked + self.conflicts > 0;
         u8::from(short || self.tags.is_incomplete() || !self.stopped_fields.is_empty() || left_over)
     }

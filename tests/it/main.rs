@@ -27,6 +27,7 @@ mod profiles;
 mod rebuild;
 mod repository;
 mod resume;
+mod service;
 mod signals;
 mod source_text;
 mod tags;

@@ -25,6 +25,11 @@ use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::{DirectionStyle, Order, PassReport, ScanPosition, SweepReport};
 
+/// Finds out how descending order is spelled.
+pub async fn spelling(source: &impl ContactSource) -> Result<DirectionStyle, ScanError> {
+    Ok(Head::read(source).await?.style)
+}
+
 /// Why a sweep could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
@@ -184,6 +189,11 @@ impl<S: ContactSource> Sweep<S> {
                 return Ok(SweepStep::Page(page));
             }
         }
+    }
+
+    /// Forgets what was read ahead: the caller waited, and the list went on.
+    pub fn read_anew(&mut self) {
+        self.reader.discard();
     }
 
     /// The id of a contact that surely exists, when there is any: what a read by id is probed with.

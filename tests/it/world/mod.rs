@@ -148,7 +148,7 @@ impl World {
         load::parse(&path, &self.config_text(), std::iter::empty()).unwrap()
     }
 
-    fn mapping_source(&self) -> MappingSource {
+    pub(crate) fn mapping_source(&self) -> MappingSource {
         MappingSource::from_text(&self.folder.path().join("mapping.toml"), self.mapping.clone()).unwrap()
     }
 
@@ -158,6 +158,7 @@ impl World {
             progress: Arc::new(Silent),
             stop: self.stop.clone(),
             no_wait: !self.wait,
+            leaves_doubts: false,
         }
     }
 

@@ -52,13 +52,19 @@ impl Ended {
 impl World {
     /// Starts `deskferry --config ... ARGS` with nothing of this process's environment.
     pub(crate) fn spawn(&self, args: &[&str]) -> Process {
+        self.spawn_beside("", &[], args)
+    }
+
+    /// The same beside another process (its output goes to files of its own), with these variables.
+    pub(crate) fn spawn_beside(&self, name: &str, env: &[(&str, &str)], args: &[&str]) -> Process {
         let config = self.write_files();
-        let (out, err) = (self.folder().join("stdout"), self.folder().join("stderr"));
+        let (out, err) = (self.folder().join(format!("{name}stdout")), self.folder().join(format!("{name}stderr")));
         let child = Command::new(env!("CARGO_BIN_EXE_deskferry"))
             .arg("--config")
             .arg(config)
             .args(args)
             .env_clear()
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(File::create(&out).unwrap())
             .stderr(File::create(&err).unwrap())
@@ -109,6 +115,11 @@ impl Process {
         let id = self.child.id().expect("it runs");
         let sent = Command::new("kill").arg(format!("-{name}")).arg(id.to_string()).status().await.unwrap();
         assert!(sent.success());
+    }
+
+    /// Its number, while it runs.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// What it wrote to standard error so far.

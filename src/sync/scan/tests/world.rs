@@ -338,7 +338,12 @@ impl State {
         if page == 1 {
             malformed.extend((0..self.nameless_rows).map(|_| MalformedRow { id: None, problem: "no id".into() }));
         }
-        SourcePage { rows: readable.iter().map(contact).map(SourceRow::from).collect(), malformed, count }
+        SourcePage {
+            rows: readable.iter().map(contact).map(SourceRow::from).collect(),
+            malformed,
+            count,
+            server_date: None,
+        }
     }
 }
 

@@ -1,0 +1,35 @@
+//! The end of a run as the state keeps it, whoever ran it.
+
+use serde_json::{Value, json};
+
+use crate::sync::engine::RunError;
+use crate::sync::pipeline::RunEnd;
+use crate::sync::summary::Summary;
+
+/// Exit code of a run that could not go on.
+pub const COULD_NOT_GO_ON: u8 = 2;
+/// Exit code of a run that was interrupted and can be resumed.
+pub const INTERRUPTED: u8 = 130;
+
+/// The exit code of a run (design, section 6).
+pub fn exit_code(end: &RunEnd) -> u8 {
+    match &end.failure {
+        // It is begun anew at once, or at the next start.
+        Some(RunError::Drifted) => INTERRUPTED,
+        Some(_) => COULD_NOT_GO_ON,
+        None => end.summary.exit_code(),
+    }
+}
+
+/// The verdict of the sweep in words.
+pub fn verdict(summary: &Summary) -> Option<String> {
+    summary.sweep.as_ref().map(|sweep| sweep.verdict.to_string())
+}
+
+/// The counts as the state keeps them. `requests` are those to LiveDesk and to FIRST LINE.
+pub fn counts(summary: &Summary, requests: (u64, u64), duration_ms: i64) -> Value {
+    let mut counts = json!(summary);
+    counts["requests"] = json!({ "livedesk": requests.0, "firstline": requests.1 });
+    counts["duration_ms"] = json!(duration_ms);
+    counts
+}

@@ -1,0 +1,40 @@
+//! `deskferry run`: the service.
+
+use std::sync::Arc;
+
+use super::Context;
+use super::output::{DONE, Failure, INTERRUPTED};
+use crate::daemon::{Ending, Log, Service, ServiceError};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command. A stop that was asked for is no failure: exit code 0.
+pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
+    end_at_a_panic();
+    let loaded = context.load_to_connect()?;
+    let store = context.open_state(&loaded.settings, "run, the service").await?;
+    let around = context.surroundings(Arc::new(Log::default()));
+    let service = Service::new(loaded, store, around).await?;
+    Ok(match service.run().await? {
+        Ending::Clean => DONE,
+        Ending::CutOff => INTERRUPTED,
+    })
+}
+
+/// A task that panicked would leave a service that looks alive and is not whole. The state is made for a sudden end, and
+/// whoever started the service starts it again.
+fn end_at_a_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        std::process::abort();
+    }));
+}
+
+impl From<ServiceError> for Failure {
+    fn from(error: ServiceError) -> Self {
+        Self::chain(&error)
+    }
+}

@@ -1,0 +1,116 @@
+//! What is due: one flag per kind of work, so that ten activations missed during one long run are one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+/// A kind of work that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The quick cycle.
+    Sync,
+    /// Everything.
+    Sweep,
+}
+
+impl Kind {
+    /// All of them, the quick one first.
+    pub const ALL: [Self; 2] = [Self::Sync, Self::Sweep];
+
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
+/// What was asked for and has not begun. Cheap to clone; schedule and triggers hold one each.
+#[derive(Clone, Debug, Default)]
+pub struct Due(Arc<Asked>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    flags: Mutex<Flags>,
+    changed: Notify,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags {
+    sync: bool,
+    sweep: bool,
+}
+
+impl Flags {
+    fn of(&mut self, kind: Kind) -> &mut bool {
+        match kind {
+            Kind::Sync => &mut self.sync,
+            Kind::Sweep => &mut self.sweep,
+        }
+    }
+}
+
+impl Due {
+    /// Asks for one. Answers whether it was new: what is asked for already runs once.
+    pub fn ask(&self, kind: Kind) -> bool {
+        let was = std::mem::replace(self.flags().of(kind), true);
+        self.0.changed.notify_one();
+        !was
+    }
+
+    /// Whether one is due.
+    pub fn is_due(&self, kind: Kind) -> bool {
+        *self.flags().of(kind)
+    }
+
+    /// Takes one that is due, to begin it.
+    pub fn take(&self, kind: Kind) -> bool {
+        std::mem::take(self.flags().of(kind))
+    }
+
+    /// Takes what is to be begun next, the quick one first.
+    pub fn take_next(&self) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| self.take(*kind))
+    }
+
+    /// Waits for something to be due, and takes it. Cancel-safe.
+    pub async fn next(&self) -> Kind {
+        loop {
+            let changed = self.0.changed.notified();
+            if let Some(kind) = self.take_next() {
+                return kind;
+            }
+            changed.await;
+        }
+    }
+
+    fn flags(&self) -> std::sync::MutexGuard<'_, Flags> {
+        self.0.flags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn many_activations_of_one_kind_run_once_and_the_quick_one_goes_first() {
+        let due = Due::default();
+        assert!(due.ask(Kind::Sweep));
+        for first in [true, false, false] {
+            assert_eq!(due.ask(Kind::Sync), first);
+        }
+        assert_eq!((due.next().await, due.next().await, due.take_next()), (Kind::Sync, Kind::Sweep, None));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_by_an_activation() {
+        let due = Due::default();
+        let waits = due.next();
+        tokio::pin!(waits);
+        assert!(futures::poll!(&mut waits).is_pending());
+        due.ask(Kind::Sweep);
+        assert_eq!(waits.await, Kind::Sweep);
+    }
+}

@@ -1,0 +1,192 @@
+//! The schedule: says "due" at the times of two cron expressions. The only place that knows the cron crate.
+//!
+//! The crate keeps the offset from UTC that the zone had when a job was made, so the jobs are made anew when the zone
+//! changes its offset (summer time). And should its own task ever die, nobody would hear of it: [`Schedule::look`]
+//! compares what was said with what should have been said.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono_tz::Tz;
+use jiff::tz::{Offset, TimeZone};
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+use super::due::{Due, Kind};
+use crate::clock::{Clock, Timestamp};
+use crate::config::cron;
+use crate::config::settings;
+
+/// An activation that is later than this did not happen.
+const LATE_MS: i64 = 90_000;
+
+/// The schedule cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    /// The cron crate knows the zone by another name, or not at all.
+    #[error("schedule.time_zone \"{0}\" is not known to the scheduler; write an IANA name such as \"Asia/Taipei\"")]
+    Zone(String),
+    /// The cron crate's own.
+    #[error("the schedule could not be set up")]
+    Cron(#[from] JobSchedulerError),
+}
+
+/// Says "due" for as long as it lives.
+pub struct Schedule {
+    plan: settings::Schedule,
+    zone: Tz,
+    due: Due,
+    clock: Arc<dyn Clock>,
+    jobs: JobScheduler,
+    offset: Offset,
+    /// When each kind was last said to be due, and when it should be next.
+    said: [Arc<AtomicI64>; 2],
+    next: [Option<i64>; 2],
+}
+
+impl Schedule {
+    /// Begins to say "due".
+    pub async fn start(plan: &settings::Schedule, due: Due, clock: Arc<dyn Clock>) -> Result<Self, ScheduleError> {
+        let zone = zone(&plan.time_zone)?;
+        let said: [Arc<AtomicI64>; 2] = Default::default();
+        let jobs = jobs(plan, zone, &due, &clock, &said).await?;
+        let now = clock.now();
+        let offset = offset(&plan.time_zone, now);
+        let next = Kind::ALL.map(|kind| next(plan, kind, now.0));
+        Ok(Self { plan: plan.clone(), zone, due, clock, jobs, offset, said, next })
+    }
+
+    /// When each kind is due next.
+    pub fn next(&self, kind: Kind) -> Option<Timestamp> {
+        self.next[index(kind)].map(Timestamp)
+    }
+
+    /// Looks after itself: to be called every few seconds. Makes up for an activation that did not happen.
+    pub async fn look(&mut self) -> Result<(), ScheduleError> {
+        let now = self.clock.now();
+        let offset = offset(&self.plan.time_zone, now);
+        if offset != self.offset {
+            let jobs = jobs(&self.plan, self.zone, &self.due, &self.clock, &self.said).await?;
+            let mut old = std::mem::replace(&mut self.jobs, jobs);
+            old.shutdown().await?;
+            self.offset = offset;
+        }
+        for kind in Kind::ALL {
+            let Some(expected) = self.next[index(kind)] else { continue };
+            let said = self.said[index(kind)].load(Ordering::Relaxed);
+            if said >= expected - 1_000 {
+                self.next[index(kind)] = next(&self.plan, kind, said.max(expected));
+            } else if now.0 > expected.saturating_add(LATE_MS) {
+                tracing::error!(
+                    kind = kind.as_str(),
+                    "an activation of the schedule did not happen; it is made up for"
+                );
+                self.due.ask(kind);
+                self.next[index(kind)] = next(&self.plan, kind, now.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says nothing more.
+    pub async fn end(mut self) -> Result<(), ScheduleError> {
+        Ok(self.jobs.shutdown().await?)
+    }
+}
+
+/// Whether an activation came round between two moments.
+pub fn came_round(plan: &settings::Schedule, kind: Kind, since: Timestamp, now: Timestamp) -> bool {
+    next(plan, kind, since.0).is_some_and(|next| next <= now.0)
+}
+
+fn expression(plan: &settings::Schedule, kind: Kind) -> Option<&str> {
+    match kind {
+        Kind::Sync => plan.sync.as_deref(),
+        Kind::Sweep => plan.sweep.as_deref(),
+    }
+}
+
+fn next(plan: &settings::Schedule, kind: Kind, after_ms: i64) -> Option<i64> {
+    cron::next_after(expression(plan, kind)?, &plan.time_zone, after_ms)
+}
+
+fn index(kind: Kind) -> usize {
+    usize::from(kind == Kind::Sweep)
+}
+
+fn offset(zone: &TimeZone, at: Timestamp) -> Offset {
+    jiff::Timestamp::from_millisecond(at.0).map_or(Offset::UTC, |at| zone.to_offset(at))
+}
+
+fn zone(zone: &TimeZone) -> Result<Tz, ScheduleError> {
+    let name = zone.iana_name().unwrap_or("UTC");
+    name.parse().map_err(|_| ScheduleError::Zone(name.to_owned()))
+}
+
+async fn jobs(
+    plan: &settings::Schedule,
+    zone: Tz,
+    due: &Due,
+    clock: &Arc<dyn Clock>,
+    said: &[Arc<AtomicI64>; 2],
+) -> Result<JobScheduler, ScheduleError> {
+    let jobs = JobScheduler::new().await?;
+    for kind in Kind::ALL {
+        let Some(expression) = expression(plan, kind) else { continue };
+        let (due, clock, said) = (due.clone(), Arc::clone(clock), Arc::clone(&said[index(kind)]));
+        let job = Job::new_tz(expression, zone, move |_, _| {
+            said.store(clock.now().0, Ordering::Relaxed);
+            due.ask(kind);
+        })?;
+        jobs.add(job).await?;
+    }
+    jobs.start().await?;
+    Ok(jobs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn plan(sync: &str, sweep: &str, zone: &str) -> settings::Schedule {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        settings::Schedule { time_zone: TimeZone::get(zone).unwrap(), sync: some(sync), sweep: some(sweep) }
+    }
+
+    #[tokio::test]
+    async fn what_the_expression_says_every_second_is_soon_due_and_an_empty_one_never() {
+        let due = Due::default();
+        let plan = plan("* * * * * *", "", "Asia/Taipei");
+        let schedule = Schedule::start(&plan, due.clone(), Arc::new(SystemClock)).await.unwrap();
+        assert!(schedule.next(Kind::Sync).is_some() && schedule.next(Kind::Sweep).is_none());
+        let first = tokio::time::timeout(std::time::Duration::from_secs(5), due.next()).await.unwrap();
+        assert_eq!((first, due.is_due(Kind::Sweep)), (Kind::Sync, false));
+        schedule.end().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_activation_that_did_not_happen_is_made_up_for_once() {
+        let clock = crate::clock::TestClock::default();
+        clock.advance_ms(1_772_323_200_000);
+        let due = Due::default();
+        // Far away by the real clock, so that the crate itself says nothing.
+        let plan = plan("", "0 0 3 1 1 *", "UTC");
+        let mut schedule = Schedule::start(&plan, due.clone(), Arc::new(clock.clone())).await.unwrap();
+        schedule.look().await.unwrap();
+        assert!(!due.is_due(Kind::Sweep));
+        clock.advance_ms(366 * 24 * 3_600_000);
+        schedule.look().await.unwrap();
+        assert!(due.take(Kind::Sweep));
+        schedule.look().await.unwrap();
+        assert!(!due.is_due(Kind::Sweep));
+        schedule.end().await.unwrap();
+    }
+
+    #[test]
+    fn a_nightly_sweep_that_was_slept_through_is_known() {
+        let plan = plan("", "0 0 3 * * *", "UTC");
+        let evening = Timestamp(1_772_390_400_000);
+        assert!(!came_round(&plan, Kind::Sweep, evening, Timestamp(evening.0 + 3_600_000)));
+        assert!(came_round(&plan, Kind::Sweep, evening, Timestamp(evening.0 + 12 * 3_600_000)));
+    }
+}

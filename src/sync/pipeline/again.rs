@@ -1,0 +1,83 @@
+//! Single contacts, read again from the source: what was asked for by id, and what an earlier run left over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Pipeline;
+use crate::domain::ids::LiveDeskId;
+use crate::domain::outcome::{SetAside, SetAsideKind};
+use crate::store::{Intent, WriteOp};
+use crate::sync::carrier::{Carrier, Waiting};
+use crate::sync::directory::LazyDirectory;
+use crate::sync::engine::RunError;
+use crate::sync::lookup::Lookup;
+use crate::sync::ports::{ContactSource, ContactTarget, PortError};
+use crate::sync::progress::ProgressEvent;
+use crate::sync::summary::Summary;
+
+impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
+    /// Carries single contacts, read again from the source: by id where that exists, else with a pass. Answers those
+    /// that were not found although they may be there.
+    pub(super) async fn carry_ids(
+        &self,
+        directory: &Arc<LazyDirectory>,
+        ids: BTreeMap<LiveDeskId, Option<Intent>>,
+        waiting: Waiting,
+        summary: &mut Summary,
+    ) -> Result<BTreeSet<LiveDeskId>, RunError> {
+        let engine = &self.engine;
+        let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), waiting, None);
+        carrier.summary = std::mem::take(summary);
+        for id in ids.keys() {
+            carrier.summary.unpark(*id);
+        }
+        let mut missing: BTreeSet<LiveDeskId> = ids.keys().copied().collect();
+        let mut orphans = Vec::new();
+        for (id, intent) in ids {
+            if let Some(intent) = intent {
+                orphans.push((id, intent.seq));
+                carrier.supersede(id, intent);
+            }
+        }
+        let result = self.read_again(&mut carrier, &mut missing).await;
+        let drained = carrier.drain().await;
+        *summary = std::mem::take(&mut carrier.summary);
+        let proven = match (result, drained) {
+            (Ok(proven), Ok(())) => proven,
+            (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
+        };
+        let (kind, detail) = if proven {
+            (SetAsideKind::Gone, "LiveDesk does not show this contact any more")
+        } else {
+            (SetAsideKind::Unproven, "LiveDesk did not show this contact, and its list could not be read completely")
+        };
+        for id in missing.iter().copied() {
+            summary.set_aside(Some(id), SetAside { kind, field: None, status: None, detail: detail.to_owned() });
+            // Nobody is left to be created: the old intent has nothing to wait for.
+            if let Some((_, seq)) = orphans.iter().find(|(orphan, _)| proven && *orphan == id) {
+                engine.store.write(vec![WriteOp::CloseIntent { seq: *seq }]).await?;
+            }
+        }
+        Ok(if proven { BTreeSet::new() } else { missing })
+    }
+
+    /// Reads these contacts again and takes out of `missing` what was found. Answers whether the absence of the others
+    /// is proven.
+    async fn read_again(&self, carrier: &mut Carrier<T>, missing: &mut BTreeSet<LiveDeskId>) -> Result<bool, RunError> {
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        self.engine.progress.event(ProgressEvent::Expect(missing.len() as u64));
+        let mut lookup = Lookup::start(Arc::clone(&self.source), missing.clone(), self.sweep_rounds).await?;
+        while let Some(found) = lookup.next().await? {
+            if self.engine.stop.is_cancelled() {
+                return Err(PortError::Interrupted.into());
+            }
+            if !found.contacts.is_empty() || !found.malformed.is_empty() {
+                carrier.feed(found.contacts, found.malformed, None).await?;
+            }
+        }
+        missing.clone_from(lookup.missing());
+        Ok(missing.is_empty() || lookup.absence_is_proven())
+    }
+}

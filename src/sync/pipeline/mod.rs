@@ -1,0 +1,185 @@
+//! One run from its first look to its summary. Every command that moves contacts goes through here; they differ only
+//! in which contacts enter. `preflight` looks before the first write, `sweep` walks everything, `recent` what
+//! moved lately, `again` carries single contacts, `settle` ends a run.
+
+mod again;
+mod preflight;
+mod recent;
+mod settle;
+mod sweep;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::ids::{FirstLineId, LiveDeskId};
+use crate::domain::outcome::Outcome;
+use crate::sync::carrier::Waiting;
+use crate::sync::directory::LazyDirectory;
+use crate::sync::engine::{Engine, RunError};
+use crate::sync::interlude::Interlude;
+use crate::sync::left_overs::LeftOvers;
+use crate::sync::lookup::OLDEST_FIRST;
+use crate::sync::ports::{ContactSource, ContactTarget};
+use crate::sync::progress::{Phase, ProgressEvent};
+use crate::sync::scan::Goal;
+use crate::sync::summary::Summary;
+
+pub use preflight::Preflight;
+
+/// Look-ups that a quick cycle is taken to need: it meets a few new contacts, as a rule none.
+const FEW: u64 = 15;
+
+/// Which contacts enter a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entrants {
+    /// Everything that LiveDesk lists.
+    All,
+    /// The first so many of them.
+    First(u64),
+    /// These; dead letters and conflicts among them are tried again.
+    Only(BTreeSet<LiveDeskId>),
+    /// Those that wrote lately, and those that are new.
+    Recent,
+}
+
+/// A run that is ready to begin.
+pub struct Pipeline<S, T> {
+    source: Arc<S>,
+    engine: Arc<Engine<T>>,
+    sweep_rounds: u32,
+    goal: Goal,
+    overlap: Duration,
+    interlude: Option<Arc<dyn Interlude>>,
+    directory: Option<Arc<LazyDirectory>>,
+}
+
+/// How a run ended: what it did until then, and the failure that ended it early, if one did.
+#[derive(Debug)]
+pub struct RunEnd {
+    /// What was done.
+    pub summary: Summary,
+    /// Why it could not go on.
+    pub failure: Option<RunError>,
+}
+
+impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
+    /// A run over these platforms.
+    pub fn new(source: Arc<S>, engine: Arc<Engine<T>>, sweep_rounds: u32) -> Self {
+        Self {
+            source,
+            engine,
+            sweep_rounds,
+            goal: Goal::Proven,
+            overlap: Duration::ZERO,
+            interlude: None,
+            directory: None,
+        }
+    }
+
+    /// What a sweep is to reach; *proven* where nothing else is said.
+    #[must_use]
+    pub fn with_goal(self, goal: Goal) -> Self {
+        Self { goal, ..self }
+    }
+
+    /// How far the quick cycle looks back behind its mark.
+    #[must_use]
+    pub fn with_overlap(self, overlap: Duration) -> Self {
+        Self { overlap, ..self }
+    }
+
+    /// What may come between two pages of a sweep.
+    #[must_use]
+    pub fn with_interlude(self, interlude: Arc<dyn Interlude>) -> Self {
+        Self { interlude: Some(interlude), ..self }
+    }
+
+    /// Looks contacts up where the run looks that stands still for this one: what one of them creates, the other knows of.
+    #[must_use]
+    pub fn sharing(self, directory: Arc<LazyDirectory>) -> Self {
+        Self { directory: Some(directory), ..self }
+    }
+
+    /// The highest target id that this run knows of.
+    pub fn highest(&self) -> FirstLineId {
+        FirstLineId(self.engine.highest())
+    }
+
+    /// Runs it. The state is resumable whatever happens.
+    pub async fn run(&self, entrants: Entrants) -> RunEnd {
+        let mut summary = Summary { stopped_fields: self.engine.mapping.stopped(), ..Summary::default() };
+        let result = self.run_into(entrants, &mut summary).await;
+        let failure = match result {
+            Ok(()) => None,
+            Err(error) if error.is_interruption() => {
+                summary.interrupted = true;
+                None
+            }
+            Err(error) => Some(error),
+        };
+        RunEnd { summary, failure }
+    }
+
+    async fn run_into(&self, entrants: Entrants, summary: &mut Summary) -> Result<(), RunError> {
+        let engine = &self.engine;
+        engine.progress.event(ProgressEvent::Phase(Phase::LeftOvers));
+        let fresh = engine.store.is_empty().await?;
+        if fresh && entrants == Entrants::Recent && self.directory.is_none() {
+            return Err(RunError::Refused(
+                "nothing was carried yet: a sync keeps in step what a first `deskferry backfill` has carried".into(),
+            ));
+        }
+        engine.park_left_overs().await?;
+        engine.finish_trial().await?;
+        let LeftOvers { again: left_over, twins } = engine.settle_left_overs().await?;
+        if entrants != Entrants::All {
+            // A whole sweep comes by and counts them.
+            for id in twins {
+                summary.count(id, Outcome::Conflict);
+            }
+        }
+        let directory = match &self.directory {
+            Some(shared) => Arc::clone(shared),
+            None => Arc::new(LazyDirectory::new(fresh, self.look_ups(&entrants).await?)),
+        };
+        if fresh && self.directory.is_none() {
+            // Nothing at the target may look like our stamp before the first write.
+            engine.directory(&directory).await?;
+        }
+        if !matches!(entrants, Entrants::Only(_) | Entrants::Recent) {
+            // A few contacts are not worth a walk over everybody who has a label: their tags stay as they are.
+            engine.read_labels(&self.source, self.sweep_rounds, &mut summary.tags).await?;
+        }
+        engine.progress.event(ProgressEvent::Phase(Phase::Carry));
+        match &entrants {
+            Entrants::All | Entrants::First(_) => {
+                let limit = match entrants {
+                    Entrants::First(limit) => Some(limit),
+                    _ => None,
+                };
+                self.sweep(&directory, left_over, limit, summary).await?;
+            }
+            Entrants::Only(ids) => {
+                let again = ids.iter().map(|id| (*id, None)).chain(left_over).collect();
+                self.carry_ids(&directory, again, Waiting::TryAgain, summary).await?;
+            }
+            Entrants::Recent => self.recent(&directory, left_over, summary).await?,
+        }
+        self.settle_all(&directory, summary).await?;
+        self.audit(summary).await
+    }
+
+    /// How many contacts are expected to need a look-up.
+    async fn look_ups(&self, entrants: &Entrants) -> Result<u64, RunError> {
+        Ok(match entrants {
+            Entrants::Only(ids) => ids.len() as u64,
+            Entrants::First(limit) => *limit,
+            Entrants::Recent => FEW,
+            Entrants::All => {
+                let listed = self.source.page(OLDEST_FIRST).await?.count.unwrap_or(u64::MAX);
+                listed.saturating_sub(self.engine.store.link_count().await?)
+            }
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! The end of a run: what is in doubt is settled, what was created again is looked at for twins.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Pipeline;
+use crate::domain::ids::LiveDeskId;
+use crate::domain::outcome::Outcome;
+use crate::store::IntentState;
+use crate::sync::carrier::Waiting;
+use crate::sync::directory::LazyDirectory;
+use crate::sync::engine::RunError;
+use crate::sync::ports::{ContactSource, ContactTarget};
+use crate::sync::progress::{Phase, ProgressEvent};
+use crate::sync::summary::Summary;
+
+/// Rounds of "settle, wait, carry again" at the end of a run that may bring nothing.
+const SETTLE_ROUNDS: u32 = 20;
+/// Doubt horizons that a run waits at its end, at most: what was created again can be doubtful again.
+const SETTLE_HORIZONS: i64 = 6;
+
+impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
+    /// Settles what is in doubt, waiting for it as long as that can help.
+    pub(super) async fn settle_all(
+        &self,
+        directory: &Arc<LazyDirectory>,
+        summary: &mut Summary,
+    ) -> Result<(), RunError> {
+        let engine = &self.engine;
+        engine.progress.event(ProgressEvent::Phase(Phase::Settle));
+        let (mut unfound, mut tried) = (BTreeSet::new(), BTreeSet::new());
+        let give_up = engine.now_ms().saturating_add(engine.horizon_ms().saturating_mul(SETTLE_HORIZONS));
+        let mut fruitless = 0;
+        while fruitless < SETTLE_ROUNDS && engine.now_ms() <= give_up {
+            let mut settlement = engine.settle().await?;
+            // What could not be created again, because something else stands in its way, is not tried without end.
+            settlement.again.retain(|_, old| old.as_ref().is_none_or(|old| tried.insert(old.seq)));
+            for id in &settlement.twins {
+                summary.unpark(*id);
+                summary.count(*id, Outcome::Conflict);
+            }
+            // What LiveDesk did not show once waits for another run.
+            settlement.again.retain(|id, _| !unfound.contains(id));
+            let settled_some = !settlement.again.is_empty();
+            // Waiting for a horizon is no failure; looking again without one is.
+            fruitless = if settled_some || settlement.next_horizon.is_some() { 0 } else { fruitless + 1 };
+            if settled_some {
+                unfound.extend(self.carry_ids(directory, settlement.again, Waiting::Respect, summary).await?);
+            }
+            if settlement.parked.is_empty() && !settled_some {
+                break;
+            }
+            if !engine.settings.wait || (settlement.parked.is_empty() && settled_some) {
+                if engine.settings.wait {
+                    continue;
+                }
+                break;
+            }
+            if settlement.next_horizon.is_none() && !settled_some && !self.worth_waiting().await? {
+                break;
+            }
+            engine.wait_for_doubt(settlement.next_horizon, settlement.parked.len()).await?;
+        }
+        // What is parked now is what the state says, whoever parked it.
+        let parked: BTreeSet<LiveDeskId> = engine.store.parked_contacts().await?.into_iter().collect();
+        summary.parked = parked.len() as u64;
+        summary.parked_ids = parked.iter().take(crate::sync::summary::LISTED).map(|id| id.0).collect();
+        Ok(())
+    }
+
+    /// Doubts past their horizon that could not be judged are looked at for one more horizon, then left to a later run.
+    pub(super) async fn worth_waiting(&self) -> Result<bool, RunError> {
+        let parked = self.engine.store.open_intents().await?;
+        let parked = parked.iter().filter(|intent| intent.state == IntentState::Parked);
+        Ok(parked.filter_map(|intent| intent.parked_at).any(|since| !self.engine.is_hopeless(since)))
+    }
+
+    pub(super) async fn audit(&self, summary: &mut Summary) -> Result<(), RunError> {
+        self.engine.progress.event(ProgressEvent::Phase(Phase::Audit));
+        if let (Some(due), true) = (self.engine.audit_due().await?, self.engine.settings.wait) {
+            let left = u64::try_from(due.0 - self.engine.now_ms()).unwrap_or_default();
+            if left > 0 {
+                let why = "records were created again; they are looked at for twins once more time has passed";
+                self.engine.pause(why, Duration::from_millis(left + 1)).await?;
+            }
+        }
+        let (twins, unjudged) = self.engine.audit().await?;
+        for id in twins {
+            summary.count(id, Outcome::Conflict);
+        }
+        for id in unjudged {
+            summary.count(id, Outcome::Parked);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! A sweep as a run walks it: begun or gone on with, fed to the carrier page by page, ended with its verdict.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use roaring::RoaringTreemap;
+use serde_json::json;
+
+use super::Pipeline;
+use crate::domain::ids::LiveDeskId;
+use crate::store::Intent;
+use crate::sync::carrier::{Carrier, Waiting};
+use crate::sync::directory::LazyDirectory;
+use crate::sync::engine::RunError;
+use crate::sync::ports::{ContactSource, ContactTarget, PortError};
+use crate::sync::progress::{Phase, ProgressEvent};
+use crate::sync::scan::{Resume, Sweep, SweepPlan, SweepStep};
+use crate::sync::summary::Summary;
+
+/// An interrupted sweep that is older than this is not gone on with: what it has passed may have changed since.
+const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1000;
+/// Profile key under which the state keeps the mapping of the open sweep.
+const SWEEP_MAPPING: &str = "sweep_mapping";
+
+impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
+    /// Walks a sweep, new or resumed, and carries what it brings.
+    pub(super) async fn sweep(
+        &self,
+        directory: &Arc<LazyDirectory>,
+        left_over: BTreeMap<LiveDeskId, Option<Intent>>,
+        limit: Option<u64>,
+        summary: &mut Summary,
+    ) -> Result<(), RunError> {
+        let engine = &self.engine;
+        // A limited run is no sweep: it leaves an interrupted one as it is.
+        let (number, resume) = match limit {
+            Some(_) => (None, None),
+            None => self.open_sweep().await?,
+        };
+        let mut passed = resume.as_ref().map(|resume| resume.seen.clone()).unwrap_or_default();
+        let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(self.goal) };
+        let mut sweep = Sweep::start(Arc::clone(&self.source), plan, resume).await?;
+        // What the sweep has passed it does not bring again.
+        let mut again: BTreeMap<LiveDeskId, Option<Intent>> = match number {
+            Some(number) => engine.store.unsettled(number).await?.into_iter().map(|id| (id, None)).collect(),
+            None => BTreeMap::new(),
+        };
+        let decided = engine.store.decided().await?;
+        again.extend(decided.into_iter().filter(|id| passed.contains(id.0.unsigned_abs())).map(|id| (id, None)));
+        let mut in_order = Vec::new();
+        for (id, intent) in left_over {
+            // Nor does a limited one reach them.
+            if limit.is_some() || passed.contains(id.0.unsigned_abs()) {
+                again.insert(id, intent);
+            } else {
+                in_order.extend(intent.map(|intent| (id, intent)));
+            }
+        }
+        if !again.is_empty() {
+            for id in again.keys() {
+                passed.remove(id.0.unsigned_abs());
+            }
+            self.carry_ids(directory, again, Waiting::Respect, summary).await?;
+        }
+        let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), Waiting::Respect, number);
+        carrier.summary = std::mem::take(summary);
+        for (id, intent) in in_order {
+            carrier.supersede(id, intent);
+        }
+        carrier.summary.goal = Some(self.goal);
+        let result = self.walk(&mut sweep, &mut carrier, directory, limit).await;
+        let drained = carrier.drain().await;
+        *summary = std::mem::take(&mut carrier.summary);
+        let report = match (result, drained) {
+            (Ok(report), Ok(())) => report,
+            (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
+        };
+        if let (Some(report), Some(number)) = (report, number) {
+            engine.tell_passed(&passed, summary).await?;
+            engine.store.finish_sweep(number, &report.verdict.to_string()).await?;
+            summary.sweep = Some(report);
+        }
+        Ok(())
+    }
+
+    /// The sweep to go on with, or a new one. A sweep belongs to the mapping that it was begun with: what it has passed
+    /// was carried with that.
+    pub(super) async fn open_sweep(&self) -> Result<(Option<i64>, Option<Resume>), RunError> {
+        let store = &self.engine.store;
+        let mapping = &self.engine.mapping;
+        let mapping = |sweep: i64| json!([sweep, mapping.version(), mapping.selection(), mapping.tags_text()]);
+        let begun_with = store.profile_get(SWEEP_MAPPING).await?;
+        if let Some(open) = store.open_sweep().await?
+            && begun_with == Some(mapping(open.sweep))
+            && self.engine.now_ms() - open.started_at.0 < RESUMABLE_MS
+        {
+            let mut seen = RoaringTreemap::new();
+            let mut see = |id: LiveDeskId| {
+                seen.insert(id.0.unsigned_abs());
+            };
+            store.sighted(open.sweep, &mut see).await?;
+            return Ok((Some(open.sweep), Some(Resume { position: open.position, seen })));
+        }
+        let sweep = store.begin_sweep(self.engine.run).await?;
+        store.profile_put(SWEEP_MAPPING, &mapping(sweep)).await?;
+        Ok((Some(sweep), None))
+    }
+
+    pub(super) async fn walk(
+        &self,
+        sweep: &mut Sweep<S>,
+        carrier: &mut Carrier<T>,
+        directory: &Arc<LazyDirectory>,
+        limit: Option<u64>,
+    ) -> Result<Option<crate::domain::sweep::SweepReport>, RunError> {
+        let mut left = limit.unwrap_or(u64::MAX);
+        loop {
+            if self.engine.stop.is_cancelled() {
+                return Err(PortError::Interrupted.into());
+            }
+            if carrier.failed() || left == 0 {
+                return Ok(None);
+            }
+            self.stand_still(sweep, carrier, directory).await?;
+            match sweep.next().await? {
+                SweepStep::Page(mut page) => {
+                    self.engine.progress.event(ProgressEvent::PageRead);
+                    if let (1, 1, Some(count)) = (page.position.pass, page.position.page, page.count) {
+                        self.engine.progress.event(ProgressEvent::Expect(count.min(left)));
+                    }
+                    let whole = page.fresh.len() as u64 <= left;
+                    page.fresh.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    left -= page.fresh.len() as u64;
+                    carrier.feed(page.fresh, page.malformed, whole.then_some(page.next)).await?;
+                }
+                SweepStep::Finished(report) => return Ok(Some(report)),
+            }
+        }
+    }
+
+    /// Between two pages: plays what is due, with nothing of this walk under way, and takes note of what it did.
+    async fn stand_still(
+        &self,
+        sweep: &mut Sweep<S>,
+        carrier: &mut Carrier<T>,
+        directory: &Arc<LazyDirectory>,
+    ) -> Result<(), RunError> {
+        let Some(interlude) = self.interlude.as_ref().filter(|interlude| interlude.due()) else { return Ok(()) };
+        carrier.drain().await?;
+        let played = interlude.play(directory).await?;
+        self.engine.catch_up(played.highest).await?;
+        carrier.keep_superseded(&self.engine.store.open_intents().await?);
+        // What was read ahead may show contacts as they were before.
+        sweep.read_anew();
+        self.engine.progress.event(ProgressEvent::Phase(Phase::Carry));
+        Ok(())
+    }
+}
