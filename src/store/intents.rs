@@ -65,31 +65,43 @@ pub struct Intent {
     pub state: IntentState,
     /// Whether a doubtful request went before it.
     pub recreated: bool,
+    /// What was sent, as the base of the link-to-be; empty for a child.
+    pub base: Vec<u8>,
 }
 
 pub(super) fn open(ops: &[&WriteOp]) -> Statement {
-    statement!(ops, WriteOp::OpenIntent(intent) => (
-        intent.seq,
-        intent.livedesk_id.0,
-        intent.kind.as_str(),
-        &intent.stamp,
-        hex_digest(intent.key),
-        intent.target.map(|id| id.0),
-        intent.high_water,
-        intent.opened_at.0,
-        intent.parked_at.map(|at| at.0),
-        intent.state.as_str(),
-        i64::from(intent.recreated),
-    );
+    statement!(ops, bases, WriteOp::OpenIntent(intent) => {
+        // SQLite takes no bytes at all for NULL.
+        if bases.is_empty() {
+            bases.push(0);
+        }
+        let before = bases.len();
+        bases.extend_from_slice(&intent.base);
+        (
+            intent.seq,
+            intent.livedesk_id.0,
+            intent.kind.as_str(),
+            &intent.stamp,
+            hex_digest(intent.key),
+            intent.target.map(|id| id.0),
+            intent.high_water,
+            intent.opened_at.0,
+            intent.parked_at.map(|at| at.0),
+            intent.state.as_str(),
+            i64::from(intent.recreated),
+            before + 1,
+            intent.base.len(),
+        )
+    };
         "INSERT INTO intent (seq, livedesk_id, kind, stamp, key, target, high_water, opened_at, parked_at, state,
-             recreated)
+             recreated, base)
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6,
-             value ->> 7, value ->> 8, value ->> 9, value ->> 10
+             value ->> 7, value ->> 8, value ->> 9, value ->> 10, substr(?, value ->> 11, value ->> 12)
          FROM jsonb_each(?) WHERE true
          ON CONFLICT (seq) DO UPDATE SET livedesk_id = excluded.livedesk_id, kind = excluded.kind,
              stamp = excluded.stamp, key = excluded.key, target = excluded.target, high_water = excluded.high_water,
              opened_at = excluded.opened_at, parked_at = excluded.parked_at, state = excluded.state,
-             recreated = excluded.recreated"
+             recreated = excluded.recreated, base = excluded.base"
     )
 }
 
@@ -140,6 +152,7 @@ impl Store {
                     state: word(IntentState::parse(&row.state), "intent.state")?,
                     parked_at: row.parked_at.map(Timestamp),
                     recreated: row.recreated != 0,
+                    base: row.base,
                 })
             })
             .collect()

@@ -78,6 +78,7 @@ fn intent(seq: i64, id: i64) -> Intent {
         parked_at: None,
         state: IntentState::Open,
         recreated: false,
+        base: vec![seq.to_le_bytes()[0], 0, 255],
     }
 }
 

@@ -268,6 +268,7 @@ impl<T: ContactTarget> Engine<T> {
             parked_at: None,
             state: IntentState::Open,
             recreated: false,
+            base: Vec::new(),
         }
     }
 }

@@ -226,12 +226,11 @@ impl<T: ContactTarget> Engine<T> {
         Ok(self.store.write(ops).await?)
     }
 
+    /// The link with what was sent as its base: since then both sides may have changed.
     fn link_of(&self, intent: &Intent, target: FirstLineId) -> WriteOp {
-        WriteOp::PutLink(Link {
-            intent_seq: Some(intent.seq),
-            linked_at: intent.opened_at,
-            ..self.unsettled_link(intent.livedesk_id, target, Origin::Created)
-        })
+        let unsettled = self.unsettled_link(intent.livedesk_id, target, Origin::Created);
+        let base = if intent.base.is_empty() { unsettled.base.clone() } else { intent.base.clone() };
+        WriteOp::PutLink(Link { intent_seq: Some(intent.seq), linked_at: intent.opened_at, base, ..unsettled })
     }
 
     pub(super) fn twin_conflict(&self, id: LiveDeskId, candidates: Vec<FirstLineId>) -> WriteOp {

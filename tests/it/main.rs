@@ -22,6 +22,7 @@ mod identity;
 mod inboxes;
 mod kill;
 mod mapping_example;
+mod month;
 mod names_and_phones;
 mod ops;
 mod owners;

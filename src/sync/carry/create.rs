@@ -22,7 +22,7 @@ impl<T: ContactTarget> Engine<T> {
         let FieldDecision { write: fields, base, .. } = decide::creation(&job.record, &job.digests);
         let mut write = ContactWrite { fields, tag_ids: None, company_ids: job.company.map(|id| vec![id]) };
         write.fields.extend(self.scheme.fields(id).into_iter().map(|(key, value)| (key, WriteValue::Typed(value))));
-        let intent = self.contact_intent(job);
+        let intent = self.contact_intent(job, &base);
         let (seq, opened_at) = (intent.seq, intent.opened_at);
         let superseded = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });
         // A person decided against the record that it was linked to.
@@ -144,7 +144,7 @@ impl<T: ContactTarget> Engine<T> {
         Ok(carried)
     }
 
-    fn contact_intent(&self, job: &Job) -> Intent {
+    fn contact_intent(&self, job: &Job, base: &Base) -> Intent {
         Intent {
             seq: self.store.next_intent_seq(),
             livedesk_id: job.contact.id,
@@ -157,6 +157,7 @@ impl<T: ContactTarget> Engine<T> {
             parked_at: None,
             state: IntentState::Open,
             recreated: job.superseded.is_some(),
+            base: base.encode(),
         }
     }
 

@@ -1,0 +1,97 @@
+//! A month in one test: both platforms behind the ports in process, a real state, time as a parameter, the cron crate
+//! bypassed, a kill is drop and reopen. Thousands of drawn operations on both sides, after which both sides agree by every
+//! owner's rule.
+//!
+//! What is a failure: a second record or row for one contact, at any moment (`judge`); a write that an owner's rule does not
+//! allow, when it arrives; a record that disagrees after a proven sweep that began after the last change; a run that fails
+//! although nothing was wrong outside; a month that does not come to rest. What is none: contacts in the care of somebody
+//! (hidden, blocked, rejected, refused, their record removed by agents), doubts younger than their horizon.
+//!
+//! Not determined by the seed: how many commits of SQLite's thread fit between two steps of a process that is being
+//! killed, and the order of several jobs (`Switches::jobs`). A failure names its seed and prints the shrunk operations,
+//! which are kept in `regressions.rs`.
+//!
+//! `DESKFERRY_MONTH_SEEDS` (how many months), `DESKFERRY_MONTH_FIRST` (the first seed), `DESKFERRY_MONTH_OPERATIONS` (per
+//! month), `DESKFERRY_MONTH_SHRINK` (runs spent on shrinking).
+
+mod desk;
+mod driver;
+mod events;
+mod judge;
+mod line;
+mod operations;
+mod regressions;
+mod shrink;
+mod world;
+
+use driver::{Plan, Report, simulate};
+use world::{Lane, Switches};
+
+/// Months when nothing else is asked for.
+const SEEDS: u64 = 3;
+/// Operations of one.
+const OPERATIONS: usize = 1_200;
+
+fn asked(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
+}
+
+fn month(seed: u64, operations: usize) -> Report {
+    let switches = Switches::draw(seed);
+    let plan = Plan { seed, switches, operations: operations::draw(seed, operations) };
+    let failure = match simulate(&plan) {
+        Ok(report) => return report,
+        Err(failure) => failure,
+    };
+    eprintln!("seed {seed} fails, and is being shrunk: {failure}");
+    let tries = usize::try_from(asked("DESKFERRY_MONTH_SHRINK", 120)).unwrap();
+    let kind = shrink::kind(&failure);
+    let fails = |list: &[operations::Operation]| {
+        let failure = simulate(&Plan { operations: list.to_vec(), ..plan.clone() }).err();
+        failure.filter(|failure| shrink::kind(failure) == kind)
+    };
+    let (short, failure) = shrink::shrink(plan.operations.clone(), failure, tries, fails);
+    panic!("seed {seed}, {switches:?}\n{}\n{failure}", shrink::print(&short));
+}
+
+/// Median and longest latency of a lane, in minutes.
+fn latency(reports: &[Report], lane: Lane) -> (usize, i64, i64) {
+    let all = reports.iter().flat_map(|report| &report.latencies);
+    let mut minutes: Vec<i64> = all.filter(|(of, _)| *of == lane).map(|(_, ms)| ms / 60_000).collect();
+    minutes.sort_unstable();
+    let median = minutes.get(minutes.len() / 2).copied().unwrap_or_default();
+    (minutes.len(), median, minutes.last().copied().unwrap_or_default())
+}
+
+#[test]
+fn after_a_month_of_work_faults_and_kills_both_sides_agree_by_every_owners_rule() {
+    let first = asked("DESKFERRY_MONTH_FIRST", 1);
+    let operations = usize::try_from(asked("DESKFERRY_MONTH_OPERATIONS", OPERATIONS as u64)).unwrap();
+    let mut reports = Vec::new();
+    for seed in first..first + asked("DESKFERRY_MONTH_SEEDS", SEEDS) {
+        let report = month(seed, operations);
+        eprintln!(
+            "month {seed}: {} contacts, {} customers; {} syncs, {} sweeps ({} proven, {} cut off or failed), {} kills, \
+             {} starts, {} on a full disk; {} requests; {:?}",
+            report.contacts,
+            report.customers,
+            report.syncs,
+            report.sweeps,
+            report.proven,
+            report.failed,
+            report.kills,
+            report.processes,
+            report.disk_full,
+            report.requests,
+            report.tally,
+        );
+        reports.push(report);
+    }
+    for lane in [Lane::Sync, Lane::Sweep] {
+        let (count, median, longest) = latency(&reports, lane);
+        eprintln!(
+            "{count} changes owed by the next {lane:?} arrived after {median} minutes (median), {longest} at most"
+        );
+        assert!(count > 0);
+    }
+}
