@@ -13,7 +13,9 @@ use deskferry::mapping::compile::compile;
 use deskferry::mapping::spec::MappingSpec;
 use deskferry::mapping::{CompileContext, Mapping, StampFields};
 use deskferry::store::{Access, Accounts, RunResult, Store, StoreError};
+use deskferry::sync::absence::DeleteRules;
 use deskferry::sync::engine::{Engine, EngineSettings, MatchKey, SharedKeys};
+use deskferry::sync::failures::FailurePolicy;
 use deskferry::sync::pipeline::{Entrants, Pipeline, RunEnd};
 use deskferry::sync::progress::Silent;
 use deskferry::sync::stamp::StampScheme;
@@ -401,8 +403,10 @@ fn settings(switches: &Switches) -> EngineSettings {
         id_walk_limit: 5_000,
         phone_country: Country::parse("TW").unwrap(),
         clears: true,
+        failures: FailurePolicy::default(),
         jobs: switches.jobs,
         wait: false,
+        deletes: DeleteRules::default(),
     }
 }
 

@@ -166,6 +166,7 @@ impl Inner {
             profile_id: Some(record.id + 500_000),
             standard: FieldKey::STANDARD.into_iter().map(|key| (key, record.value(key).clone())).collect(),
             custom: whole.then(|| (31..=36).map(|id| (id, record.value(FieldKey::Custom(id)).clone())).collect()),
+            custom_unreadable: false,
             emails: (!apart).then(|| record.emails.iter().map(|row| email(record.id, row)).collect()),
             phones: (!apart).then(|| record.phones.iter().map(|row| phone(record.id, row)).collect()),
             tag_ids: Some(record.tags.keys().copied().collect()),
@@ -481,6 +482,11 @@ impl ContactTarget for Line {
 
     async fn delete_email(&self, id: ChildId) -> Result<(), PortError> {
         self.answered(|inner| inner.remove_row(Watched::Email, id)).await?
+    }
+
+    async fn delete_contact(&self, id: FirstLineId) -> Result<(), PortError> {
+        // No scenario lets the program delete customers.
+        panic!("customer {id} was to be deleted")
     }
 
     async fn delete_phone(&self, id: ChildId) -> Result<(), PortError> {
