@@ -201,10 +201,10 @@ async fn nothing_that_the_service_shows_says_who_anybody_is() {
 
     let (hook, notices) = receiver().await;
     world.choices.instead.push((
-        "[http]",
+        "[ops]",
         format!(
-            "[ops]\nlisten = \"127.0.0.1:0\"\ntoken = \"{OPS_TOKEN}\"\nwebhook = \"{hook}\"\ndead_letters_above = 0\n\
-             disk_low = \"900PiB\"\nsweep_within = \"1m\"\n[http]"
+            "[ops]\ntoken = \"{OPS_TOKEN}\"\nwebhook = \"{hook}\"\ndead_letters_above = 0\n\
+             disk_low = \"900PiB\"\nsweep_within = \"1m\""
         ),
     ));
     let settings = world.settings();

@@ -44,8 +44,6 @@ requests_per_second = 0.0
 concurrency = 8
 timeout = "5s"
 throttle_wait = "20ms"
-[ops]
-listen = "127.0.0.1:0"
 [http]
 retry_first = "1ms"
 retry_ceiling = "20ms"
@@ -56,6 +54,8 @@ match = {match}
 shared_keys = "{shared_keys}"
 settle = "{settle}"
 doubt_horizon = "{doubt_horizon}"
+[ops]
+listen = "127.0.0.1:0"
 "#;
 
 /// What a scenario may set differently.
