@@ -1,6 +1,6 @@
 //! The listening side: an address, connections that are few and short, and a stop that waits for nobody slow.
 //!
-//! A connection carries one request (see [`super::guard`]) and lives for [`Bounds::life`] at most, whatever it does or
+//! A connection carries one request (see `guard`) and lives for `Bounds::life` at most, whatever it does or
 //! fails to do: headers that trickle in, a body that never comes, an answer that is not read.
 
 use std::io;

@@ -1,6 +1,6 @@
 //! Alarms: judged from the facts, remembered in the state, told to a webhook.
 //!
-//! [`alarm`] names them, [`judge`] says when something is one and [`memory`] what is new about it, both pure. A look
+//! [`alarm`] names them, [`judge`](mod@judge) says when something is one and [`memory`] what is new about it, both pure. A look
 //! does three things: learn, remember, and wake the sender, which runs beside it and tries for as long as it takes; of
 //! each alarm only the newest news counts. News arrives at least once: a crash between delivery and its note sends it again, with the same `id`.
 
