@@ -131,7 +131,8 @@ impl Inner {
         let from = size * (request.page.max(1) as usize - 1);
         let rows = rows.into_iter().skip(from).take(size);
         let rows = rows.map(|person| SourceRow::from(read_row(person.row()).unwrap())).collect();
-        SourcePage { rows, malformed: Vec::new(), count: Some(count), server_date: None }
+        let server_date = Some(self.now() / 1000);
+        SourcePage { rows, malformed: Vec::new(), count: Some(count), server_date }
     }
 }
 

@@ -207,8 +207,8 @@ impl Inner {
         let before = record.tags_reset.as_ref().unwrap_or(&record.tags);
         let person = record.person.and_then(|person| self.people.get(&person));
         let in_run = |at: i64| self.run_since.is_some_and(|since| at >= since);
-        let just_changed =
-            person.is_none_or(|person| person.changed.get(&Watched::Label).is_some_and(|at| in_run(*at)));
+        // Labels are read once, at the start; who was hidden then has none.
+        let just_changed = person.is_none_or(|person| in_run(person.touched));
         let labelled = person.is_some_and(|person| person.labelled);
         let mut wrong = Vec::new();
         for (id, by) in before.iter().filter(|(id, _)| !ids.contains(id)) {

@@ -136,7 +136,7 @@ pub(super) struct Operation {
 }
 
 /// How often runs are due.
-pub(super) const SYNC_EVERY_S: i64 = 60 * 60;
+pub(super) const SYNC_EVERY_S: i64 = 30 * 60;
 /// How often sweeps are due.
 pub(super) const SWEEP_EVERY_S: i64 = 8 * 60 * 60;
 /// Days of a month.
@@ -150,7 +150,8 @@ pub(super) fn draw(seed: u64, count: usize) -> Vec<Operation> {
         .map(|_| {
             // Half of it while a run is under way.
             let at = if rng.random_bool(0.5) {
-                let due = rng.random_range(0..end / SWEEP_EVERY_S) * SWEEP_EVERY_S;
+                let every = if rng.random_bool(0.5) { SWEEP_EVERY_S } else { SYNC_EVERY_S };
+                let due = rng.random_range(0..end / every) * every;
                 due + rng.random_range(0..60)
             } else {
                 rng.random_range(0..end)

@@ -23,7 +23,7 @@ use deskferry::config::load;
 use deskferry::config::settings::Settings;
 
 /// Commands that the brief of issue 4 gives to others, until the branches meet.
-const PENDING_COMMANDS: &[&str] = &["run", "sync"];
+const PENDING_COMMANDS: &[&str] = &[];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
