@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use deskferry::sandbox::SandboxConfig;
 use serde_json::Value;
 
 use super::names::{ALARMS, METRICS};
 use super::promql::{complaints, metrics};
 use super::read;
+use crate::world::World;
 
 const RULES: &str = "deploy/prometheus/deskferry.rules.yml";
 const RULES_TEST: &str = "deploy/prometheus/deskferry.test.yml";
@@ -158,4 +160,44 @@ fn the_guide_explains_every_metric_and_no_other() {
         let name = format!("deskferry_{}", &part[..end]);
         assert!(METRICS.iter().any(|metric| metric.name == name), "{GUIDE} speaks of {name}, which does not exist");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_service_exports_exactly_the_metrics_that_rules_and_dashboard_may_use() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let config = SandboxConfig { contacts: 30, ..SandboxConfig::default() };
+    let mut world = World::start(config).await;
+    world.choices.instead.push(("listen = \"127.0.0.1:0\"", format!("listen = \"{address}\"")));
+    let mut service = world.spawn(&["run"]);
+    let up = service.until(|| std::net::TcpStream::connect(address).is_ok()).await;
+    assert!(up, "{}", service.stderr());
+    let ready = async || crate::ops::get(address, "/readyz").await.status == 200;
+    while !ready().await {
+        assert!(service.run_for(std::time::Duration::from_millis(20)).await, "{}", service.stderr());
+    }
+    // A first sweep leaves a sync behind it.
+    let synced = async || crate::ops::get(address, "/metrics").await.body.contains("deskferry_sync_lag_seconds ");
+    while !synced().await {
+        assert!(service.run_for(std::time::Duration::from_millis(20)).await, "{}", service.stderr());
+    }
+
+    let text = crate::ops::get(address, "/metrics").await.body;
+    let samples = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let names: BTreeSet<&str> = samples.filter_map(|line| line.split(['{', ' ']).next()).collect();
+    let expected: BTreeSet<String> = METRICS
+        .iter()
+        .flat_map(|metric| match metric.histogram {
+            true => ["_bucket", "_sum", "_count"].map(|end| format!("{}{end}", metric.name)).to_vec(),
+            false => vec![metric.name.to_owned()],
+        })
+        .collect();
+    assert_eq!(names, expected.iter().map(String::as_str).collect());
+
+    service.signal("TERM").await;
+    let end = service.end().await;
+    assert_eq!(end.code(), Some(0), "{end:?}");
+    assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+    world.assert_right().await;
 }

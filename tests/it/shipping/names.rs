@@ -1,7 +1,6 @@
 //! The metrics and alarms of the service: the contract between what it exports and what watches it.
 //!
-//! Taken word for word from the brief of issue 4, and `deskferry_state_readable` from the branch that exports it; to be replaced by `ops::metrics::NAMES` and the alarms of `ops::alerts`
-//! once they are in this tree.
+//! A test in `monitoring` holds the list against what a running service answers.
 
 /// A metric.
 pub(super) struct Metric {
