@@ -188,9 +188,9 @@ async fn a_running_service_exports_exactly_the_metrics_that_rules_and_dashboard_
     let names: BTreeSet<&str> = samples.filter_map(|line| line.split(['{', ' ']).next()).collect();
     let expected: BTreeSet<String> = METRICS
         .iter()
-        .flat_map(|metric| match metric.histogram {
-            true => ["_bucket", "_sum", "_count"].map(|end| format!("{}{end}", metric.name)).to_vec(),
-            false => vec![metric.name.to_owned()],
+        .flat_map(|metric| {
+            let ends: &[&str] = if metric.histogram { &["_bucket", "_sum", "_count"] } else { &[""] };
+            ends.iter().map(|end| format!("{}{end}", metric.name))
         })
         .collect();
     assert_eq!(names, expected.iter().map(String::as_str).collect());
