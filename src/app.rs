@@ -25,7 +25,6 @@ use crate::config::{Problem, Problems};
 use crate::domain::contact::Contact;
 use crate::domain::field::{FieldDefinition, FieldKind};
 use crate::domain::ids::RunId;
-use crate::domain::target::Shown;
 use crate::domain::tenant::TenantReport;
 use crate::firstline::auth::BadToken;
 use crate::firstline::profile::{PhoneOwner, Profile, UpdateChoice, UpdateMethod};
@@ -45,7 +44,7 @@ use crate::mapping::compile::compile;
 use crate::mapping::spec::MappingSpec;
 use crate::mapping::{CompileContext, Mapping, MappingProblem, StampFields};
 use crate::store::{Access, Accounts, Store, StoreError};
-use crate::sync::engine::{Engine, EngineSettings, MatchKey, SHOWN, SharedKeys};
+use crate::sync::engine::{self, Engine, EngineSettings, MatchKey, SharedKeys};
 use crate::sync::failures::FailurePolicy;
 use crate::sync::pipeline::Pipeline;
 use crate::sync::ports::MalformedRow;
@@ -340,9 +339,7 @@ pub async fn learned(store: &Store) -> Result<Learned, StoreError> {
     if text(store.profile_get(PHONE_OWNER).await?) == "profile_id" {
         learned.firstline.phone_owner = PhoneOwner::Profile;
     }
-    let shown =
-        store.profile_get(SHOWN).await?.and_then(|bits| bits.as_u64()).and_then(|bits| u16::try_from(bits).ok());
-    learned.firstline.shown = Shown::from_bits(shown.unwrap_or_default());
+    learned.firstline.shown = engine::shown(store).await?;
     learned.by_id = match text(store.profile_get(BY_ID).await?).as_str() {
         "supported" => ByIdSupport::Supported,
         "unsupported" => ByIdSupport::Unsupported,

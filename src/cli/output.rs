@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::app::AppError;
 use crate::app::gate::GateError;
 use crate::config::Problems;
+use crate::domain::causes::with_causes;
 use crate::store::StoreError;
 use crate::sync::engine::RunError;
 use crate::sync::ports::PortError;
@@ -40,18 +41,7 @@ impl Failure {
 
     /// A failure with its whole chain of causes.
     pub fn chain(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let next = error.to_string();
-            // Transparent wrappers repeat themselves.
-            if !text.ends_with(&next) {
-                text.push_str(": ");
-                text.push_str(&next);
-            }
-            cause = error.source();
-        }
-        Self::new(text)
+        Self::new(with_causes(error))
     }
 }
 

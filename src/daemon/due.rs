@@ -4,27 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// A kind of work that can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// The quick cycle.
-    Sync,
-    /// Everything.
-    Sweep,
-}
-
-impl Kind {
-    /// All of them, the quick one first.
-    pub const ALL: [Self; 2] = [Self::Sync, Self::Sweep];
-
-    /// In a word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sync => "sync",
-            Self::Sweep => "sweep",
-        }
-    }
-}
+pub use crate::ops::trigger::Kind;
 
 /// What was asked for and has not begun. Cheap to clone; schedule and triggers hold one each.
 #[derive(Clone, Debug, Default)]

@@ -8,6 +8,7 @@ use super::published::{Ended, Standing};
 use super::works::Works;
 use crate::app::{self, runs};
 use crate::clock::Timestamp;
+use crate::domain::causes::with_causes;
 use crate::domain::ids::RunId;
 use crate::domain::outcome::RunVerdict;
 use crate::domain::sweep::Verdict;
@@ -41,7 +42,7 @@ impl Works {
             exit,
             verdict: runs::verdict(&end.summary),
             counts: counts.clone(),
-            failure: end.failure.as_ref().map(|failure| chain(failure)),
+            failure: end.failure.as_ref().map(|failure| with_causes(failure)),
         };
         let result = RunResult { exit_code: i32::from(exit), verdict: ended.verdict.clone(), counts };
         let written = async {
@@ -49,7 +50,7 @@ impl Works {
             app::remember(&self.store, &self.platforms).await
         };
         if let Err(error) = written.await {
-            tracing::error!(run = run.0, "the end of the run could not be recorded: {}", chain(&error));
+            tracing::error!(run = run.0, "the end of the run could not be recorded: {}", with_causes(&error));
         }
         chronicle::ended(run, name, at.0 - since.0, end);
         if let Some(held) = held_deletes(&end.summary, kind) {
@@ -76,10 +77,10 @@ impl Works {
                 kept.recognised = false;
                 kept.fit = None;
                 if empty && name == "backfill" {
-                    kept.held = Some(chain(failure));
+                    kept.held = Some(with_causes(failure));
                 }
                 drop(kept);
-                self.board.send_modify(|board| board.standing = Standing::Refused(chain(failure)));
+                self.board.send_modify(|board| board.standing = Standing::Refused(with_causes(failure)));
             }
             // A failure of another kind says nothing about the next run.
             Some(_) => {}
@@ -101,7 +102,7 @@ impl Works {
                 board.last_sweep = whole.map(|sweep| (sweep.ended_at, sweep.verdict));
                 board.last_proven = proven.map(|sweep| sweep.ended_at);
             }),
-            Err(error) => tracing::error!("the state could not be read: {}", chain(&error)),
+            Err(error) => tracing::error!("the state could not be read: {}", with_causes(&error)),
         }
     }
 
@@ -116,19 +117,4 @@ impl Works {
         }
         Ok(())
     }
-}
-
-/// A failure with its causes.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

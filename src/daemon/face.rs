@@ -1,7 +1,6 @@
 //! What the service shows, beside its work: the board of `ops` follows what is published, and alarms are judged after each
 //! run and once a minute.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::config::settings::Settings;
 use crate::ops::alerts::Sender;
 use crate::ops::board::{HeldDeletes, Running};
 use crate::ops::server::Server;
-use crate::ops::trigger::{self, Accepted, Trigger};
+use crate::ops::trigger::{Accepted, Trigger};
 use crate::ops::{self, Ops, Platform};
 use crate::store::Store;
 use crate::sync::summary::Summary;
@@ -43,13 +42,8 @@ impl Face {
         clock: Arc<dyn Clock>,
         due: Due,
     ) -> Result<Self, ServiceError> {
-        let trigger = Trigger::new(move |kind| {
-            let is_new = due.ask(match kind {
-                trigger::Kind::Sync => Kind::Sync,
-                trigger::Kind::Sweep => Kind::Sweep,
-            });
-            Ok(if is_new { Accepted::Queued } else { Accepted::AlreadyWaiting })
-        });
+        let trigger =
+            Trigger::new(move |kind| Ok(if due.ask(kind) { Accepted::Queued } else { Accepted::AlreadyWaiting }));
         let webhook = app::ops::webhook(settings, Arc::clone(&clock))
             .map_err(|source| AppError::Client { platform: "the webhook of alarms", source })?;
         let (ops, server, sender) = Ops::open(app::ops::settings(settings), store, clock, trigger, webhook).await?;
@@ -96,8 +90,7 @@ fn put(ops: &Ops, works: &Works, now: &Published) {
     let running =
         now.current.iter().map(|current| Running { run: current.run, kind: current.name, since: current.since });
     ops.board.running(running.collect());
-    let next = now.next.iter().map(|(kind, at)| (asked(*kind), *at)).collect::<BTreeMap<_, _>>();
-    ops.board.next(next, works.now());
+    ops.board.next(now.next.clone(), works.now());
     ops.board.carried_until(now.carried_until.max(now.swept_since));
     ops.board.held(match &now.standing {
         Standing::Refused(why) => Some(why.clone()),
@@ -106,13 +99,6 @@ fn put(ops: &Ops, works: &Works, now: &Published) {
     let (livedesk, firstline) = works.platforms.paces();
     for (platform, pace) in [(Platform::LiveDesk, livedesk), (Platform::FirstLine, firstline)] {
         ops.metrics.budget(platform, pace.ceiling.unwrap_or_default(), pace.current.unwrap_or_default());
-    }
-}
-
-fn asked(kind: Kind) -> trigger::Kind {
-    match kind {
-        Kind::Sync => trigger::Kind::Sync,
-        Kind::Sweep => trigger::Kind::Sweep,
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, LocalBoxFuture};
 
 use super::due::Kind;
-use super::ending::chain;
 use super::works::{NotBegun, Works};
+use crate::domain::causes::with_causes;
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::RunError;
 use crate::sync::gate::WriteGate;
@@ -36,7 +36,7 @@ impl Interlude for Between {
                 }
                 Ok((_, played, _)) => Ok(played),
                 Err(NotBegun::Run(error)) => Err(error),
-                Err(error @ NotBegun::Mapping(_)) => Err(RunError::Refused(chain(&error))),
+                Err(error @ NotBegun::Mapping(_)) => Err(RunError::Refused(with_causes(&error))),
             }
         })
     }

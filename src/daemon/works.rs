@@ -10,7 +10,6 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::due::{Due, Kind};
-use super::ending::chain;
 use super::published::{Current, Ended, Published, Standing};
 use super::within::{Between, Definitions};
 use crate::app::gate::{self, GateError};
@@ -18,6 +17,7 @@ use crate::app::{self, Platforms, Run, Surroundings};
 use crate::clock::Timestamp;
 use crate::config::mapping_file::MappingSource;
 use crate::config::settings::Settings;
+use crate::domain::causes::with_causes;
 use crate::domain::field::FieldDefinition;
 use crate::domain::ids::{FirstLineId, RunId};
 use crate::domain::sweep::Verdict;
@@ -162,11 +162,11 @@ impl Works {
             Ok(ended) => Outcome::Ran(ended),
             Err(NotBegun::Run(error)) if error.is_interruption() => Outcome::Stopping,
             Err(error @ NotBegun::Mapping(GateError::Problems(_))) => {
-                let why = chain(&error);
+                let why = with_causes(&error);
                 self.refused(why.clone());
                 Outcome::Misfit(why)
             }
-            Err(error) => self.refused(chain(&error)),
+            Err(error) => self.refused(with_causes(&error)),
         }
     }
 

@@ -4,6 +4,7 @@
 //! SQL or of either platform's wire format.
 
 pub mod base;
+pub mod causes;
 pub mod contact;
 pub mod field;
 pub mod hash;

@@ -41,6 +41,27 @@ pub struct FinishedSweep {
     pub verdict: String,
 }
 
+/// A finished sweep as it is stored.
+pub(super) struct SweepRow {
+    pub(super) id: i64,
+    pub(super) run: i64,
+    pub(super) started_at: i64,
+    pub(super) ended_at: i64,
+    pub(super) verdict: String,
+}
+
+impl SweepRow {
+    pub(super) fn sweep(self) -> FinishedSweep {
+        FinishedSweep {
+            sweep: self.id,
+            run: RunId(self.run),
+            started_at: Timestamp(self.started_at),
+            ended_at: Timestamp(self.ended_at),
+            verdict: self.verdict,
+        }
+    }
+}
+
 /// Ids that are read at once while sightings are streamed.
 const SIGHTINGS_AT_ONCE: i64 = 20_000;
 
@@ -123,7 +144,8 @@ impl Store {
 
     /// The latest sweeps that came to an end, newest first.
     pub async fn finished_sweeps(&self, limit: u32) -> Result<Vec<FinishedSweep>, StoreError> {
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            SweepRow,
             r#"SELECT id, run, started_at, ended_at AS "ended_at!", coalesce(verdict, '') AS "verdict!: String"
                FROM sweep WHERE ended_at IS NOT NULL ORDER BY id DESC LIMIT ?1"#,
             limit
@@ -131,22 +153,14 @@ impl Store {
         .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
-        Ok(rows
-            .into_iter()
-            .map(|row| FinishedSweep {
-                sweep: row.id,
-                run: RunId(row.run),
-                started_at: Timestamp(row.started_at),
-                ended_at: Timestamp(row.ended_at),
-                verdict: row.verdict,
-            })
-            .collect())
+        Ok(rows.into_iter().map(SweepRow::sweep).collect())
     }
 
     /// The latest sweep that ended with this verdict.
     pub async fn last_sweep_that_was(&self, verdict: Verdict) -> Result<Option<FinishedSweep>, StoreError> {
         let verdict = verdict.to_string();
-        let row = sqlx::query!(
+        let row = sqlx::query_as!(
+            SweepRow,
             r#"SELECT id, run, started_at, ended_at AS "ended_at!", coalesce(verdict, '') AS "verdict!: String"
                FROM sweep WHERE ended_at IS NOT NULL AND verdict = ?1 ORDER BY id DESC LIMIT 1"#,
             verdict
@@ -154,18 +168,13 @@ impl Store {
         .fetch_optional(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
-        Ok(row.map(|row| FinishedSweep {
-            sweep: row.id,
-            run: RunId(row.run),
-            started_at: Timestamp(row.started_at),
-            ended_at: Timestamp(row.ended_at),
-            verdict: row.verdict,
-        }))
+        Ok(row.map(SweepRow::sweep))
     }
 
     /// The latest sweep that was walked to its end, whatever its verdict.
     pub async fn last_whole_sweep(&self) -> Result<Option<FinishedSweep>, StoreError> {
-        let row = sqlx::query!(
+        let row = sqlx::query_as!(
+            SweepRow,
             r#"SELECT id, run, started_at, ended_at AS "ended_at!", coalesce(verdict, '') AS "verdict!: String"
                FROM sweep WHERE ended_at IS NOT NULL AND verdict <> ?1 ORDER BY id DESC LIMIT 1"#,
             ABANDONED
@@ -173,13 +182,7 @@ impl Store {
         .fetch_optional(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
-        Ok(row.map(|row| FinishedSweep {
-            sweep: row.id,
-            run: RunId(row.run),
-            started_at: Timestamp(row.started_at),
-            ended_at: Timestamp(row.ended_at),
-            verdict: row.verdict,
-        }))
+        Ok(row.map(SweepRow::sweep))
     }
 
     /// Gives `seen` every contact that this sweep was the last to see, ascending, with bounded memory.

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::domain::ids::RunId;
 
 use super::Store;
-use super::checkpoints::FinishedSweep;
+use super::checkpoints::{FinishedSweep, SweepRow};
 use super::error::StoreError;
 use super::rows::number;
 
@@ -72,7 +72,8 @@ impl Store {
         .fetch_one(&mut *reader)
         .await
         .map_err(failed)?;
-        let sweeps = sqlx::query!(
+        let sweeps = sqlx::query_as!(
+            SweepRow,
             r#"SELECT id, run, started_at, ended_at AS "ended_at!", coalesce(verdict, '') AS "verdict!: String" FROM sweep
                WHERE id IN ((SELECT max(id) FROM sweep WHERE ended_at IS NOT NULL AND verdict <> 'abandoned'),
                             (SELECT max(id) FROM sweep WHERE verdict IN ('proven', 'counted')))
@@ -81,16 +82,7 @@ impl Store {
         .fetch_all(&mut *reader)
         .await
         .map_err(failed)?;
-        let sweeps: Vec<FinishedSweep> = sweeps
-            .into_iter()
-            .map(|row| FinishedSweep {
-                sweep: row.id,
-                run: RunId(row.run),
-                started_at: Timestamp(row.started_at),
-                ended_at: Timestamp(row.ended_at),
-                verdict: row.verdict,
-            })
-            .collect();
+        let sweeps: Vec<FinishedSweep> = sweeps.into_iter().map(SweepRow::sweep).collect();
         // A thousand runs are three days of a cycle every five minutes; a kind that did not run for longer is past news.
         let runs = sqlx::query!(
             r#"SELECT id, kind, started_at, ended_at AS "ended_at!", coalesce(exit_code, 2) AS "exit_code!: i64" FROM run

@@ -1,6 +1,7 @@
 //! What the log says of a run: a line when it begins, a line when it ends, and a line per reason for which contacts were
 //! set aside. Field names are documented in docs/logging.md. Ids, counts and reasons; never a value of a contact.
 
+use crate::domain::causes::with_causes;
 use crate::domain::ids::RunId;
 use crate::domain::outcome::RunVerdict;
 use crate::domain::sweep::Verdict;
@@ -32,43 +33,30 @@ pub fn ended(run: RunId, kind: &str, took_ms: i64, end: &RunEnd) {
     let Summary { created, adopted, updated, unchanged, not_selected, set_aside, parked, conflicts, .. } = end.summary;
     let sweep = end.summary.sweep.as_ref().map(|sweep| sweep.verdict.to_string());
     let verdict = end.verdict().as_str();
-    if let Some(failure) = &end.failure {
-        let error = chain(failure);
-        tracing::error!(
-            run,
-            kind,
-            verdict,
-            took_ms,
-            created,
-            adopted,
-            updated,
-            unchanged,
-            not_selected,
-            set_aside,
-            parked,
-            conflicts,
-            sweep,
-            error,
-            "run ended"
-        );
-        return;
+    let error = end.failure.as_ref().map(|failure| with_causes(failure));
+    // The level of a line cannot be a variable.
+    macro_rules! tell {
+        ($level:ident) => {
+            tracing::$level!(
+                run,
+                kind,
+                verdict,
+                took_ms,
+                created,
+                adopted,
+                updated,
+                unchanged,
+                not_selected,
+                set_aside,
+                parked,
+                conflicts,
+                sweep,
+                error,
+                "run ended"
+            )
+        };
     }
-    tracing::info!(
-        run,
-        kind,
-        verdict,
-        took_ms,
-        created,
-        adopted,
-        updated,
-        unchanged,
-        not_selected,
-        set_aside,
-        parked,
-        conflicts,
-        sweep,
-        "run ended"
-    );
+    if error.is_some() { tell!(error) } else { tell!(info) }
 }
 
 fn left_over(run: i64, summary: &Summary) {
@@ -109,18 +97,6 @@ fn left_over(run: i64, summary: &Summary) {
 
 fn ids(ids: &[i64]) -> String {
     ids.iter().take(NAMED).map(ToString::to_string).collect::<Vec<String>>().join(",")
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

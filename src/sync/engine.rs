@@ -86,7 +86,13 @@ pub enum UpdateSemantics {
 }
 
 /// Profile key of the parts of a contact that this tenant was seen to show.
-pub const SHOWN: &str = "shown_parts";
+const SHOWN: &str = "shown_parts";
+
+/// The parts of a contact that earlier runs saw shown.
+pub async fn shown(store: &Store) -> Result<Shown, StoreError> {
+    let bits = store.profile_get(SHOWN).await?.and_then(|bits| bits.as_u64());
+    Ok(Shown::from_bits(bits.and_then(|bits| u16::try_from(bits).ok()).unwrap_or_default()))
+}
 
 /// Profile key under which the update semantics are remembered.
 pub const UPDATE_SEMANTICS: &str = "update_semantics";
@@ -206,8 +212,7 @@ impl<T: ContactTarget> Engine<T> {
         kinds.extend(mapping.kinds());
         // What a field that drifted means now is not known: it is sent back as it was read.
         kinds.retain(|field, _| !mapping.is_stopped(*field));
-        let shown = store.profile_get(SHOWN).await?.and_then(|bits| bits.as_u64());
-        let shown = Shown::from_bits(shown.and_then(|bits| u16::try_from(bits).ok()).unwrap_or_default());
+        let shown = shown(&store).await?;
         Ok(Self {
             target,
             store,
