@@ -438,18 +438,21 @@ async fn busy_world(contacts: u32, latency_ms: u64) -> World {
     world
 }
 
-/// Whether the state says that a sweep came to its end.
-async fn has_swept(world: &World) -> bool {
-    let Ok(store) = app::read_state(&world.state_path(), Arc::new(SystemClock)).await else { return false };
+/// The newest run that the state knows, and whether a run after `before` came to its end with a whole sweep on record.
+async fn has_swept(world: &World, before: RunId) -> (RunId, bool) {
+    let Ok(store) = app::read_state(&world.state_path(), Arc::new(SystemClock)).await else { return (before, false) };
+    let runs = store.runs(20).await.unwrap_or_default();
     let swept = store.last_whole_sweep().await.is_ok_and(|sweep| sweep.is_some());
     store.close().await;
-    swept
+    let ended = runs.iter().any(|run| run.id > before && matches!(run.exit_code, Some(0 | 1)));
+    (runs.first().map_or(before, |run| run.id), swept && ended)
 }
 
-/// Lets the service run until it has swept.
+/// Lets the service run until it has swept and, where an earlier life of it swept already, has ended a run in this one.
 async fn until_swept(world: &World, process: &mut Process) {
+    let (before, _) = has_swept(world, RunId(0)).await;
     for _ in 0..600 {
-        if has_swept(world).await {
+        if has_swept(world, before).await.1 {
             return;
         }
         assert!(process.run_for(Duration::from_millis(50)).await, "it ended: {}", process.stderr());
