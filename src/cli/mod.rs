@@ -12,6 +12,7 @@ pub mod demo;
 pub mod fields;
 pub mod health;
 pub mod init;
+pub mod man;
 pub mod map;
 pub mod output;
 pub mod probe;
@@ -112,6 +113,8 @@ enum Command {
     Demo(demo::Args),
     /// Print shell completions
     Completions(completions::Args),
+    /// Print a manual page, or write all of them
+    Man(man::Args),
 }
 
 impl Command {
@@ -255,6 +258,7 @@ async fn dispatch(command: Command, context: Context) -> Result<u8, Failure> {
         Command::State(args) => state::run(args, &context).await,
         Command::Demo(args) => demo::run(args, &context).await,
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 

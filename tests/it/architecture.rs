@@ -35,6 +35,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("backoff", &["http/retry.rs"]),
     ("clap", &["cli", "main.rs"]),
     ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("indicatif", &["cli"]),
     ("axum", &["ops", "sandbox"]),
     ("minijinja", &["mapping"]),

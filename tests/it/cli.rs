@@ -36,6 +36,7 @@ const COMMANDS: &[&[&str]] = &[
     &["sandbox"],
     &["demo"],
     &["completions"],
+    &["man"],
 ];
 
 #[tokio::test]
@@ -48,6 +49,22 @@ async fn every_command_explains_itself() {
     for switch in ["ties", "drift", "lost_ack_rate", "filter_membership_no", "[\"sandbox-token\"]"] {
         ended.says(switch);
     }
+}
+
+#[tokio::test]
+async fn every_command_has_a_page_in_the_manual() {
+    let folder = tempfile::tempdir().unwrap();
+    deskferry(&["man", "-o", folder.path().to_str().unwrap()]).await.expect(0);
+    for command in COMMANDS {
+        let page = std::iter::once("deskferry").chain(command.iter().copied()).collect::<Vec<_>>().join("-");
+        assert!(folder.path().join(format!("{page}.1")).exists(), "{page}");
+    }
+    let page = deskferry(&["man", "conflicts", "resolve"]).await.expect(0);
+    page.says(".TH");
+    page.says("deskferry\\-conflicts\\-resolve");
+    let ended = deskferry(&["man", "conflicts", "solve"]).await.expect(2);
+    ended.says("has no command \"solve\"; it has: list, resolve");
+    deskferry(&["man", "-o", "/proc/nowhere"]).await.expect(2).says("/proc/nowhere");
 }
 
 #[tokio::test]
