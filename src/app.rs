@@ -8,6 +8,7 @@ pub mod health;
 pub mod ops;
 pub mod probe;
 pub mod runs;
+mod sides;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,9 +48,11 @@ use crate::store::{Access, Accounts, Store, StoreError};
 use crate::sync::engine::{self, Engine, EngineSettings, MatchKey, SharedKeys};
 use crate::sync::failures::FailurePolicy;
 use crate::sync::pipeline::Pipeline;
-use crate::sync::ports::MalformedRow;
+use crate::sync::ports::{ContactSource, ContactTarget, MalformedRow};
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
+
+pub use sides::Sides;
 
 /// Contacts worked on per request that may be under way: while two wait for the disk, one can send.
 const JOBS_PER_REQUEST: usize = 3;
@@ -463,25 +466,28 @@ pub async fn pipeline(
     run: RunId,
 ) -> Result<Run, StoreError> {
     let engine = engine(settings, platforms, store, mapping, around, run).await?;
-    Ok(pipeline_of(settings, platforms, engine))
+    Ok(pipeline_of(settings, Arc::clone(&platforms.livedesk), engine))
 }
 
 /// A run of this engine.
-pub fn pipeline_of(settings: &Settings, platforms: &Platforms, engine: TargetEngine) -> Run {
-    Pipeline::new(Arc::clone(&platforms.livedesk), Arc::new(engine), settings.sweep.max_rounds)
-        .with_overlap(settings.service.overlap)
+pub fn pipeline_of<S: ContactSource, T: ContactTarget>(
+    settings: &Settings,
+    source: Arc<S>,
+    engine: Engine<T>,
+) -> Pipeline<S, T> {
+    Pipeline::new(source, Arc::new(engine), settings.sweep.max_rounds).with_overlap(settings.service.overlap)
 }
 
 /// The engine of one run.
-pub async fn engine(
+pub async fn engine<P: Sides>(
     settings: &Settings,
-    platforms: &Platforms,
+    platforms: &P,
     store: Store,
     mapping: impl Into<Arc<Mapping>>,
     around: &Surroundings,
     run: RunId,
-) -> Result<TargetEngine, StoreError> {
-    probe::forget_other_method(&store, platforms.firstline.profile().update).await?;
+) -> Result<Engine<P::Target>, StoreError> {
+    platforms.before_run(&store).await?;
     let identity = &settings.identity;
     let engine_settings = EngineSettings {
         match_keys: identity
@@ -511,7 +517,7 @@ pub async fn engine(
         deletes: deletes::rules(&settings.deletes),
     };
     Engine::new(
-        Arc::clone(&platforms.firstline),
+        Arc::clone(platforms.target()),
         store,
         mapping.into(),
         stamp_scheme(settings),

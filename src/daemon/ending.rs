@@ -6,7 +6,7 @@ use super::due::Kind;
 use super::face::held_deletes;
 use super::published::{Ended, Standing};
 use super::works::Works;
-use crate::app::{self, runs};
+use crate::app::{Sides, runs};
 use crate::clock::Timestamp;
 use crate::domain::causes::with_causes;
 use crate::domain::ids::RunId;
@@ -20,7 +20,7 @@ use crate::sync::pipeline::RunEnd;
 /// Runs that are looked at for one that nobody ended: two can be open at most, a sweep and the sync within it.
 const ORPHANS: u32 = 10;
 
-impl Works {
+impl<P: Sides> Works<P> {
     /// Records the end of a run, and tells it in one line. A state that cannot be written is told, and the service goes on.
     pub(super) async fn record(
         &self,
@@ -47,7 +47,7 @@ impl Works {
         let result = RunResult { exit_code: i32::from(exit), verdict: ended.verdict.clone(), counts };
         let written = async {
             self.store.finish_run(run, result).await?;
-            app::remember(&self.store, &self.platforms).await
+            self.platforms.remember(&self.store).await
         };
         if let Err(error) = written.await {
             tracing::error!(run = run.0, "the end of the run could not be recorded: {}", with_causes(&error));

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::due::{Due, Kind};
 use super::published::{Published, Standing};
 use super::works::Works;
-use crate::app::{self, AppError};
+use crate::app::{self, AppError, Sides};
 use crate::clock::Clock;
 use crate::config::settings::Settings;
 use crate::ops::alerts::Sender;
@@ -51,7 +51,7 @@ impl Face {
     }
 
     /// Serves and judges until `stop`.
-    pub(super) fn show(self, works: &Arc<Works>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+    pub(super) fn show<P: Sides>(self, works: &Arc<Works<P>>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
         let Self { ops, server, sender } = self;
         let until = stop.clone();
         tasks.spawn(async move {
@@ -64,7 +64,7 @@ impl Face {
 }
 
 /// Copies what is published to the board, and has the alarms judged.
-async fn follow(ops: Ops, works: Arc<Works>, stop: CancellationToken) {
+async fn follow<P: Sides>(ops: Ops, works: Arc<Works<P>>, stop: CancellationToken) {
     let mut published = works.board.subscribe();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -86,7 +86,7 @@ async fn follow(ops: Ops, works: Arc<Works>, stop: CancellationToken) {
     }
 }
 
-fn put(ops: &Ops, works: &Works, now: &Published) {
+pub(super) fn put<P: Sides>(ops: &Ops, works: &Works<P>, now: &Published) {
     let running =
         now.current.iter().map(|current| Running { run: current.run, kind: current.name, since: current.since });
     ops.board.running(running.collect());

@@ -15,6 +15,7 @@ mod tell;
 mod within;
 mod works;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -27,9 +28,11 @@ use self::lifecycle::Manager;
 use self::published::{Published, Standing};
 use self::schedule::{Schedule, ScheduleError};
 use self::works::Works;
-use crate::app::{self, AppError, Surroundings};
+use crate::app::{self, AppError, Platforms, Sides, Surroundings};
+use crate::clock::Timestamp;
 use crate::config::Problems;
 use crate::config::load::Loaded;
+use crate::config::settings::Settings;
 use crate::ops::OpsError;
 use crate::store::{Store, StoreError};
 
@@ -69,8 +72,8 @@ pub enum Ending {
 }
 
 /// The service.
-pub struct Service {
-    works: Arc<Works>,
+pub struct Service<P = Platforms> {
+    works: Arc<Works<P>>,
     /// Until it is shown.
     face: Option<Face>,
     stop: CancellationToken,
@@ -79,14 +82,28 @@ pub struct Service {
 impl Service {
     /// Puts the service together over a state that is held for its whole life. Sends nothing.
     pub async fn new(loaded: Loaded, store: Store, around: Surroundings) -> Result<Self, ServiceError> {
+        let learned = app::learned(&store).await?;
+        let connect =
+            |settings: &Settings, inboxes, around: &Surroundings| app::connect(settings, inboxes, &learned, around);
+        Self::over(loaded, store, around, connect).await
+    }
+}
+
+impl<P: Sides> Service<P> {
+    /// The same over other platforms; `connect` is told whether the mapping reads `contact_inboxes`.
+    pub async fn over(
+        loaded: Loaded,
+        store: Store,
+        around: Surroundings,
+        connect: impl FnOnce(&Settings, bool, &Surroundings) -> Result<P, AppError>,
+    ) -> Result<Self, ServiceError> {
         let Loaded { settings, mapping, .. } = loaded;
         let due = Due::default();
         let face = Face::open(&settings, store.clone(), Arc::clone(&around.clock), due.clone()).await?;
         let requests = Some(face.ops.watch());
         let around = Surroundings { leaves_doubts: true, no_wait: false, requests, ..around };
         let offline = app::compile_mapping(&settings, &mapping, None)?;
-        let learned = app::learned(&store).await?;
-        let platforms = app::connect(&settings, offline.needs_inboxes(), &learned, &around)?;
+        let platforms = connect(&settings, offline.needs_inboxes(), &around)?;
         let stop = around.stop.clone();
         let works = Works::new(settings, mapping, store, platforms, around, due, face.ops.clone());
         works.close_orphans().await?;
@@ -128,6 +145,19 @@ impl Service {
     pub async fn step(&self) -> Option<Outcome> {
         let kind = self.works.due.take_next()?;
         Some(self.works.play(kind).await)
+    }
+
+    /// When each kind is due next, for whoever keeps the schedule instead of [`Self::run`].
+    pub fn expects(&self, next: BTreeMap<Kind, Timestamp>) {
+        self.publish_next(next);
+        face::put(&self.works.ops, &self.works, &self.works.board.borrow());
+    }
+
+    /// Has the alarms judged once, as [`Self::run`] does after each run and once a minute; those that stand.
+    pub async fn alarms(&self) -> serde_json::Value {
+        face::put(&self.works.ops, &self.works, &self.works.board.borrow());
+        self.works.ops.tick().await;
+        self.works.ops.alerts.standing()
     }
 
     /// Works until it is stopped.
@@ -209,14 +239,17 @@ impl Service {
     /// What is done every few seconds, whatever else is under way.
     async fn turn(&self, schedule: &mut Schedule, manager: &mut Manager) -> Result<(), ScheduleError> {
         schedule.look().await?;
+        self.publish_next(Kind::ALL.into_iter().filter_map(|kind| Some((kind, schedule.next(kind)?))).collect());
+        manager.beat(self.status());
+        Ok(())
+    }
+
+    fn publish_next(&self, next: BTreeMap<Kind, Timestamp>) {
         self.works.board.send_if_modified(|board| {
-            let next = Kind::ALL.into_iter().filter_map(|kind| Some((kind, schedule.next(kind)?))).collect();
             let changed = board.next != next;
             board.next = next;
             changed
         });
-        manager.beat(self.status());
-        Ok(())
     }
 
     /// What the service does now, in a few words.

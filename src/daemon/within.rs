@@ -6,6 +6,7 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 
 use super::due::Kind;
 use super::works::{NotBegun, Works};
+use crate::app::Sides;
 use crate::domain::causes::with_causes;
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::RunError;
@@ -18,9 +19,9 @@ use crate::sync::tags;
 const FRESH_MS: i64 = 15 * 60 * 1000;
 
 /// The quick cycle between two pages of a sweep.
-pub(super) struct Between(pub(super) Arc<Works>);
+pub(super) struct Between<P: Sides>(pub(super) Arc<Works<P>>);
 
-impl Interlude for Between {
+impl<P: Sides> Interlude for Between<P> {
     fn due(&self) -> bool {
         self.0.due.is_due(Kind::Sync)
     }
@@ -43,9 +44,9 @@ impl Interlude for Between {
 }
 
 /// The look at the definitions, and at the tags, before the first write of a run.
-pub(super) struct Definitions(pub(super) Arc<Works>);
+pub(super) struct Definitions<P: Sides>(pub(super) Arc<Works<P>>);
 
-impl WriteGate for Definitions {
+impl<P: Sides> WriteGate for Definitions<P> {
     fn is_open(&self) -> BoxFuture<'_, Result<bool, PortError>> {
         Box::pin(async move {
             let works = &self.0;
@@ -54,11 +55,11 @@ impl WriteGate for Definitions {
             if now.0 - fit.read_at.0 < FRESH_MS {
                 return Ok(true);
             }
-            let found = works.platforms.firstline.definitions().await?;
+            let found = works.platforms.target().definitions().await?;
             let mut same = found == *fit.definitions;
             for (name, ids) in works.tags.all() {
                 // What is refused now is for the next try to tell of.
-                same &= matches!(tags::shows_all(works.platforms.firstline.as_ref(), &name, &ids).await, Ok(true));
+                same &= matches!(tags::shows_all(works.platforms.target().as_ref(), &name, &ids).await, Ok(true));
             }
             if !same {
                 works.tags.forget();

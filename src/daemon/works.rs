@@ -13,7 +13,7 @@ use super::due::{Due, Kind};
 use super::published::{Current, Ended, Published, Standing};
 use super::within::{Between, Definitions};
 use crate::app::gate::{self, GateError};
-use crate::app::{self, Platforms, Run, Surroundings};
+use crate::app::{self, Platforms, Sides, Surroundings};
 use crate::clock::Timestamp;
 use crate::config::mapping_file::MappingSource;
 use crate::config::settings::Settings;
@@ -28,7 +28,7 @@ use crate::sync::chronicle;
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::RunError;
 use crate::sync::interlude::Played;
-use crate::sync::pipeline::{Entrants, RunEnd};
+use crate::sync::pipeline::{Entrants, Pipeline, RunEnd};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::scan::Goal;
 use crate::sync::summary::Summary;
@@ -40,11 +40,11 @@ const PROVEN_MS: i64 = 13 * 12 * 60 * 60 * 1000;
 const ANEW: u32 = 3;
 
 /// What all runs of the service share.
-pub(super) struct Works {
+pub(super) struct Works<P = Platforms> {
     pub(super) settings: Settings,
     pub(super) source: MappingSource,
     pub(super) store: Store,
-    pub(super) platforms: Platforms,
+    pub(super) platforms: P,
     pub(super) around: Surroundings,
     pub(super) due: Due,
     pub(super) ops: Ops,
@@ -109,12 +109,12 @@ pub enum Outcome {
     Stopping,
 }
 
-impl Works {
+impl<P: Sides> Works<P> {
     pub(super) fn new(
         settings: Settings,
         source: MappingSource,
         store: Store,
-        platforms: Platforms,
+        platforms: P,
         around: Surroundings,
         due: Due,
         ops: Ops,
@@ -226,7 +226,7 @@ impl Works {
         chronicle::began(run, name);
         let since = self.now();
         self.board.send_modify(|board| board.current.push(Current { run, name, since }));
-        let before = self.platforms.counts();
+        let before = self.platforms.requests();
         if directory.is_none() {
             self.kept().aside = (0, 0);
         }
@@ -235,8 +235,8 @@ impl Works {
             Ok(ended) => ended,
             Err(error) => (RunEnd { summary: Summary::default(), failure: Some(error.into()) }, None),
         };
-        let after = self.platforms.counts();
-        let mut requests = (after.0.requests - before.0.requests, after.1.requests - before.1.requests);
+        let after = self.platforms.requests();
+        let mut requests = (after.0 - before.0, after.1 - before.1);
         {
             let aside = &mut self.kept().aside;
             if directory.is_some() {
@@ -273,11 +273,15 @@ impl Works {
         Ok((end, Some(pipeline.highest())))
     }
 
-    async fn pipeline(self: &Arc<Self>, run: RunId, mapping: Arc<Mapping>) -> Result<Run, StoreError> {
+    async fn pipeline(
+        self: &Arc<Self>,
+        run: RunId,
+        mapping: Arc<Mapping>,
+    ) -> Result<Pipeline<P::Source, P::Target>, StoreError> {
         let store = self.store.clone();
         let engine = app::engine(&self.settings, &self.platforms, store, mapping, &self.around, run).await?;
         let engine = engine.guarded_by(Arc::new(Definitions(Arc::clone(self)))).remembering(self.tags.clone());
-        Ok(app::pipeline_of(&self.settings, &self.platforms, engine))
+        Ok(app::pipeline_of(&self.settings, Arc::clone(self.platforms.source()), engine))
     }
 
     /// The mapping to run with: the one that is kept, or one that fits the definitions as they are now, after a look at
@@ -290,7 +294,7 @@ impl Works {
         if let Some(fit) = kept {
             return Ok(fit);
         }
-        let definitions = self.platforms.firstline.definitions().await?;
+        let definitions = self.platforms.target().definitions().await?;
         let mapping = gate::mapping(&self.settings, &self.source, &definitions, &self.store).await?;
         for stopped in mapping.stopped() {
             tracing::warn!("{stopped}; nothing is written to it, see `deskferry check`");
@@ -300,7 +304,7 @@ impl Works {
             // No run yet, so its number is none; nothing is written under it.
             let pipeline = self.pipeline(RunId(0), Arc::clone(&fit.mapping)).await?;
             pipeline.preflight(&Entrants::All).await?;
-            app::remember(&self.store, &self.platforms).await?;
+            self.platforms.remember(&self.store).await?;
         }
         let mut kept = self.kept();
         kept.recognised = true;
