@@ -1,6 +1,6 @@
 //! The end of a run: recorded, told in one line, and what it says of the service.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::due::Kind;
 use super::face::held_deletes;
@@ -17,8 +17,15 @@ use crate::sync::chronicle;
 use crate::sync::engine::RunError;
 use crate::sync::pipeline::RunEnd;
 
-/// Runs that are looked at for one that nobody ended: two can be open at most, a sweep and the sync within it.
-const ORPHANS: u32 = 10;
+/// Runs that are looked at for one that nobody ended, and for those before it: two can be open at most, a sweep and the sync
+/// within it.
+const ORPHANS: u32 = 50;
+
+/// What the counts of a run say whose process died.
+const DIED: &str = "died";
+
+/// So many runs of one kind that died one after the other are no accident: something in them kills the process.
+const ACCIDENTS: usize = 3;
 
 impl<P: Sides> Works<P> {
     /// Records the end of a run, and tells it in one line. A state that cannot be written is told, and the service goes on.
@@ -106,14 +113,18 @@ impl<P: Sides> Works<P> {
         }
     }
 
-    /// Ends a run that nobody ended: the process that began it died.
+    /// Ends a run that nobody ended: the process that began it died. That happens; where the runs of one kind before it died
+    /// as well, it is no accident, and the run has failed.
     pub(super) async fn close_orphans(&self) -> Result<(), StoreError> {
-        for run in self.store.runs(ORPHANS).await? {
-            if run.ended_at.is_none() {
-                let counts = Value::Object(Map::new());
-                let result = RunResult { exit_code: i32::from(runs::INTERRUPTED), verdict: None, counts };
-                self.store.finish_run(run.id, result).await?;
-            }
+        let latest = self.store.runs(ORPHANS).await?;
+        for run in latest.iter().filter(|run| run.ended_at.is_none()) {
+            let earlier = latest.iter().filter(|earlier| earlier.kind == run.kind && earlier.id < run.id);
+            let dead = earlier.take_while(|earlier| earlier.counts.get(DIED).is_some()).count();
+            let exit = if dead + 1 < ACCIDENTS { runs::INTERRUPTED } else { runs::COULD_NOT_GO_ON };
+            let mut counts = run.counts.as_object().cloned().unwrap_or_default();
+            counts.insert(DIED.to_owned(), true.into());
+            let result = RunResult { exit_code: i32::from(exit), verdict: None, counts: Value::Object(counts) };
+            self.store.finish_run(run.id, result).await?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::works::Works;
 use crate::app::{self, AppError, Sides};
 use crate::clock::Clock;
 use crate::config::settings::Settings;
+use crate::domain::sweep::Verdict;
 use crate::ops::alerts::Sender;
 use crate::ops::board::{HeldDeletes, Running};
 use crate::ops::server::Server;
@@ -104,8 +105,27 @@ pub(super) fn put<P: Sides>(ops: &Ops, works: &Works<P>, now: &Published) {
 
 /// What a run that judged absence holds back; `None` where it judged nothing.
 pub(super) fn held_deletes(summary: &Summary, kind: Kind) -> Option<HeldDeletes> {
-    match &summary.delete_ceiling {
-        Some(over) => Some(HeldDeletes { held: over.candidates, ceiling: over.ceiling }),
-        None => (kind == Kind::Sweep && summary.sweep.is_some()).then(HeldDeletes::default),
+    if let Some(over) = &summary.delete_ceiling {
+        return Some(HeldDeletes { held: over.candidates, ceiling: over.ceiling });
+    }
+    // Only a proven sweep judges absence.
+    let proven = summary.sweep.as_ref().is_some_and(|sweep| sweep.verdict == Verdict::Proven);
+    (kind == Kind::Sweep && proven).then(HeldDeletes::default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::sweep::SweepReport;
+
+    #[test]
+    fn only_a_proven_sweep_says_that_no_delete_is_held_back_any_more() {
+        let after = |verdict| {
+            let sweep = SweepReport { verdict, passes: Vec::new(), distinct: 9, count: None, malformed: 0 };
+            held_deletes(&Summary { sweep: Some(sweep), ..Summary::default() }, Kind::Sweep)
+        };
+        assert_eq!(after(Verdict::Counted), None, "it judged nobody");
+        assert_eq!(after(Verdict::Short { missing: 1 }), None);
+        assert_eq!(after(Verdict::Proven).map(|deletes| deletes.held), Some(0));
     }
 }

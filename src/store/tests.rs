@@ -964,3 +964,17 @@ async fn the_vitals_are_those_of_the_last_verdict_the_last_complete_sweep_and_th
     let vitals = store.vitals().await.unwrap();
     assert_eq!((vitals.links_live, vitals.parked, vitals.conflicts, vitals.dead_letters_waiting), (1, 1, 0, 0));
 }
+
+#[tokio::test]
+async fn a_failed_sweep_is_known_however_many_quick_cycles_came_after_it() {
+    let (_folder, path) = folder();
+    let store = try_open(&path).await.unwrap();
+    let failed = store.begin_run("sweep", &json!({})).await.unwrap();
+    let result = RunResult { exit_code: 2, verdict: None, counts: json!({}) };
+    store.finish_run(failed, result).await.unwrap();
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+                INSERT INTO run (kind, options, started_at, ended_at, exit_code) SELECT 'sync', '{}', i, i, 0 FROM n";
+    sqlx::query(many).execute(&mut raw(&path).await).await.unwrap();
+    let last_runs = store.vitals().await.unwrap().last_runs;
+    assert_eq!(last_runs.iter().map(|run| (run.id, run.exit_code)).next_back(), Some((failed, 2)));
+}

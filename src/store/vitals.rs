@@ -83,11 +83,9 @@ impl Store {
         .await
         .map_err(failed)?;
         let sweeps: Vec<FinishedSweep> = sweeps.into_iter().map(SweepRow::sweep).collect();
-        // A thousand runs are three days of a cycle every five minutes; a kind that did not run for longer is past news.
         let runs = sqlx::query!(
             r#"SELECT id, kind, started_at, ended_at AS "ended_at!", coalesce(exit_code, 2) AS "exit_code!: i64" FROM run
-               WHERE id IN (SELECT max(id) FROM (SELECT id, kind FROM run WHERE ended_at IS NOT NULL
-                                                 ORDER BY id DESC LIMIT 1000) GROUP BY kind)
+               WHERE id IN (SELECT max(id) FROM run WHERE ended_at IS NOT NULL GROUP BY kind)
                ORDER BY id DESC"#
         )
         .fetch_all(&mut *reader)

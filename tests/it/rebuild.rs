@@ -1,6 +1,7 @@
 //! A state that is lost, or belongs to somebody else: nothing is written before the links are found again.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 
 use deskferry::sandbox::firstline::FirstLineSwitches;
 use deskferry::sandbox::{Sandbox, SandboxConfig};
@@ -150,16 +151,22 @@ async fn a_state_is_refused_for_other_addresses() {
     assert_eq!(end.code(), Some(2), "{end:?}");
 }
 
+/// A loopback address that is this process's alone: no connection of another test takes a port that was given up there.
+fn own_address() -> IpAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    IpAddr::V4(Ipv4Addr::new(127, 77, high, low))
+}
+
 /// Other accounts behind the same addresses.
-async fn moved_in(mut world: World, change: impl FnOnce(&mut SandboxConfig)) -> World {
+async fn moved_in(mut world: World) -> World {
     let port = |url: String| url::Url::parse(&url).unwrap().port().unwrap();
-    let mut config = SandboxConfig {
+    let config = SandboxConfig {
         contacts: 60,
+        listen: own_address(),
         livedesk_port: port(world.sandbox.livedesk_url()),
         firstline_port: port(world.sandbox.firstline_url()),
         ..SandboxConfig::default()
     };
-    change(&mut config);
     let elsewhere = Sandbox::start(SandboxConfig::default()).await.unwrap();
     std::mem::replace(&mut world.sandbox, elsewhere).shut_down().await;
     world.sandbox = Sandbox::start(config).await.unwrap();
@@ -168,10 +175,10 @@ async fn moved_in(mut world: World, change: impl FnOnce(&mut SandboxConfig)) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_tenant_behind_the_same_address_is_refused_before_a_write() {
-    let world = World::with(60).await;
+    let world = World::start(SandboxConfig { contacts: 60, listen: own_address(), ..SandboxConfig::default() }).await;
     world.backfill().await;
     // An empty tenant, then one whose customers have the ids that the state links to.
-    let world = moved_in(world, |_| {}).await;
+    let world = moved_in(world).await;
     for customers in [0, 100] {
         world.sandbox.firstline().seed_customers(customers, 5, &[], &[]);
         let end = world.command(&["backfill"]).await;

@@ -17,7 +17,7 @@ use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::faults::FaultSettings;
 use deskferry::sandbox::firstline::default_definitions;
 use deskferry::sandbox::livedesk::{LiveDeskSwitches, Ties};
-use deskferry::store::{self, Link, Origin, WriteOp};
+use deskferry::store::{self, Link, Origin, RunResult, WriteOp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
@@ -423,6 +423,27 @@ async fn an_outage_fails_no_run_and_what_came_meanwhile_is_played_once() {
     assert!(matches!(desk.service.step().await, Some(Outcome::Ran(_))));
     assert!(desk.service.step().await.is_none());
     desk.world.assert_right().await;
+}
+
+#[tokio::test]
+async fn a_run_that_dies_again_and_again_has_failed_and_is_no_interruption() {
+    let world = World::start(SandboxConfig { contacts: 5, ..SandboxConfig::default() }).await;
+    let clock = Arc::new(Moved::default());
+    let mut codes = Vec::new();
+    for life in 0..5 {
+        let service = service(&world, Arc::clone(&clock)).await;
+        let died = service.store().runs(9).await.unwrap();
+        codes.extend(died.first().map(|run| (run.kind.clone(), run.exit_code)));
+        if life == 3 {
+            let sync = service.store().begin_run("sync", &json!({})).await.unwrap();
+            let result = RunResult { exit_code: 0, verdict: None, counts: json!({}) };
+            service.store().finish_run(sync, result).await.unwrap();
+        }
+        service.store().begin_run("sweep", &json!({})).await.unwrap();
+        service.store().clone().close().await;
+    }
+    let sweep = |code| (String::from("sweep"), Some(code));
+    assert_eq!(codes, [sweep(130), sweep(130), sweep(2), sweep(2)], "a quick cycle in between mends nothing");
 }
 
 /// How often the service is killed when nothing else is asked for; `DESKFERRY_DAEMON_KILLS` says otherwise.
