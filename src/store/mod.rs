@@ -9,6 +9,7 @@ mod account;
 mod check;
 mod checkpoints;
 mod conflicts;
+mod copy;
 mod dead_letters;
 mod error;
 mod failures;

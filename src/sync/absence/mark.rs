@@ -12,6 +12,7 @@ use crate::domain::record::{FieldKey, FieldValue, canonical_current};
 use crate::domain::target::{ContactWrite, WriteValue};
 use crate::store::{Absence, Mark, Seen, WriteOp};
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::overseer::Action;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::summary::Summary;
 
@@ -108,6 +109,9 @@ impl<T: ContactTarget> Engine<T> {
             told.marked += u64::from(begun);
             return Ok(Ok(String::from(if begun { "marked" } else { "marked by somebody else" })));
         }
+        if let Some(moved) = self.ask_absent(Action::Mark, seen).await? {
+            return Ok(Err(moved.join("; ")));
+        }
         let journal = self.journal(seen, MARK, Map::from_iter([before]));
         self.store.write(vec![journal, row(Mark::Putting)]).await?;
         self.send_update(seen.livedesk_id, &record, write, authorship(seen.origin)).await?;
@@ -143,6 +147,10 @@ impl<T: ContactTarget> Engine<T> {
     async fn take_mark_off(&self, seen: &Seen, absence: &Absence, told: &mut AbsenceSummary) -> Result<bool, RunError> {
         let place = absence.place.as_deref().and_then(Place::parse);
         let (Mark::Ours | Mark::Putting, Some(place)) = (absence.mark, place) else { return Ok(true) };
+        if self.ask_absent(Action::Unmark, seen).await?.is_some() {
+            *told.failed.entry(String::from("mark not taken off: not as planned")).or_default() += 1;
+            return Ok(false);
+        }
         match self.try_mark_off(seen, absence, place).await {
             Ok(Some(())) => told.unmarked += 1,
             Ok(None) => {}
