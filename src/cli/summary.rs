@@ -1,6 +1,7 @@
 //! The end of a run, for people, for scripts, and as a list of what was set aside.
 
 mod gone;
+mod rehearsal;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,7 @@ impl Report<'_> {
         document["error"] = json!(self.failure);
         document["set_aside_file"] = json!(lists.set_aside);
         document["both_changed_file"] = json!(lists.both_changed);
+        document["rehearsed"] = json!(self.summary.rehearsed);
         document["moved_file"] = json!(lists.moved);
         document["moved_contacts"] = json!(summary_moved(self.summary));
         document["absent_file"] = json!(lists.absent);
@@ -111,6 +113,9 @@ impl Report<'_> {
         if summary.conflicts > 0 {
             let conflicts = ids(&summary.conflict_ids);
             line(&mut text, format_args!("  conflicts: {conflicts}; see `deskferry conflicts list`"));
+        }
+        if !summary.rehearsed.is_empty() {
+            rehearsal::text(&mut text, self.run, &summary.rehearsed);
         }
         for (id, what) in summary.moved_rows.iter().take(NAMED) {
             line(&mut text, format_args!("  not as planned: contact {}: {what}", shown(*id)));

@@ -53,7 +53,7 @@ pub use error::{Side, StoreError};
 pub use failures::FailureGroup;
 pub use index::{IndexKind, IndexState};
 pub use intents::{Intent, IntentKind, IntentState};
-pub use journal::JournalEntry;
+pub use journal::{JournalEntry, Journalled};
 pub use lane::LaneMark;
 pub use links::{ChildKind, Link, LinkChild, Origin, Standing};
 pub use lock::holder;

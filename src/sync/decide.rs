@@ -231,7 +231,7 @@ fn why(verdict: &FieldVerdict, sides: &Sides) -> Option<Why> {
     let edited = sides.before.is_some_and(|before| before.target != sides.target);
     Some(match verdict {
         FieldVerdict::Equal => return None,
-        FieldVerdict::Keep if edited => Why::Edited,
+        FieldVerdict::Keep | FieldVerdict::Leave if edited && same_wish => Why::Edited,
         FieldVerdict::Keep | FieldVerdict::Leave => Why::Owned,
         FieldVerdict::NotCleared => Why::NotCleared,
         FieldVerdict::Write if sides.both_changed() => Why::BothChanged,

@@ -11,6 +11,7 @@ use crate::domain::target::Part;
 use crate::sync::absence::{AbsenceSummary, DeleteCeiling};
 use crate::sync::carry::BothChanged;
 use crate::sync::companies::CompanySummary;
+use crate::sync::rehearsal::Rehearsed;
 use crate::sync::scan::Goal;
 use crate::sync::tags::TagSummary;
 use crate::sync::vanished::VanishedSummary;
@@ -83,7 +84,7 @@ pub struct Summary {
     pub moved_rows: Vec<(Option<i64>, String)>,
     /// The contacts of a rehearsal, and why each of them was picked.
     #[serde(skip)]
-    pub rehearsed: Vec<(LiveDeskId, Vec<String>)>,
+    pub rehearsed: Vec<Rehearsed>,
     /// Values left out because they could not be converted (`on_error = "skip"`), per field.
     pub skipped_values: BTreeMap<String, u64>,
     /// Fields that both sides had changed, decided by their owner.

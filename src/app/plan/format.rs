@@ -237,6 +237,7 @@ impl Line {
     }
 
     /// As text, with its check.
+    #[must_use]
     pub fn sealed(mut self, key: &HashKey) -> Self {
         self.check = self.seal(key);
         self
@@ -249,8 +250,7 @@ impl Line {
 
     fn seal(&self, key: &HashKey) -> String {
         let plain = Self { check: String::new(), ..self.clone() };
-        let text = serde_json::to_vec(&plain).expect("texts and numbers always become JSON");
-        key.digest("plan line", text).to_string()
+        key.digest("plan line", bytes(&plain)).to_string()
     }
 
     /// What is to be done, as one digest: two of these are equal when the same is done to the same.
@@ -260,7 +260,7 @@ impl Line {
         let fields: Vec<_> = fields.map(|field| (&field.field, &field.old_digest, &field.new_digest)).collect();
         let rows = [&self.emails, &self.phones, &self.tags, &self.company].map(|list| digests(list));
         let deed = (&self.action, self.firstline_id, fields, rows);
-        key.digest("plan deed", serde_json::to_vec(&deed).expect("texts and numbers always become JSON"))
+        key.digest("plan deed", bytes(&deed))
     }
 
     /// What is different, in words and without values. `self` is the plan's.
@@ -269,9 +269,10 @@ impl Line {
         if self.action != now.action {
             found.push(format!("planned: {}; now: {}", self.action, now.action));
         }
-        if self.firstline_id != now.firstline_id {
-            let id = |id: Option<i64>| id.map_or_else(|| String::from("none"), |id| id.to_string());
-            found.push(format!("planned for customer {}; now {}", id(self.firstline_id), id(now.firstline_id)));
+        if let (Some(planned), Some(here)) = (self.firstline_id, now.firstline_id)
+            && planned != here
+        {
+            found.push(format!("planned for customer {planned}; now for {here}"));
         }
         if !found.is_empty() {
             return found;
@@ -309,6 +310,10 @@ impl Line {
         }
         found
     }
+}
+
+fn bytes(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("texts and numbers always become JSON")
 }
 
 fn digests(rows: &[RowLine]) -> Vec<(&Option<String>, &Option<String>)> {

@@ -17,9 +17,9 @@ use super::format::{End, FORMAT, Header, Line, Pen, action_of};
 use crate::domain::hash::{Digest, HashKey};
 use crate::domain::ids::{LiveDeskId, RunId};
 use crate::domain::outcome::Outcome;
-use crate::store::{Store, StoreError};
+use crate::store::{Origin, Store, StoreError};
 use crate::sync::engine::RunError;
-use crate::sync::overseer::{Approval, Overseer, Proposal};
+use crate::sync::overseer::{Action, Approval, Overseer, Proposal};
 
 /// Profile key: the plan that was last carried out, and the run that began it.
 const BEGUN: &str = "plan_begun";
@@ -88,6 +88,7 @@ pub struct Guard {
     names: BTreeMap<i64, String>,
     path: PathBuf,
     tags: BTreeSet<String>,
+    run: RunId,
     /// The first run that carried this plan out, and when: one that was interrupted is gone on with.
     begun: (RunId, i64),
     entries: Mutex<Vec<Entry>>,
@@ -106,6 +107,7 @@ impl Guard {
             names,
             path: path.to_owned(),
             tags: end.tags_made.into_iter().collect(),
+            run,
             begun,
             entries: Mutex::new(entries),
             beside: Mutex::default(),
@@ -157,25 +159,27 @@ impl Guard {
             }
             entry.offset
         };
-        if self.is_under_way(id).await? {
-            return Ok(Approval::Granted);
-        }
         let planned = line_at(&self.path, offset);
         let planned = planned.map_err(|why| RunError::Refused(format!("the plan cannot be read any more: {why}")))?;
+        if self.is_under_way(id, &planned).await? {
+            return Ok(Approval::Granted);
+        }
         Ok(Approval::Moved(planned.differences(&now)))
     }
 
     /// Whether an interrupted run of this plan left this contact half done: then it is finished.
-    async fn is_under_way(&self, id: LiveDeskId) -> Result<bool, StoreError> {
+    async fn is_under_way(&self, id: LiveDeskId, planned: &Line) -> Result<bool, StoreError> {
         let Some(link) = self.store.links_for(&[id]).await?.remove(&id) else { return Ok(false) };
-        if link.fingerprint.is_some() {
+        if link.fingerprint.is_some() || !planned.is_deed() {
             return Ok(false);
         }
-        if link.run >= self.begun.0 {
-            return Ok(true);
+        // A create whose answer was lost, and that was found just now.
+        if link.run == self.run && link.origin == Origin::Created {
+            return Ok(planned.action == Action::Create.as_str());
         }
+        let earlier = |run: RunId| run >= self.begun.0 && run < self.run;
         let journal = self.store.journal_of_contact(id).await?;
-        Ok(journal.iter().any(|entry| entry.run >= self.begun.0))
+        Ok(earlier(link.run) || journal.iter().any(|entry| earlier(entry.run)))
     }
 
     async fn hear(&self, id: LiveDeskId, outcome: Outcome) -> Result<Outcome, RunError> {

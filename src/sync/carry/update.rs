@@ -6,12 +6,13 @@ use super::{BothChanged, Carried, Job, reason, refused, sighting};
 use crate::domain::base::Base;
 use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
-use crate::domain::record::{FieldKey, is_blank};
-use crate::domain::target::{TargetContact, WriteValue};
-use crate::store::{JournalEntry, Link, Origin, Standing, WriteOp};
+use crate::domain::record::is_blank;
+use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
+use crate::store::{JournalEntry, Link, LinkChild, Origin, Standing, WriteOp};
 use crate::sync::children::{ChildPlan, Family, list_name};
 use crate::sync::decide::{self, Authorship, Rules};
 use crate::sync::engine::{Engine, RunError, UpdateSemantics};
+use crate::sync::journal::{self, action};
 use crate::sync::lists::ListPlan;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::proposal::Considered;
@@ -44,6 +45,7 @@ impl<T: ContactTarget> Engine<T> {
         let Some(current) = self.full_contact(link.target).await? else {
             return self.vanished(job, &link).await;
         };
+        let was = link.clone();
         // It is there after all: a person asked for another look.
         (link.standing, link.alias_of) = (Standing::Live, None);
         match self.scheme.read(&current) {
@@ -52,10 +54,7 @@ impl<T: ContactTarget> Engine<T> {
             }
             _ => {}
         }
-        let authorship = match link.origin {
-            Origin::Created => Authorship::Ours,
-            Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,
-        };
+        let authorship = authorship_of(&link);
         let before = Base::decode(&link.base);
         let rules =
             Rules { authorship, kinds: self.mapping.kinds(), key: self.store.hash_key(), clears: self.settings.clears };
@@ -70,8 +69,7 @@ impl<T: ContactTarget> Engine<T> {
             }
         }
         let lists = self.plan_lists(job, before.as_ref(), current.tag_ids.as_deref(), current.company_ids.as_deref());
-        let fingerprint_read = link.fingerprint;
-        let unsettled = fingerprint_read.is_none();
+        let unsettled = link.fingerprint.is_none();
         let wrote_fields = !write.is_empty() || lists.writes();
         // What is told of it, however it ends from here on.
         let mut carried = Carried {
@@ -84,10 +82,11 @@ impl<T: ContactTarget> Engine<T> {
             let why = "its custom fields could not be read, and what an update leaves out may be reset";
             return self.aside(job, reason(SetAsideKind::Unproven, Some("cz_cols"), None, why), carried).await;
         }
+        let ours = self.store.children_of(id).await?;
         // Somebody who is asked first is shown all that is decided; else the children are looked at once the fields stand.
         let mut early = None;
         if self.overseer.is_some() {
-            let decided = self.children_of_linked(job, &link, &current, authorship, before.as_ref()).await?;
+            let decided = self.children_of_linked(job, (&was, &ours), &current, before.as_ref()).await?;
             let considered = Considered {
                 current: &current,
                 write: &write,
@@ -100,14 +99,19 @@ impl<T: ContactTarget> Engine<T> {
             }
             early = Some(decided);
         }
+        let mut link_before = None;
         if wrote_fields {
+            link_before = Some(journal::link_image(&was, &ours));
             // From here on the record is not what the fingerprint says, should this end in between; and which tags are
             // ours is known whatever the answer.
             let untouched = std::mem::replace(&mut link.base, lists.marked(before.as_ref()).encode());
             link.fingerprint = None;
-            let journal = self.before_image(job, &current, write.keys(), &lists);
-            self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(journal)]).await?;
-            let mut sent = self.send_update(id, &current, lists.with(write.clone()), authorship).await;
+            let whole = lists.with(write.clone());
+            let entry = self.before_image(job, &current, &whole, &lists);
+            let why = if was.fingerprint.is_none() { "not settled yet" } else { "source changed" };
+            let entry = JournalEntry { link_before: link_before.clone(), why: why.to_owned(), ..entry };
+            self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(entry)]).await?;
+            let mut sent = self.send_update(id, &current, whole, authorship).await;
             if let Err(RunError::Port(PortError::Refused { status, fields })) = sent {
                 // Nothing of it was applied, so no tag is ours that was not.
                 link.base = untouched;
@@ -136,10 +140,7 @@ impl<T: ContactTarget> Engine<T> {
         carried.lists = lists.done();
         let decided = match early {
             Some(decided) => decided,
-            None => {
-                let link = Link { fingerprint: fingerprint_read, ..link.clone() };
-                self.children_of_linked(job, &link, &current, authorship, before.as_ref()).await?
-            }
+            None => self.children_of_linked(job, (&was, &ours), &current, before.as_ref()).await?,
         };
         let mut plan = match decided {
             Children::Plan(plan) => plan,
@@ -166,7 +167,11 @@ impl<T: ContactTarget> Engine<T> {
         carried.outcome = if wrote && unchanged == Outcome::Unchanged { changed } else { unchanged };
         let company_owed = lists.company_owed(decision.base.company_owed);
         let base = Base { tags: lists.tags.base, company_owed, ..decision.base };
-        let mut ops = plan.opening(|rows| self.children_image(id, current.id, rows));
+        if !plan.is_empty() {
+            let link_before = link_before.unwrap_or_else(|| journal::link_image(&was, &ours));
+            plan = plan.with_link_before(Some(link_before));
+        }
+        let mut ops = plan.opening(|rows, after| self.children_image(id, current.id, rows, after));
         if plan.is_empty() {
             ops.extend(self.settled(job, &mut link, base, current.id));
             self.store.write(ops).await?;
@@ -184,17 +189,15 @@ impl<T: ContactTarget> Engine<T> {
     async fn children_of_linked(
         &self,
         job: &Job,
-        link: &Link,
+        (link, ours): (&Link, &[LinkChild]),
         current: &TargetContact,
-        authorship: Authorship,
         before: Option<&Base>,
     ) -> Result<Children, RunError> {
-        let ours = self.store.children_of(job.contact.id).await?;
         let family = Family {
             target: current.id,
             current: Some(current),
-            ours: &ours,
-            authorship,
+            ours,
+            authorship: authorship_of(link),
             before,
             same_lines: link.mapping_version.as_deref().is_none_or(|mark| self.mapping.has_lists_of(mark)),
             unfinished: link.fingerprint.is_none() && link.origin == Origin::Created,
@@ -272,24 +275,25 @@ impl<T: ContactTarget> Engine<T> {
         Ok(self.store.write(ops).await?)
     }
 
-    fn before_image<'a>(
-        &self,
-        job: &Job,
-        current: &TargetContact,
-        fields: impl Iterator<Item = &'a FieldKey>,
-        lists: &ListPlan,
-    ) -> JournalEntry {
+    fn before_image(&self, job: &Job, current: &TargetContact, write: &ContactWrite, lists: &ListPlan) -> JournalEntry {
         // What the record did not say cannot be put back.
+        let fields = write.fields.keys();
         let mut before: Map<String, Value> =
             fields.filter_map(|field| Some((field.to_string(), current.value(*field)?.clone()))).collect();
         before.extend(lists.before(current));
+        let held = (current.tag_ids.as_deref(), current.company_ids.as_deref());
+        let after = journal::written(write, held, &self.kinds, self.store.hash_key());
         JournalEntry {
-            run: self.run,
-            livedesk_id: job.contact.id,
-            target: current.id,
-            action: String::from("update"),
             before: Value::Object(before).to_string(),
-            at: self.clock.now(),
+            after: Some(Value::Object(after).to_string()),
+            ..self.entry(job.contact.id, current.id, action::UPDATE, "source changed")
         }
+    }
+}
+
+fn authorship_of(link: &Link) -> Authorship {
+    match link.origin {
+        Origin::Created => Authorship::Ours,
+        Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,
     }
 }
