@@ -121,7 +121,8 @@ async fn guard(
 /// Adds to the summary what the plan says and the run did not come upon.
 async fn tell_moved(guard: &Guard, end: &mut RunEnd) -> Result<(), Failure> {
     let (beside, unmet, count) = guard.rest(LISTED).await?;
-    for (id, what) in beside {
+    end.summary.moved += beside.count - beside.rows.len() as u64;
+    for (id, what) in beside.rows {
         end.summary.moved(Some(id), what);
     }
     // Whoever did not get that far met nobody.

@@ -39,7 +39,7 @@ impl Asked {
 }
 
 /// The newest records, by id.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Newest {
     order: VecDeque<FirstLineId>,
     records: HashMap<FirstLineId, TargetContact>,
@@ -59,7 +59,7 @@ impl Newest {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Memory {
     asked: Asked,
     /// As they would stand after what was "written".
@@ -70,8 +70,7 @@ struct Memory {
     tags: Vec<Named>,
 }
 
-/// Writes down instead of writing.
-#[derive(Debug)]
+/// Writes down instead of writing. Holds values of people, so it does not print itself.
 pub struct Recording<T> {
     inner: Arc<T>,
     next: AtomicI64,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use deskferry::config::settings::I_UNDERSTAND;
 use deskferry::sandbox::faults::{Fault, FaultFilter};
 use serde_json::{Value, json};
 
@@ -104,8 +105,12 @@ async fn a_plan_for_a_fresh_target_writes_nothing_and_the_backfill_does_exactly_
     assert!(!desk.files().iter().any(|name| name.contains(".plan-")), "{:?}", desk.files());
     let writes = end["writes"].as_object().unwrap();
     let planned: u64 = writes.values().map(|count| count.as_u64().unwrap()).sum();
+    desk.sandbox.firstline().reset_counts();
     desk.run(&["backfill", "--yes", "--plan", &plan_path(&desk)]).await.expect(1);
-    assert_eq!(desk.sandbox.firstline().tally().writes(), planned, "{end}");
+    let tally = desk.sandbox.firstline().tally();
+    assert_eq!(tally.writes(), planned, "{end}");
+    // Beside what it forecast it read the definitions.
+    assert!(tally.total.abs_diff(end["firstline_requests"].as_u64().unwrap()) <= 3, "{} {end}", tally.total);
     assert_eq!(desk.creates(), 38);
     let (_, again, end) = plan(&desk, &[], 1).await;
     assert_eq!(end["contacts"], json!({ "nothing": 38, "not_selected": 1, "reject": 1 }));
@@ -415,19 +420,25 @@ async fn tags_that_would_be_made_are_planned_and_made_as_planned() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mark_on_a_contact_that_is_gone_is_planned_and_done_as_planned() {
-    let (desk, ids) = desk_with(12).await;
-    let settings = fs::read_to_string(desk.path("deskferry.toml")).unwrap();
-    let deletes = "[deletes]\npolicy = \"tag\"\ntag = \"gone\"\nceiling_percent = 100.0\ngrace = \"0s\"\n";
-    desk.write("deskferry.toml", &format!("{settings}\n{deletes}"));
-    desk.run(&["backfill", "--yes"]).await.expect(0);
-    desk.sandbox.livedesk().delete(ids[4]);
-    desk.run(&["backfill", "--yes"]).await.expect(0);
-    desk.sandbox.firstline().reset_counts();
-    let (_, lines, end) = plan(&desk, &[], 0).await;
-    assert_eq!(actions(&lines), [(ids[4], "mark")].into(), "{end}");
-    desk.run(&["backfill", "--yes", "--plan", &plan_path(&desk)]).await.expect(0).says("were marked");
-    assert_eq!(desk.sandbox.firstline().tally().contact_update, 1);
+async fn what_is_done_about_a_contact_that_is_gone_is_planned_and_done_as_planned() {
+    let understood = format!("policy = \"delete\"\ni_understand = \"{I_UNDERSTAND}\"");
+    for (policy, action, done) in
+        [("policy = \"tag\"\ntag = \"gone\"", "mark", "were marked"), (understood.as_str(), "delete", "were deleted")]
+    {
+        let (desk, ids) = desk_with(12).await;
+        let settings = fs::read_to_string(desk.path("deskferry.toml")).unwrap();
+        let deletes = format!("[deletes]\n{policy}\nceiling_percent = 100.0\ngrace = \"0s\"\n");
+        desk.write("deskferry.toml", &format!("{settings}\n{deletes}"));
+        desk.run(&["backfill", "--yes"]).await.expect(0);
+        desk.sandbox.livedesk().delete(ids[4]);
+        desk.run(&["backfill", "--yes"]).await.expect(0);
+        desk.sandbox.firstline().reset_counts();
+        let (_, lines, end) = plan(&desk, &[], 0).await;
+        assert_eq!(actions(&lines), [(ids[4], action)].into(), "{end}");
+        desk.run(&["backfill", "--yes", "--plan", &plan_path(&desk)]).await.expect(0).says(done);
+        let tally = desk.sandbox.firstline().tally();
+        assert_eq!(tally.contact_update + tally.contact_delete, 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,6 +20,7 @@ use crate::domain::outcome::Outcome;
 use crate::store::{Origin, Store, StoreError};
 use crate::sync::engine::RunError;
 use crate::sync::overseer::{Action, Approval, Overseer, Proposal};
+use crate::sync::summary::LISTED;
 
 /// Profile key: the plan that was last carried out, and the run that began it.
 const BEGUN: &str = "plan_begun";
@@ -82,6 +83,15 @@ struct Entry {
     granted: bool,
 }
 
+/// Contacts that are not as planned and that are counted as something else: some of them, and how many.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Which, and what is different.
+    pub rows: Vec<(LiveDeskId, String)>,
+    /// How many.
+    pub count: u64,
+}
+
 /// What is refused because it is not as planned.
 pub struct Guard {
     store: Store,
@@ -93,7 +103,7 @@ pub struct Guard {
     begun: (RunId, i64),
     entries: Mutex<Vec<Entry>>,
     /// Contacts that are not as planned and that are counted as something else.
-    beside: Mutex<Vec<(LiveDeskId, String)>>,
+    beside: Mutex<Beside>,
 }
 
 impl Guard {
@@ -116,7 +126,7 @@ impl Guard {
 
     /// Contacts that are not as planned beside those that the run counted as moved; and those of the plan that did not come
     /// up, up to `at_most` of them, with how many there are.
-    pub async fn rest(&self, at_most: usize) -> Result<(Vec<(LiveDeskId, String)>, Vec<LiveDeskId>, u64), StoreError> {
+    pub async fn rest(&self, at_most: usize) -> Result<(Beside, Vec<LiveDeskId>, u64), StoreError> {
         let beside = std::mem::take(&mut *self.beside.lock().unwrap_or_else(PoisonError::into_inner));
         let open: Vec<LiveDeskId> = {
             let entries = self.entries();
@@ -204,7 +214,11 @@ impl Guard {
             Outcome::Unchanged | Outcome::NotSelected | Outcome::Conflict => Outcome::Moved(vec![what]),
             // What these say of themselves is counted, and judged later on.
             other => {
-                self.beside.lock().unwrap_or_else(PoisonError::into_inner).push((id, what));
+                let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+                beside.count += 1;
+                if beside.rows.len() < LISTED {
+                    beside.rows.push((id, what));
+                }
                 other
             }
         })
