@@ -6,6 +6,7 @@ pub mod deletes;
 pub mod gate;
 pub mod health;
 pub mod ops;
+pub mod plan;
 pub mod probe;
 pub mod runs;
 mod sides;
@@ -488,6 +489,18 @@ pub async fn engine<P: Sides>(
     run: RunId,
 ) -> Result<Engine<P::Target>, StoreError> {
     platforms.before_run(&store).await?;
+    engine_over(settings, Arc::clone(platforms.target()), store, mapping, around, run).await
+}
+
+/// The engine of one run over this target.
+async fn engine_over<T: ContactTarget>(
+    settings: &Settings,
+    target: Arc<T>,
+    store: Store,
+    mapping: impl Into<Arc<Mapping>>,
+    around: &Surroundings,
+    run: RunId,
+) -> Result<Engine<T>, StoreError> {
     let identity = &settings.identity;
     let engine_settings = EngineSettings {
         match_keys: identity
@@ -517,7 +530,7 @@ pub async fn engine<P: Sides>(
         deletes: deletes::rules(&settings.deletes),
     };
     Engine::new(
-        Arc::clone(platforms.target()),
+        target,
         store,
         mapping.into(),
         stamp_scheme(settings),

@@ -117,6 +117,8 @@ pub enum Outcome {
     Alias,
     /// The linked record is gone from the target: it is not made again by itself.
     Gone,
+    /// What is to be done is not what the plan says: nothing was done.
+    Moved(Vec<String>),
 }
 
 impl Outcome {
@@ -134,6 +136,7 @@ impl Outcome {
             Self::Vanished => "vanished",
             Self::Alias => "alias",
             Self::Gone => "gone",
+            Self::Moved(_) => "moved",
         }
     }
 }

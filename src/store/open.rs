@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::domain::hash::HashKey;
 
+use super::copy::copy_database;
 use super::error::StoreError;
 use super::lock::{StateLock, beside};
 use super::writer::Writer;
@@ -159,15 +160,7 @@ async fn back_up(conn: &mut SqliteConnection, path: &Path, version: i64) -> Resu
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    // VACUUM takes an empty file as it is, so the copy is its owner's alone from its first byte on.
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map_err(failed)?;
-    let name = part.to_str().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?;
-    sqlx::query("VACUUM INTO ?1")
-        .bind(name)
-        .execute(conn)
-        .await
-        .map_err(|source| StoreError::from_sql(&part, source))?;
-    file.sync_all().map_err(failed)?;
+    copy_database(conn, &part).await?;
     fs::rename(&part, &copy).map_err(failed)?;
     tracing::info!(copy = %copy.display(), version, "the state was copied before it is brought to a newer version");
     Ok(())

@@ -83,6 +83,10 @@ fn left_over(run: i64, summary: &Summary) {
         let (count, contacts) = (summary.conflicts, ids(&summary.conflict_ids));
         tracing::warn!(run, count, contacts, "contacts wait for a decision: `deskferry conflicts list`");
     }
+    if summary.moved + summary.unmet > 0 {
+        let (moved, unmet) = (summary.moved, summary.unmet);
+        tracing::warn!(run, moved, unmet, "contacts are not as planned and were left alone");
+    }
     if summary.parked > 0 {
         let (count, contacts) = (summary.parked, ids(&summary.parked_ids));
         tracing::info!(run, count, contacts, "creates in doubt; a later run settles them");

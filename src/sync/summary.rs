@@ -11,6 +11,7 @@ use crate::domain::target::Part;
 use crate::sync::absence::{AbsenceSummary, DeleteCeiling};
 use crate::sync::carry::BothChanged;
 use crate::sync::companies::CompanySummary;
+use crate::sync::rehearsal::Rehearsed;
 use crate::sync::scan::Goal;
 use crate::sync::tags::TagSummary;
 use crate::sync::vanished::VanishedSummary;
@@ -74,6 +75,16 @@ pub struct Summary {
     pub parked: u64,
     /// Contacts that wait for a person's decision.
     pub conflicts: u64,
+    /// Contacts that are not as the plan says: they were left alone.
+    pub moved: u64,
+    /// Contacts that the plan has and that did not come up.
+    pub unmet: u64,
+    /// Both of them, and what is different.
+    #[serde(skip)]
+    pub moved_rows: Vec<(Option<i64>, String)>,
+    /// The contacts of a rehearsal, and why each of them was picked.
+    #[serde(skip)]
+    pub rehearsed: Vec<Rehearsed>,
     /// Values left out because they could not be converted (`on_error = "skip"`), per field.
     pub skipped_values: BTreeMap<String, u64>,
     /// Fields that both sides had changed, decided by their owner.
@@ -153,7 +164,14 @@ impl Summary {
             Outcome::Vanished => self.vanished.unjudged += 1,
             Outcome::Alias => self.vanished.aliases += 1,
             Outcome::Gone => self.vanished.gone += 1,
+            Outcome::Moved(what) => self.moved(Some(id), what.join("; ")),
         }
+    }
+
+    /// Counts and lists a contact that a plan and this run do not agree on.
+    pub fn moved(&mut self, id: Option<LiveDeskId>, what: String) {
+        self.moved += 1;
+        push_bounded(&mut self.moved_rows, (id.map(|id| id.0), what));
     }
 
     /// Counts a contact, or an unreadable row, that was set aside.
@@ -214,6 +232,7 @@ impl Summary {
             + self.set_aside
             + self.parked
             + self.conflicts
+            + self.moved
             + self.vanished.aliases
             + (self.vanished.gone - self.vanished.new_gone)
             + self.vanished.unjudged
@@ -230,7 +249,9 @@ impl Summary {
             Verdict::Short { .. } => true,
         });
         let deletes = self.delete_ceiling.is_some() || !self.absence.failed.is_empty();
-        let left_over = self.set_aside + self.parked + self.conflicts + self.vanished.unjudged > 0 || deletes;
+        let left_over =
+            self.set_aside + self.parked + self.conflicts + self.moved + self.unmet + self.vanished.unjudged > 0
+                || deletes;
         u8::from(short || self.tags.is_incomplete() || !self.stopped_fields.is_empty() || left_over)
     }
 }

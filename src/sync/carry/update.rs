@@ -4,17 +4,39 @@ use serde_json::{Map, Value};
 
 use super::{BothChanged, Carried, Job, reason, refused, sighting};
 use crate::domain::base::Base;
+use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
-use crate::domain::record::{FieldKey, is_blank};
-use crate::domain::target::{TargetContact, WriteValue};
-use crate::store::{JournalEntry, Link, Origin, Standing, WriteOp};
+use crate::domain::record::is_blank;
+use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
+use crate::store::{JournalEntry, Link, LinkChild, Origin, Standing, WriteOp};
 use crate::sync::children::{ChildPlan, Family, list_name};
 use crate::sync::decide::{self, Authorship, Rules};
 use crate::sync::engine::{Engine, RunError, UpdateSemantics};
+use crate::sync::journal::{self, action};
 use crate::sync::lists::ListPlan;
 use crate::sync::ports::{ContactTarget, PortError};
+use crate::sync::proposal::Considered;
 use crate::sync::resolve::{Holders, SHARED};
 use crate::sync::stamp::StampReading;
+
+/// What is decided about the children of a linked record.
+enum Children {
+    /// This is to be sent.
+    Plan(ChildPlan),
+    /// They could not be read completely.
+    Unproven(SetAside),
+    /// What is new hangs on other records already.
+    Shared { candidates: Vec<FirstLineId>, keys: &'static str },
+}
+
+impl Children {
+    fn plan(&self) -> Option<&ChildPlan> {
+        match self {
+            Self::Plan(plan) => Some(plan),
+            Self::Unproven(_) | Self::Shared { .. } => None,
+        }
+    }
+}
 
 impl<T: ContactTarget> Engine<T> {
     /// Brings a linked record in step: read, decide, write only what is owned, then the children.
@@ -23,6 +45,7 @@ impl<T: ContactTarget> Engine<T> {
         let Some(current) = self.full_contact(link.target).await? else {
             return self.vanished(job, &link).await;
         };
+        let was = link.clone();
         // It is there after all: a person asked for another look.
         (link.standing, link.alias_of) = (Standing::Live, None);
         match self.scheme.read(&current) {
@@ -31,10 +54,7 @@ impl<T: ContactTarget> Engine<T> {
             }
             _ => {}
         }
-        let authorship = match link.origin {
-            Origin::Created => Authorship::Ours,
-            Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,
-        };
+        let authorship = authorship_of(&link);
         let before = Base::decode(&link.base);
         let rules =
             Rules { authorship, kinds: self.mapping.kinds(), key: self.store.hash_key(), clears: self.settings.clears };
@@ -62,14 +82,36 @@ impl<T: ContactTarget> Engine<T> {
             let why = "its custom fields could not be read, and what an update leaves out may be reset";
             return self.aside(job, reason(SetAsideKind::Unproven, Some("cz_cols"), None, why), carried).await;
         }
+        let ours = self.store.children_of(id).await?;
+        // Somebody who is asked first is shown all that is decided; else the children are looked at once the fields stand.
+        let mut early = None;
+        if self.overseer.is_some() {
+            let decided = self.children_of_linked(job, (&was, &ours), &current, before.as_ref()).await?;
+            let considered = Considered {
+                current: &current,
+                write: &write,
+                grounds: &decision.grounds,
+                lists: &lists,
+                children: decided.plan(),
+            };
+            if let Some(moved) = self.ask_update(job, changed == Outcome::Adopted, considered).await? {
+                return self.left_alone(job, &link, moved).await;
+            }
+            early = Some(decided);
+        }
+        let mut link_before = None;
         if wrote_fields {
+            link_before = Some(journal::link_image(&was, &ours));
             // From here on the record is not what the fingerprint says, should this end in between; and which tags are
             // ours is known whatever the answer.
             let untouched = std::mem::replace(&mut link.base, lists.marked(before.as_ref()).encode());
             link.fingerprint = None;
-            let journal = self.before_image(job, &current, write.keys(), &lists);
-            self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(journal)]).await?;
-            let mut sent = self.send_update(id, &current, lists.with(write.clone()), authorship).await;
+            let whole = lists.with(write.clone());
+            let entry = self.before_image(job, &current, &whole, &lists);
+            let why = if was.fingerprint.is_none() { "not settled yet" } else { "source changed" };
+            let entry = JournalEntry { link_before: link_before.clone(), why: why.to_owned(), ..entry };
+            self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(entry)]).await?;
+            let mut sent = self.send_update(id, &current, whole, authorship).await;
             if let Err(RunError::Port(PortError::Refused { status, fields })) = sent {
                 // Nothing of it was applied, so no tag is ours that was not.
                 link.base = untouched;
@@ -96,30 +138,18 @@ impl<T: ContactTarget> Engine<T> {
         }
         carried.both_changed = both_changed;
         carried.lists = lists.done();
-        let ours = self.store.children_of(id).await?;
-        let family = Family {
-            target: current.id,
-            current: Some(&current),
-            ours: &ours,
-            authorship,
-            before: before.as_ref(),
-            same_lines: link.mapping_version.as_deref().is_none_or(|mark| self.mapping.has_lists_of(mark)),
-            unfinished: unsettled && link.origin == Origin::Created,
+        let decided = match early {
+            Some(decided) => decided,
+            None => self.children_of_linked(job, (&was, &ours), &current, before.as_ref()).await?,
         };
-        let mut plan = match self.plan_children(job, family) {
-            Ok(plan) => plan,
-            Err(unproven) => return self.aside(job, unproven, carried).await,
-        };
-        match self.holders_of_new(job, &plan, current.id).await? {
-            Holders::Nobody => {}
-            Holders::Others { candidates, keys } => {
+        let mut plan = match decided {
+            Children::Plan(plan) => plan,
+            Children::Unproven(unproven) => return self.aside(job, unproven, carried).await,
+            Children::Shared { candidates, keys } => {
                 let conflict = self.conflict(job, SHARED, candidates, keys).await?;
                 return Ok(Carried { outcome: conflict.outcome, ..carried });
             }
-            Holders::Unproven(why) => {
-                return self.aside(job, reason(SetAsideKind::Unproven, None, None, why), carried).await;
-            }
-        }
+        };
         carried.both_changed.extend(
             plan.both_changed
                 .iter()
@@ -137,7 +167,11 @@ impl<T: ContactTarget> Engine<T> {
         carried.outcome = if wrote && unchanged == Outcome::Unchanged { changed } else { unchanged };
         let company_owed = lists.company_owed(decision.base.company_owed);
         let base = Base { tags: lists.tags.base, company_owed, ..decision.base };
-        let mut ops = plan.opening(|rows| self.children_image(id, current.id, rows));
+        if !plan.is_empty() {
+            let link_before = link_before.unwrap_or_else(|| journal::link_image(&was, &ours));
+            plan = plan.with_link_before(Some(link_before));
+        }
+        let mut ops = plan.opening(|rows, after| self.children_image(id, current.id, rows, after));
         if plan.is_empty() {
             ops.extend(self.settled(job, &mut link, base, current.id));
             self.store.write(ops).await?;
@@ -149,6 +183,47 @@ impl<T: ContactTarget> Engine<T> {
         self.store.write(ops).await?;
         self.finish_children(job, link, base, current.profile_id, plan, &mut carried, false).await?;
         Ok(carried)
+    }
+
+    /// What is to be done about the children of a linked record. Sends nothing but look-ups.
+    async fn children_of_linked(
+        &self,
+        job: &Job,
+        (link, ours): (&Link, &[LinkChild]),
+        current: &TargetContact,
+        before: Option<&Base>,
+    ) -> Result<Children, RunError> {
+        let family = Family {
+            target: current.id,
+            current: Some(current),
+            ours,
+            authorship: authorship_of(link),
+            before,
+            same_lines: link.mapping_version.as_deref().is_none_or(|mark| self.mapping.has_lists_of(mark)),
+            unfinished: link.fingerprint.is_none() && link.origin == Origin::Created,
+        };
+        let plan = match self.plan_children(job, family) {
+            Ok(plan) => plan,
+            Err(unproven) => return Ok(Children::Unproven(unproven)),
+        };
+        Ok(match self.holders_of_new(job, &plan, current.id).await? {
+            Holders::Nobody => Children::Plan(plan),
+            Holders::Others { candidates, keys } => Children::Shared { candidates, keys },
+            Holders::Unproven(why) => Children::Unproven(reason(SetAsideKind::Unproven, None, None, why)),
+        })
+    }
+
+    /// The contact is left as it was: so is its link, if it had none before this run.
+    async fn left_alone(&self, job: &Job, link: &Link, moved: Carried) -> Result<Carried, RunError> {
+        let mut ops = match &job.link {
+            Some(before) if before.target != link.target => vec![WriteOp::PutLink(before.clone())],
+            Some(_) => Vec::new(),
+            None => vec![WriteOp::RemoveLink(job.contact.id)],
+        };
+        // An earlier create that it was to take the place of is still to be repeated.
+        ops.extend(job.superseded.as_ref().map(|old| WriteOp::AbsentIntent { seq: old.seq }));
+        self.store.write(ops).await?;
+        Ok(moved)
     }
 
     /// Sets the contact aside, and tells what was done before.
@@ -200,24 +275,25 @@ impl<T: ContactTarget> Engine<T> {
         Ok(self.store.write(ops).await?)
     }
 
-    fn before_image<'a>(
-        &self,
-        job: &Job,
-        current: &TargetContact,
-        fields: impl Iterator<Item = &'a FieldKey>,
-        lists: &ListPlan,
-    ) -> JournalEntry {
+    fn before_image(&self, job: &Job, current: &TargetContact, write: &ContactWrite, lists: &ListPlan) -> JournalEntry {
         // What the record did not say cannot be put back.
+        let fields = write.fields.keys();
         let mut before: Map<String, Value> =
             fields.filter_map(|field| Some((field.to_string(), current.value(*field)?.clone()))).collect();
         before.extend(lists.before(current));
+        let held = (current.tag_ids.as_deref(), current.company_ids.as_deref());
+        let after = journal::written(write, held, &self.kinds, self.store.hash_key());
         JournalEntry {
-            run: self.run,
-            livedesk_id: job.contact.id,
-            target: current.id,
-            action: String::from("update"),
             before: Value::Object(before).to_string(),
-            at: self.clock.now(),
+            after: Some(Value::Object(after).to_string()),
+            ..self.entry(job.contact.id, current.id, action::UPDATE, "source changed")
         }
+    }
+}
+
+fn authorship_of(link: &Link) -> Authorship {
+    match link.origin {
+        Origin::Created => Authorship::Ours,
+        Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,
     }
 }

@@ -1,10 +1,11 @@
 //! One run from its first look to its summary. Every command that moves contacts goes through here; they differ only
-//! in which contacts enter. `preflight` looks before the first write, `sweep` walks everything, `recent` what
+//! in which contacts enter. `preflight` looks before the first write, `sweep` walks everything, `rehearse` picks a spread, `recent` what
 //! moved lately, `again` carries single contacts, `settle` ends a run.
 
 mod again;
 mod preflight;
 mod recent;
+mod rehearse;
 mod settle;
 mod sweep;
 
@@ -37,7 +38,7 @@ const FEW: u64 = 15;
 pub enum Entrants {
     /// Everything that LiveDesk lists.
     All,
-    /// The first so many of them.
+    /// So many of them: a spread of all kinds.
     First(u64),
     /// These; dead letters and conflicts among them are tried again.
     Only(BTreeSet<LiveDeskId>),
@@ -158,13 +159,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
         engine.progress.event(ProgressEvent::Phase(Phase::Carry));
         match &entrants {
-            Entrants::All | Entrants::First(_) => {
-                let limit = match entrants {
-                    Entrants::First(limit) => Some(limit),
-                    _ => None,
-                };
-                self.sweep(&directory, left_over, limit, summary).await?;
-            }
+            Entrants::All => self.sweep(&directory, left_over, summary).await?,
+            Entrants::First(limit) => self.rehearse(&directory, left_over, *limit, summary).await?,
             Entrants::Only(ids) => {
                 let again = ids.iter().map(|id| (*id, None)).chain(left_over).collect();
                 self.carry_ids(&directory, again, Waiting::TryAgain, summary).await?;
@@ -176,6 +172,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
         self.settle_all(&directory, summary).await?;
         self.audit(summary).await?;
+        self.name_records(summary).await?;
         engine.judge_absence(&*self.source, summary).await?;
         engine.settle_vanished(summary).await
     }

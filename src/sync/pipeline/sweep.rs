@@ -28,15 +28,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         &self,
         directory: &Arc<LazyDirectory>,
         left_over: BTreeMap<LiveDeskId, Option<Intent>>,
-        limit: Option<u64>,
         summary: &mut Summary,
     ) -> Result<(), RunError> {
         let engine = &self.engine;
-        // A limited run is no sweep: it leaves an interrupted one as it is.
-        let (number, resume) = match limit {
-            Some(_) => (None, None),
-            None => self.open_sweep().await?,
-        };
+        let (number, resume) = self.open_sweep().await?;
         let mut passed = resume.as_ref().map(|resume| resume.seen.clone()).unwrap_or_default();
         let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(self.goal) };
         let mut sweep = Sweep::start(Arc::clone(&self.source), plan, resume).await?;
@@ -49,8 +44,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         again.extend(decided.into_iter().filter(|id| passed.contains(id.0.unsigned_abs())).map(|id| (id, None)));
         let mut in_order = Vec::new();
         for (id, intent) in left_over {
-            // Nor does a limited one reach them.
-            if limit.is_some() || passed.contains(id.0.unsigned_abs()) {
+            if passed.contains(id.0.unsigned_abs()) {
                 again.insert(id, intent);
             } else {
                 in_order.extend(intent.map(|intent| (id, intent)));
@@ -68,7 +62,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             carrier.supersede(id, intent);
         }
         carrier.summary.goal = Some(self.goal);
-        let result = self.walk(&mut sweep, &mut carrier, directory, limit).await;
+        let result = self.walk(&mut sweep, &mut carrier, directory).await;
         let drained = carrier.drain().await;
         *summary = std::mem::take(&mut carrier.summary);
         let report = match (result, drained) {
@@ -111,27 +105,22 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         sweep: &mut Sweep<S>,
         carrier: &mut Carrier<T>,
         directory: &Arc<LazyDirectory>,
-        limit: Option<u64>,
     ) -> Result<Option<crate::domain::sweep::SweepReport>, RunError> {
-        let mut left = limit.unwrap_or(u64::MAX);
         loop {
             if self.engine.stop.is_cancelled() {
                 return Err(PortError::Interrupted.into());
             }
-            if carrier.failed() || left == 0 {
+            if carrier.failed() {
                 return Ok(None);
             }
             self.stand_still(sweep, carrier, directory).await?;
             match sweep.next().await? {
-                SweepStep::Page(mut page) => {
+                SweepStep::Page(page) => {
                     self.engine.progress.event(ProgressEvent::PageRead);
                     if let (1, 1, Some(count)) = (page.position.pass, page.position.page, page.count) {
-                        self.engine.progress.event(ProgressEvent::Expect(count.min(left)));
+                        self.engine.progress.event(ProgressEvent::Expect(count));
                     }
-                    let whole = page.fresh.len() as u64 <= left;
-                    page.fresh.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-                    left -= page.fresh.len() as u64;
-                    carrier.feed(page.fresh, page.malformed, whole.then_some(page.next)).await?;
+                    carrier.feed(page.fresh, page.malformed, Some(page.next)).await?;
                 }
                 SweepStep::Finished(report) => return Ok(Some(report)),
             }
