@@ -13,6 +13,7 @@ pub mod fields;
 pub mod health;
 pub mod init;
 pub mod map;
+pub mod near;
 pub mod output;
 pub mod probe;
 pub mod progress;

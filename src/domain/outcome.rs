@@ -117,6 +117,8 @@ pub enum Outcome {
     Alias,
     /// The linked record is gone from the target: it is not made again by itself.
     Gone,
+    /// The person was forgotten: nothing is carried, and nothing written down.
+    Forgotten,
 }
 
 impl Outcome {
@@ -134,6 +136,7 @@ impl Outcome {
             Self::Vanished => "vanished",
             Self::Alias => "alias",
             Self::Gone => "gone",
+            Self::Forgotten => "forgotten",
         }
     }
 }

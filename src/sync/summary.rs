@@ -74,6 +74,8 @@ pub struct Summary {
     pub parked: u64,
     /// Contacts that wait for a person's decision.
     pub conflicts: u64,
+    /// Contacts of people who were forgotten: not carried.
+    pub forgotten: u64,
     /// Values left out because they could not be converted (`on_error = "skip"`), per field.
     pub skipped_values: BTreeMap<String, u64>,
     /// Fields that both sides had changed, decided by their owner.
@@ -153,6 +155,7 @@ impl Summary {
             Outcome::Vanished => self.vanished.unjudged += 1,
             Outcome::Alias => self.vanished.aliases += 1,
             Outcome::Gone => self.vanished.gone += 1,
+            Outcome::Forgotten => self.forgotten += 1,
         }
     }
 
@@ -214,6 +217,7 @@ impl Summary {
             + self.set_aside
             + self.parked
             + self.conflicts
+            + self.forgotten
             + self.vanished.aliases
             + (self.vanished.gone - self.vanished.new_gone)
             + self.vanished.unjudged

@@ -36,6 +36,7 @@ mod service;
 mod shipping;
 mod signals;
 mod source_text;
+mod state_care;
 mod tags;
 mod tie;
 mod unhappy;
