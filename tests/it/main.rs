@@ -16,6 +16,7 @@ mod deletes;
 mod doubt;
 mod drift_gate;
 mod failures;
+mod forget;
 mod health;
 mod households;
 mod identity;
