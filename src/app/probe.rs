@@ -18,8 +18,9 @@ use crate::firstline::profile::{UpdateChoice, UpdateMethod};
 use crate::firstline::settings::{BooleanForm, ClearForm};
 use crate::store::{Store, StoreError};
 use crate::sync::engine::UPDATE_SEMANTICS;
+use crate::sync::journal::TAGS;
 use crate::sync::ports::Cause;
-use crate::sync::trial::{LISTS_KEPT, TAGS};
+use crate::sync::trial::LISTS_KEPT;
 
 /// Profile key under which scratch records are written down while they exist.
 const SCRATCHES: &str = "probe_scratches";

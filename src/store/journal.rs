@@ -1,7 +1,7 @@
-//! The journal: before-images of what a run changed. What `undo` and `explain` read.
+//! The journal: every change that a run made at the target, with what was there before. What `undo` and `explain` read.
 //!
-//! The one place that keeps values of people, for as long as its retention says; deleted rows are overwritten
-//! with zeros (`secure_delete`).
+//! A row is written in the transaction that records its change, or the intent of it. The one place that keeps values of
+//! people, for as long as its retention says; deleted rows are overwritten with zeros (`secure_delete`).
 
 use crate::clock::Timestamp;
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
@@ -12,6 +12,8 @@ use super::op::WriteOp;
 use super::rows::{Statement, statement};
 
 /// One change at the target. Its `Debug` form leaves the before-image out.
+///
+/// What is in `after` and not in `before` was not shown by the record: what it held is not known.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JournalEntry {
     /// The run that made it.
@@ -24,8 +26,27 @@ pub struct JournalEntry {
     pub action: String,
     /// What was there before, as JSON text.
     pub before: String,
+    /// What was written, as JSON text: keyed digests per field, ids per list. `None` where the row says nothing of it; what a
+    /// record was made of is the base of its link.
+    pub after: Option<String>,
+    /// The link before the change, as JSON text; `null` where there was none. `None` where the row says nothing of it: the
+    /// link was not touched, or an earlier row of the same run has it.
+    pub link_before: Option<String>,
+    /// Why, in a few words without values.
+    pub why: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// A row as it stands in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journalled {
+    /// Its number: later changes have higher ones.
+    pub id: i64,
+    /// The undo that took it back.
+    pub undone_by: Option<RunId>,
+    /// The change.
+    pub entry: JournalEntry,
 }
 
 impl std::fmt::Debug for JournalEntry {
@@ -35,32 +56,48 @@ impl std::fmt::Debug for JournalEntry {
             .field("livedesk_id", &self.livedesk_id)
             .field("target", &self.target)
             .field("action", &self.action)
+            .field("why", &self.why)
             .field("at", &self.at)
             .finish_non_exhaustive()
     }
 }
 
 struct JournalRow {
+    id: i64,
     run: i64,
     livedesk_id: i64,
     target: i64,
     action: String,
     before: String,
+    after: Option<String>,
+    link_before: Option<String>,
+    why: String,
+    undone_by: Option<i64>,
     at: i64,
 }
 
-impl From<JournalRow> for JournalEntry {
+impl From<JournalRow> for Journalled {
     fn from(row: JournalRow) -> Self {
         Self {
-            run: RunId(row.run),
-            livedesk_id: LiveDeskId(row.livedesk_id),
-            target: FirstLineId(row.target),
-            action: row.action,
-            before: row.before,
-            at: Timestamp(row.at),
+            id: row.id,
+            undone_by: row.undone_by.map(RunId),
+            entry: JournalEntry {
+                run: RunId(row.run),
+                livedesk_id: LiveDeskId(row.livedesk_id),
+                target: FirstLineId(row.target),
+                action: row.action,
+                before: row.before,
+                after: row.after,
+                link_before: row.link_before,
+                why: row.why,
+                at: Timestamp(row.at),
+            },
         }
     }
 }
+
+/// Profile key: runs from this number on have their whole journal.
+const SINCE: &str = "journal_since";
 
 pub(super) fn add(ops: &[&WriteOp]) -> Statement {
     statement!(ops, WriteOp::Journal(entry) => (
@@ -69,48 +106,74 @@ pub(super) fn add(ops: &[&WriteOp]) -> Statement {
         entry.target.0,
         &entry.action,
         &entry.before,
+        &entry.after,
+        &entry.link_before,
+        &entry.why,
         entry.at.0,
     );
-        "INSERT INTO journal (run, livedesk_id, target, action, before, at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM jsonb_each(?)"
+        "INSERT INTO journal (run, livedesk_id, target, action, before, after, link_before, why, at)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+             value ->> 8
+         FROM jsonb_each(?)"
+    )
+}
+
+pub(super) fn take_back(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::TakenBack { run, livedesk_id, by } => (livedesk_id.0, run.0, by.0);
+        "UPDATE journal SET undone_by = iif(journal.run = taken.value ->> 1, taken.value ->> 2, NULL)
+         FROM jsonb_each(?) AS taken
+         WHERE journal.livedesk_id = taken.value ->> 0
+             AND (journal.run = taken.value ->> 1 OR journal.undone_by = taken.value ->> 1)"
     )
 }
 
 impl Store {
     /// What a run changed, newest first.
     pub async fn journal_of_run(&self, run: RunId) -> Result<Vec<JournalEntry>, StoreError> {
-        let rows = sqlx::query_as!(
-            JournalRow,
-            "SELECT run, livedesk_id, target, action, before, at FROM journal WHERE run = ?1 ORDER BY id DESC",
-            run.0
-        )
-        .fetch_all(&mut *self.reader().await?)
-        .await
-        .map_err(|source| self.failed(source))?;
-        Ok(rows.into_iter().map(JournalEntry::from).collect())
+        let rows = sqlx::query_as!(JournalRow, "SELECT * FROM journal WHERE run = ?1 ORDER BY id DESC", run.0)
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(rows.into_iter().map(|row| Journalled::from(row).entry).collect())
     }
 
     /// What was done with a contact, newest first.
     pub async fn journal_of_contact(&self, id: LiveDeskId) -> Result<Vec<JournalEntry>, StoreError> {
-        let rows = sqlx::query_as!(
-            JournalRow,
-            "SELECT run, livedesk_id, target, action, before, at FROM journal WHERE livedesk_id = ?1 ORDER BY id DESC",
-            id.0
-        )
-        .fetch_all(&mut *self.reader().await?)
-        .await
-        .map_err(|source| self.failed(source))?;
-        Ok(rows.into_iter().map(JournalEntry::from).collect())
+        let rows = self.journalled(id).await?;
+        Ok(rows.into_iter().map(|row| row.entry).collect())
     }
 
-    /// Deletes before-images older than `before` and says how many.
+    /// The same, with what became of each row.
+    pub async fn journalled(&self, id: LiveDeskId) -> Result<Vec<Journalled>, StoreError> {
+        let rows = sqlx::query_as!(JournalRow, "SELECT * FROM journal WHERE livedesk_id = ?1 ORDER BY id DESC", id.0)
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(rows.into_iter().map(Journalled::from).collect())
+    }
+
+    /// Deletes rows older than `before`, before-images and all, and says how many. Their runs cannot be taken back any more.
     pub async fn prune_journal(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.transact(move |conn| {
             Box::pin(async move {
+                sqlx::query!(
+                    "UPDATE profile SET value = CAST(max(CAST(value AS INTEGER),
+                         coalesce((SELECT max(run) + 1 FROM journal WHERE at < ?2), 0)) AS TEXT)
+                     WHERE key = ?1",
+                    SINCE,
+                    before.0
+                )
+                .execute(&mut *conn)
+                .await?;
                 let done = sqlx::query!("DELETE FROM journal WHERE at < ?1", before.0).execute(conn).await?;
                 Ok(done.rows_affected())
             })
         })
         .await
+    }
+
+    /// The first run that has its whole journal.
+    pub async fn journal_since(&self) -> Result<RunId, StoreError> {
+        Ok(RunId(self.profile_get(SINCE).await?.and_then(|since| since.as_i64()).unwrap_or_default()))
     }
 }

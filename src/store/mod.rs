@@ -63,7 +63,7 @@ pub use forget::{Forgotten, Traced};
 pub use import::{ImportError, Inspected, inspect};
 pub use index::{IndexKind, IndexState};
 pub use intents::{Intent, IntentKind, IntentState};
-pub use journal::JournalEntry;
+pub use journal::{JournalEntry, Journalled};
 pub use lane::LaneMark;
 pub use links::{ChildKind, Link, LinkChild, Origin, Standing};
 pub use lock::holder;

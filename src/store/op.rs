@@ -68,8 +68,17 @@ pub enum WriteOp {
     PutAbsence(Absence),
     /// The contact is back.
     ClearAbsence(LiveDeskId),
-    /// Adds a before-image.
+    /// Adds a change to the journal.
     Journal(JournalEntry),
+    /// What a run did with a contact was taken back by an undo; what `run` itself had taken back holds again.
+    TakenBack {
+        /// The run.
+        run: RunId,
+        /// The contact.
+        livedesk_id: LiveDeskId,
+        /// The undo.
+        by: RunId,
+    },
     /// Sets a contact aside; a contact that is set aside again keeps its first time, and its attempts grow.
     PutDeadLetter(DeadLetter),
     /// The contact is well again.
@@ -136,6 +145,7 @@ impl WriteOp {
             | Self::PutChild(LinkChild { livedesk_id, .. })
             | Self::PutAbsence(Absence { livedesk_id, .. })
             | Self::ClearAbsence(livedesk_id)
+            | Self::TakenBack { livedesk_id, .. }
             | Self::RemoveChild { livedesk_id, .. } => Touched::Contact(*livedesk_id),
             Self::PutDeadLetter(DeadLetter { livedesk_id, .. }) | Self::ClearDeadLetter(livedesk_id) => {
                 Touched::DeadLetter(*livedesk_id)
@@ -173,13 +183,17 @@ impl WriteOp {
             Self::CountRun { .. } => 17,
             Self::PutAbsence(_) => 18,
             Self::ClearAbsence(_) => 19,
+            Self::TakenBack { .. } => 20,
         }
     }
 
     /// Whether a statement may hold two of this kind for one thing: an upsert goes row by row and the last wins;
     /// an update joined with its rows would take any of them.
     fn repeatable(&self) -> bool {
-        !matches!(self, Self::ParkIntent { .. } | Self::AuditIntent { .. } | Self::CountRun { .. })
+        !matches!(
+            self,
+            Self::ParkIntent { .. } | Self::AuditIntent { .. } | Self::CountRun { .. } | Self::TakenBack { .. }
+        )
     }
 }
 

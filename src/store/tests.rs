@@ -142,6 +142,9 @@ async fn everything_written_is_there_after_closing_and_opening_again() {
         target: FirstLineId(100),
         action: "update".into(),
         before: r#"{"first_name":"王"}"#.into(),
+        after: None,
+        link_before: None,
+        why: String::new(),
         at: Timestamp(6),
     };
     let sweep = store.begin_sweep(RUN).await.unwrap();
@@ -463,6 +466,9 @@ async fn no_value_of_a_person_reaches_the_file_but_through_the_journal() {
         target: FirstLineId(100),
         action: "update".into(),
         before: before.into(),
+        after: None,
+        link_before: None,
+        why: String::new(),
         at: Timestamp(6),
     };
     store

@@ -18,9 +18,10 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{DesiredRecord, FieldKey};
 use crate::domain::target::TargetContact;
-use crate::store::{DeadLetter, Decision, Intent, Link, Origin, Standing, WriteOp};
+use crate::store::{DeadLetter, Decision, Intent, JournalEntry, Link, Origin, Standing, WriteOp};
 use crate::sync::companies::CompanyOutcome;
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::journal::{self, action};
 use crate::sync::lists::ListsDone;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::resolve::{Directory, Resolution};
@@ -230,9 +231,22 @@ impl<T: ContactTarget> Engine<T> {
         // Somebody's record, found where an earlier create of ours was not: that may still turn up.
         let superseded = job.superseded.as_ref().map(|old| WriteOp::AuditIntent { seq: old.seq, target: record.id });
         let unlink = job.link.as_ref().map(|_| WriteOp::RemoveLink(id));
-        let ops = superseded.into_iter().chain(unlink).chain([WriteOp::PutLink(link.clone())]).collect();
-        self.store.write(ops).await?;
+        let why = match origin {
+            Origin::Rebuilt => "stamp found",
+            Origin::Decided => "decided by a person",
+            Origin::Adopted | Origin::Created => "matched by a key",
+        };
+        let link_before = self.link_before(job.link.as_ref()).await?;
+        let adopted = JournalEntry { link_before, ..self.entry(id, record.id, action::ADOPT, why) };
+        let ops = superseded.into_iter().chain(unlink).chain([WriteOp::PutLink(link.clone())]);
+        self.store.write(ops.chain([WriteOp::Journal(adopted)]).collect()).await?;
         Ok(Some(link))
+    }
+
+    /// The link of a contact as the journal keeps it.
+    pub(in crate::sync) async fn link_before(&self, link: Option<&Link>) -> Result<Option<String>, RunError> {
+        let Some(link) = link else { return Ok(Some(journal::no_link())) };
+        Ok(Some(journal::link_image(link, &self.store.children_of(link.livedesk_id).await?)))
     }
 }
 

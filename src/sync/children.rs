@@ -21,6 +21,7 @@ use crate::store::{ChildKind, Intent, IntentKind, IntentState, JournalEntry, Lin
 use crate::sync::carry::{Job, reason};
 use crate::sync::decide::{self, Authorship, ChildDecision, CurrentChild};
 use crate::sync::engine::Engine;
+use crate::sync::journal::{ChildrenAfter, action};
 use crate::sync::ports::{ContactTarget, PortError};
 
 /// What is to be sent for the children of one contact.
@@ -31,6 +32,10 @@ pub struct ChildPlan {
     rows: Vec<WriteOp>,
     /// What the rows held that are to be changed or removed.
     before: Map<String, Value>,
+    /// What becomes of those.
+    after: ChildrenAfter,
+    /// The link before, where no earlier row of the journal has it.
+    link_before: Option<String>,
     /// Lists in which what is new was never looked for.
     unsought: Vec<ChildKind>,
     /// Lists of which both sides changed a row.
@@ -81,16 +86,26 @@ impl ChildPlan {
     }
 
     /// What is to be committed before anything is sent: intents, the before-image, and which rows are ours no more.
-    pub(super) fn opening(&mut self, journal: impl FnOnce(Map<String, Value>) -> JournalEntry) -> Vec<WriteOp> {
+    pub(super) fn opening(
+        &mut self,
+        journal: impl FnOnce(Map<String, Value>, &ChildrenAfter) -> JournalEntry,
+    ) -> Vec<WriteOp> {
         let mut ops = std::mem::take(&mut self.rows);
         ops.extend(self.tasks.iter().filter_map(|task| match &task.step {
             Step::Add(intent) => Some(WriteOp::OpenIntent(intent.clone())),
             Step::Change { .. } | Step::Remove(_) => None,
         }));
-        if !self.before.is_empty() {
-            ops.push(WriteOp::Journal(journal(std::mem::take(&mut self.before))));
+        if !self.after.is_empty() {
+            let entry = journal(std::mem::take(&mut self.before), &self.after);
+            ops.push(WriteOp::Journal(JournalEntry { link_before: self.link_before.clone(), ..entry }));
         }
         ops
+    }
+
+    /// What the journal says of the link in the rows of this plan.
+    pub(super) fn with_link_before(mut self, link_before: Option<String>) -> Self {
+        self.link_before = link_before;
+        self
     }
 
     /// Whether anything of this list is sent.
@@ -172,6 +187,7 @@ impl<T: ContactTarget> Engine<T> {
         for (child, place) in change {
             let from = made_with(child).unwrap_or(keys[place]);
             touched.push(child);
+            plan.after.change(kind, child, keys[place]);
             plan.tasks.push(ChildTask { kind, place, key: keys[place], step: Step::Change { child, from } });
         }
         plan.kept += kept;
@@ -179,6 +195,7 @@ impl<T: ContactTarget> Engine<T> {
             let Some(key) = made_with(child) else { continue };
             if self.settings.clears {
                 touched.push(child);
+                plan.after.remove(kind, child);
                 plan.tasks.push(ChildTask { kind, place: keys.len(), key, step: Step::Remove(child) });
             } else {
                 plan.kept += 1;
@@ -197,14 +214,17 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// The before-image of rows that are about to be changed or removed.
-    pub(super) fn children_image(&self, id: LiveDeskId, target: FirstLineId, rows: Map<String, Value>) -> JournalEntry {
+    pub(super) fn children_image(
+        &self,
+        id: LiveDeskId,
+        target: FirstLineId,
+        rows: Map<String, Value>,
+        after: &ChildrenAfter,
+    ) -> JournalEntry {
         JournalEntry {
-            run: self.run,
-            livedesk_id: id,
-            target,
-            action: String::from("children"),
             before: Value::Object(rows).to_string(),
-            at: self.clock.now(),
+            after: Some(after.json().to_string()),
+            ..self.entry(id, target, action::CHILDREN, "source changed")
         }
     }
 

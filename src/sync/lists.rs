@@ -11,18 +11,16 @@ use crate::domain::base::Base;
 use crate::domain::outcome::{SetAside, SetAsideKind};
 use crate::domain::record::FieldKey;
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
-use crate::store::{Link, WriteOp};
+use crate::store::{JournalEntry, Link, WriteOp};
 use crate::sync::carry::{Job, reason, refused};
 use crate::sync::companies::CompanyOutcome;
 use crate::sync::decide::Authorship;
 use crate::sync::decide::lists::{self, CompanyDecision, TagDecision};
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::journal::{self, COMPANIES, TAGS, action};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::summary::Summary;
 
-/// Keys of the lists, on the wire and in the journal.
-const TAGS: &str = "tag_ids";
-const COMPANIES: &str = "company_ids";
 /// Looks at a record that was just made and is not shown yet.
 const LOOKS: u32 = 5;
 
@@ -146,7 +144,12 @@ impl<T: ContactTarget> Engine<T> {
         base.tags = plan.tags.base;
         if let Some(ids) = plan.tags.write {
             link.base = marked.encode();
-            self.store.write(vec![WriteOp::PutLink(link.clone())]).await?;
+            let entry = JournalEntry {
+                before: json!({ TAGS: current.tag_ids }).to_string(),
+                after: Some(json!({ TAGS: journal::list_change(&held, &ids) }).to_string()),
+                ..self.entry(job.contact.id, link.target, action::UPDATE, "tags of a new contact")
+            };
+            self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(entry)]).await?;
             // What the create linked goes along, where the record does not show it: lists alone may be reset, too.
             let company_ids = job.company.filter(|_| current.company_ids.is_none()).map(|id| vec![id]);
             let write = ContactWrite { tag_ids: Some(ids), company_ids, ..ContactWrite::default() };

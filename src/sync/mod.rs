@@ -20,6 +20,7 @@ pub mod failures;
 pub mod finder;
 pub mod gate;
 pub mod interlude;
+pub mod journal;
 pub mod labels;
 pub mod lane;
 pub mod left_overs;

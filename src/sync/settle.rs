@@ -15,6 +15,7 @@ use crate::store::{ChildKind, Conflict, Intent, IntentKind, IntentState, Link, L
 use crate::sync::carry::elapsed_ms;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::finder::{FilterForm, QueryAnswer, Sight, Walk};
+use crate::sync::journal::ChildrenAfter;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 
@@ -211,7 +212,8 @@ impl<T: ContactTarget> Engine<T> {
     ) -> Result<(), RunError> {
         found.sort_unstable();
         let id = intent.livedesk_id;
-        let mut ops = vec![self.link_of(intent, found[0])];
+        let made = self.made(id, found[0], &[], "its answer was lost, and its stamp found");
+        let mut ops = vec![self.link_of(intent, found[0]), made];
         ops.push(if intent.recreated && found.len() == 1 {
             WriteOp::AuditIntent { seq: intent.seq, target: found[0] }
         } else {
@@ -256,7 +258,14 @@ impl<T: ContactTarget> Engine<T> {
         let livedesk_id = intent.livedesk_id;
         let mut ops = vec![WriteOp::CloseIntent { seq: intent.seq }];
         match self.find_child(target, kind, key).await {
-            Ok(Some(child)) => ops.push(WriteOp::PutChild(LinkChild { livedesk_id, kind, key, child })),
+            Ok(Some(child)) => {
+                let link = self.store.links_for(&[livedesk_id]).await?.remove(&livedesk_id);
+                let mut after = ChildrenAfter::default();
+                after.add(kind, child, key);
+                let why = "its answer was lost, and it was found";
+                ops.push(self.hung(livedesk_id, target, &after, self.link_before(link.as_ref()).await?, why));
+                ops.push(WriteOp::PutChild(LinkChild { livedesk_id, kind, key, child }));
+            }
             // The contact itself is read, not a filter: after the horizon its silence is enough.
             Ok(None) if self.horizon_of(&intent) <= self.clock.now() => {}
             // A contact that cannot be read says nothing; the other doubts are not held up by it.

@@ -12,11 +12,13 @@ use serde_json::{Value, json};
 
 use crate::domain::base::name_digest;
 use crate::domain::hash::Digest;
-use crate::domain::ids::LiveDeskId;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::record::{DesiredTags, Owner};
 use crate::mapping::tags::TagLine;
+use crate::store::WriteOp;
 use crate::sync::decide::lists::TagRule;
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::journal::action;
 use crate::sync::labels::{Label, LabelReader};
 use crate::sync::ports::{ContactSource, ContactTarget, Named, PortError};
 use crate::sync::progress::{Phase, ProgressEvent};
@@ -227,6 +229,7 @@ impl<T: ContactTarget> Engine<T> {
             match self.target.create_tag(name).await {
                 Ok(made) => {
                     self.keep_made_tag(name, &made).await?;
+                    self.note_made_tag(&made).await?;
                     self.end_tag_intent(name, true).await?;
                     return Ok(Ok(vec![made.id]));
                 }
@@ -249,6 +252,7 @@ impl<T: ContactTarget> Engine<T> {
             let mut found = pick(name, &rows, sent);
             if let Some(altered) = found.altered.take() {
                 self.keep_made_tag(name, &altered).await?;
+                self.note_made_tag(&altered).await?;
             }
             self.add_made_tag(name, &rows, &mut found).await?;
             let waiting = sent.is_some_and(|sent| self.now_ms() - sent.at < self.horizon_ms());
@@ -314,6 +318,12 @@ impl<T: ContactTarget> Engine<T> {
         }
         let row = json!({ "id": made.id, "name": made.name });
         Ok(self.store.profile_put(&self.tag_key(TAG_MADE, name), &row).await?)
+    }
+
+    /// A tag belongs to no contact; its id stands where a record's would.
+    async fn note_made_tag(&self, made: &Named) -> Result<(), RunError> {
+        let entry = self.entry(LiveDeskId(0), FirstLineId(made.id), action::TAG, "a label stands for it");
+        Ok(self.store.write(vec![WriteOp::Journal(entry)]).await?)
     }
 
     /// A create of this tag whose answer was lost, in this run or an earlier one.

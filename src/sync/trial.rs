@@ -16,16 +16,13 @@ use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
 use crate::store::{JournalEntry, StoreError, UPDATE_TRIAL, WriteOp};
 use crate::sync::decide::{self, Authorship};
 use crate::sync::engine::{Engine, RunError, UpdateSemantics};
+use crate::sync::journal::{COMPANIES, TAGS, action};
 use crate::sync::ports::{ContactTarget, PortError};
 
 /// What the journal calls the before-image of a trial.
-const ACTION: &str = "trial";
+const ACTION: &str = action::TRIAL;
 /// Profile key of the lists that were seen to survive an update that leaves them out.
 pub const LISTS_KEPT: &str = "update_lists_kept";
-/// Tags, in the before-image and among the lists that survive.
-pub const TAGS: &str = "tag_ids";
-/// Companies, in the same places.
-const COMPANIES: &str = "company_ids";
 
 impl<T: ContactTarget> Engine<T> {
     /// Sends an update in the way that keeps what it does not name (notes FIRST LINE 3.7, design section 4, Apply).
@@ -157,12 +154,8 @@ impl<T: ContactTarget> Engine<T> {
         before.extend(current.tag_ids.as_ref().map(|ids| (TAGS.to_owned(), json!(ids))));
         before.extend(current.company_ids.as_ref().map(|ids| (COMPANIES.to_owned(), json!(ids))));
         let entry = JournalEntry {
-            run: self.run,
-            livedesk_id: id,
-            target: current.id,
-            action: ACTION.to_owned(),
             before: Value::Object(before).to_string(),
-            at: self.clock.now(),
+            ..self.entry(id, current.id, ACTION, "how this tenant takes updates")
         };
         self.store.write(vec![WriteOp::Journal(entry)]).await?;
         Ok(self.store.profile_put(UPDATE_TRIAL, &json!({ "livedesk_id": id.0, "target": current.id.0 })).await?)

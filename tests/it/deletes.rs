@@ -406,6 +406,9 @@ async fn a_contact_that_is_back_before_its_deletion_was_recorded_is_created_anew
         target: link.target,
         action: String::from("delete"),
         before: String::from("{}"),
+        after: None,
+        link_before: None,
+        why: String::new(),
         at: link.updated_at,
     };
     let open = Link { fingerprint: None, ..link.clone() };

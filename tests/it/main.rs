@@ -21,6 +21,7 @@ mod health;
 mod households;
 mod identity;
 mod inboxes;
+mod journal;
 mod kill;
 mod mapping_example;
 mod month;

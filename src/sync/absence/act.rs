@@ -15,19 +15,19 @@ use crate::domain::base::Base;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, LiveDeskId};
 use crate::domain::record::{FieldKey, is_blank};
-use crate::domain::target::TargetContact;
+use crate::domain::target::{ContactWrite, TargetContact};
 use crate::store::{Absence, ChildKind, Deletion, Finding, JournalEntry, Link, Mark, Origin, Seen, WriteOp};
 use crate::sync::decide::Authorship;
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::journal::{self, COMPANIES, TAGS, action};
 use crate::sync::ports::{ContactSource, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 use crate::sync::vanished::Noticed;
 
 /// The journal's word for a deletion; also how a record that we deleted is recognised.
-pub(in crate::sync) const DELETE: &str = "delete";
+pub(in crate::sync) const DELETE: &str = action::DELETE;
 /// Looks at a record that was deleted and is still shown: reads may lag behind writes.
 const LOOKS: u32 = 3;
-pub(super) const TAGS: &str = "tag_ids";
 
 /// What was done, in words; or why the attempt came to nothing.
 pub(super) type Attempt = Result<String, String>;
@@ -109,8 +109,12 @@ impl<T: ContactTarget> Engine<T> {
         let under_way = Absence { deletion: Deletion::UnderWay, why: None, run: self.run, ..absence.clone() };
         // Without its fingerprint the contact is looked at should it come back before this is recorded.
         let open = Link { fingerprint: None, ..link.clone() };
-        let journal = self.journal(seen, DELETE, whole(&record));
-        self.store.write(vec![journal, WriteOp::PutLink(open), WriteOp::PutAbsence(under_way)]).await?;
+        let entry = JournalEntry {
+            before: Value::Object(whole(&record)).to_string(),
+            link_before: self.link_before(Some(&link)).await?,
+            ..self.entry(id, seen.target, DELETE, "gone from LiveDesk")
+        };
+        self.store.write(vec![WriteOp::Journal(entry), WriteOp::PutLink(open), WriteOp::PutAbsence(under_way)]).await?;
         match self.target.delete_contact(seen.target).await {
             Ok(()) | Err(PortError::NotFound) => {}
             Err(PortError::Refused { status, .. }) => {
@@ -215,14 +219,20 @@ impl<T: ContactTarget> Engine<T> {
         Ok(changed(record, &children, known))
     }
 
-    pub(super) fn journal(&self, seen: &Seen, action: &str, before: Map<String, Value>) -> WriteOp {
+    /// The row of a mark, put there or taken off.
+    pub(super) fn marking(
+        &self,
+        seen: &Seen,
+        (action, why): (&str, &str),
+        before: (String, Value),
+        (write, record): (&ContactWrite, &TargetContact),
+    ) -> WriteOp {
+        let held = (record.tag_ids.as_deref(), record.company_ids.as_deref());
+        let after = journal::written(write, held, &self.kinds, self.store.hash_key());
         WriteOp::Journal(JournalEntry {
-            run: self.run,
-            livedesk_id: seen.livedesk_id,
-            target: seen.target,
-            action: action.to_owned(),
-            before: Value::Object(before).to_string(),
-            at: self.clock.now(),
+            before: Value::Object(Map::from_iter([before])).to_string(),
+            after: Some(Value::Object(after).to_string()),
+            ..self.entry(seen.livedesk_id, seen.target, action, why)
         })
     }
 }
@@ -235,7 +245,7 @@ pub(super) fn authorship(origin: Origin) -> Authorship {
 }
 
 /// Everything that the record shows, for the journal.
-fn whole(record: &TargetContact) -> Map<String, Value> {
+pub(in crate::sync) fn whole(record: &TargetContact) -> Map<String, Value> {
     let columns = record.custom.iter().flatten().map(|(id, value)| (FieldKey::Custom(*id), value));
     let fields = record.standard.iter().map(|(key, value)| (*key, value)).chain(columns);
     let mut image: Map<String, Value> =
@@ -246,6 +256,6 @@ fn whole(record: &TargetContact) -> Map<String, Value> {
     image.insert(String::from("emails"), emails.collect());
     image.insert(String::from("phones"), phones.collect());
     image.insert(TAGS.to_owned(), json!(record.tag_ids));
-    image.insert(String::from("company_ids"), json!(record.company_ids));
+    image.insert(COMPANIES.to_owned(), json!(record.company_ids));
     image
 }

@@ -2,9 +2,9 @@
 //!
 //! A tag, or a field of its own. What somebody else put there first, or changed since, is not touched.
 
-use serde_json::{Map, json};
+use serde_json::json;
 
-use super::act::{Attempt, TAGS, authorship};
+use super::act::{Attempt, authorship};
 use super::{AbsenceSummary, MarkWith, Policy};
 use crate::clock::Timestamp;
 use crate::domain::field::FieldKind;
@@ -12,12 +12,9 @@ use crate::domain::record::{FieldKey, FieldValue, canonical_current};
 use crate::domain::target::{ContactWrite, WriteValue};
 use crate::store::{Absence, Mark, Seen, WriteOp};
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::journal::{TAGS, action};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::summary::Summary;
-
-/// Words of the journal.
-const MARK: &str = "mark";
-const UNMARK: &str = "unmark";
 
 /// Where a mark goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +105,7 @@ impl<T: ContactTarget> Engine<T> {
             told.marked += u64::from(begun);
             return Ok(Ok(String::from(if begun { "marked" } else { "marked by somebody else" })));
         }
-        let journal = self.journal(seen, MARK, Map::from_iter([before]));
+        let journal = self.marking(seen, (action::MARK, "gone from LiveDesk"), before, (&write, &record));
         self.store.write(vec![journal, row(Mark::Putting)]).await?;
         self.send_update(seen.livedesk_id, &record, write, authorship(seen.origin)).await?;
         self.store.write(vec![row(Mark::Ours)]).await?;
@@ -187,7 +184,8 @@ impl<T: ContactTarget> Engine<T> {
                 (write, (field.to_string(), held.clone()))
             }
         };
-        self.store.write(vec![self.journal(seen, UNMARK, Map::from_iter([before]))]).await?;
+        let back = (action::UNMARK, "back in LiveDesk");
+        self.store.write(vec![self.marking(seen, back, before, (&write, &record))]).await?;
         match self.send_update(seen.livedesk_id, &record, write, authorship(seen.origin)).await {
             Ok(()) => Ok(Some(())),
             Err(RunError::Port(PortError::NotFound)) => Ok(None),

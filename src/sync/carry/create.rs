@@ -7,11 +7,12 @@ use crate::clock::Timestamp;
 use crate::domain::base::Base;
 use crate::domain::outcome::{Outcome, SetAsideKind};
 use crate::domain::target::{ContactWrite, NewContact, WriteValue};
-use crate::store::{Intent, IntentKind, IntentState, Link, Origin, Standing, WriteOp};
+use crate::store::{Intent, IntentKind, IntentState, JournalEntry, Link, Origin, Standing, WriteOp};
 use crate::sync::children::Family;
 use crate::sync::companies::CompanyOutcome;
 use crate::sync::decide::{self, Authorship, FieldDecision};
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::journal::action;
 use crate::sync::ports::{ContactTarget, PortError};
 
 impl<T: ContactTarget> Engine<T> {
@@ -26,8 +27,14 @@ impl<T: ContactTarget> Engine<T> {
         let (seq, opened_at) = (intent.seq, intent.opened_at);
         let superseded = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });
         // A person decided against the record that it was linked to.
-        let unlink = job.link.as_ref().map(|_| WriteOp::RemoveLink(id));
-        self.store.write(superseded.into_iter().chain(unlink).chain([WriteOp::OpenIntent(intent)]).collect()).await?;
+        let mut ops: Vec<WriteOp> = superseded.into_iter().collect();
+        if let Some(link) = &job.link {
+            let link_before = self.link_before(Some(link)).await?;
+            let entry = self.entry(id, link.target, action::UNLINK, "decided by a person");
+            ops.extend([WriteOp::RemoveLink(id), WriteOp::Journal(JournalEntry { link_before, ..entry })]);
+        }
+        ops.push(WriteOp::OpenIntent(intent));
+        self.store.write(ops).await?;
         // A create that takes the place of a doubtful one is still owed its look for twins.
         let unsent =
             if job.superseded.is_some() { WriteOp::AbsentIntent { seq } } else { WriteOp::CloseIntent { seq } };
@@ -131,14 +138,16 @@ impl<T: ContactTarget> Engine<T> {
         };
         let mut carried = Carried { recreated, ..Carried::new(id, Outcome::Created) };
         carried.lists.company = job.company.map(|_| CompanyOutcome::Linked);
+        let companies: Vec<i64> = job.company.into_iter().collect();
+        let made = self.made(id, created.id, &companies, if recreated { "created again" } else { "new contact" });
         if plan.is_empty() && job.record.tags.present.is_empty() {
-            let mut ops = vec![closing];
+            let mut ops = vec![closing, made];
             ops.extend(self.settled(job, &mut link, base, created.id));
             self.store.write(ops).await?;
             return Ok(carried);
         }
-        let mut ops = vec![closing, WriteOp::PutLink(link.clone())];
-        ops.extend(plan.opening(|rows| self.children_image(id, created.id, rows)));
+        let mut ops = vec![closing, made, WriteOp::PutLink(link.clone())];
+        ops.extend(plan.opening(|rows, after| self.children_image(id, created.id, rows, after)));
         self.store.write(ops).await?;
         self.finish_children(job, link, base, created.profile_id, plan, &mut carried, true).await?;
         Ok(carried)

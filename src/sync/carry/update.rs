@@ -5,12 +5,13 @@ use serde_json::{Map, Value};
 use super::{BothChanged, Carried, Job, reason, refused, sighting};
 use crate::domain::base::Base;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
-use crate::domain::record::{FieldKey, is_blank};
-use crate::domain::target::{TargetContact, WriteValue};
+use crate::domain::record::is_blank;
+use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
 use crate::store::{JournalEntry, Link, Origin, Standing, WriteOp};
 use crate::sync::children::{ChildPlan, Family, list_name};
 use crate::sync::decide::{self, Authorship, Rules};
 use crate::sync::engine::{Engine, RunError, UpdateSemantics};
+use crate::sync::journal::{self, action};
 use crate::sync::lists::ListPlan;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::resolve::{Holders, SHARED};
@@ -23,6 +24,7 @@ impl<T: ContactTarget> Engine<T> {
         let Some(current) = self.full_contact(link.target).await? else {
             return self.vanished(job, &link).await;
         };
+        let was = link.clone();
         // It is there after all: a person asked for another look.
         (link.standing, link.alias_of) = (Standing::Live, None);
         match self.scheme.read(&current) {
@@ -62,14 +64,20 @@ impl<T: ContactTarget> Engine<T> {
             let why = "its custom fields could not be read, and what an update leaves out may be reset";
             return self.aside(job, reason(SetAsideKind::Unproven, Some("cz_cols"), None, why), carried).await;
         }
+        let ours = self.store.children_of(id).await?;
+        let mut link_before = None;
         if wrote_fields {
+            link_before = Some(journal::link_image(&was, &ours));
             // From here on the record is not what the fingerprint says, should this end in between; and which tags are
             // ours is known whatever the answer.
             let untouched = std::mem::replace(&mut link.base, lists.marked(before.as_ref()).encode());
             link.fingerprint = None;
-            let journal = self.before_image(job, &current, write.keys(), &lists);
-            self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(journal)]).await?;
-            let mut sent = self.send_update(id, &current, lists.with(write.clone()), authorship).await;
+            let whole = lists.with(write.clone());
+            let entry = self.before_image(job, &current, &whole, &lists);
+            let why = if was.fingerprint.is_none() { "not settled yet" } else { "source changed" };
+            let entry = JournalEntry { link_before: link_before.clone(), why: why.to_owned(), ..entry };
+            self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(entry)]).await?;
+            let mut sent = self.send_update(id, &current, whole, authorship).await;
             if let Err(RunError::Port(PortError::Refused { status, fields })) = sent {
                 // Nothing of it was applied, so no tag is ours that was not.
                 link.base = untouched;
@@ -96,7 +104,6 @@ impl<T: ContactTarget> Engine<T> {
         }
         carried.both_changed = both_changed;
         carried.lists = lists.done();
-        let ours = self.store.children_of(id).await?;
         let family = Family {
             target: current.id,
             current: Some(&current),
@@ -137,7 +144,11 @@ impl<T: ContactTarget> Engine<T> {
         carried.outcome = if wrote && unchanged == Outcome::Unchanged { changed } else { unchanged };
         let company_owed = lists.company_owed(decision.base.company_owed);
         let base = Base { tags: lists.tags.base, company_owed, ..decision.base };
-        let mut ops = plan.opening(|rows| self.children_image(id, current.id, rows));
+        if !plan.is_empty() {
+            let link_before = link_before.unwrap_or_else(|| journal::link_image(&was, &ours));
+            plan = plan.with_link_before(Some(link_before));
+        }
+        let mut ops = plan.opening(|rows, after| self.children_image(id, current.id, rows, after));
         if plan.is_empty() {
             ops.extend(self.settled(job, &mut link, base, current.id));
             self.store.write(ops).await?;
@@ -200,24 +211,18 @@ impl<T: ContactTarget> Engine<T> {
         Ok(self.store.write(ops).await?)
     }
 
-    fn before_image<'a>(
-        &self,
-        job: &Job,
-        current: &TargetContact,
-        fields: impl Iterator<Item = &'a FieldKey>,
-        lists: &ListPlan,
-    ) -> JournalEntry {
+    fn before_image(&self, job: &Job, current: &TargetContact, write: &ContactWrite, lists: &ListPlan) -> JournalEntry {
         // What the record did not say cannot be put back.
+        let fields = write.fields.keys();
         let mut before: Map<String, Value> =
             fields.filter_map(|field| Some((field.to_string(), current.value(*field)?.clone()))).collect();
         before.extend(lists.before(current));
+        let held = (current.tag_ids.as_deref(), current.company_ids.as_deref());
+        let after = journal::written(write, held, &self.kinds, self.store.hash_key());
         JournalEntry {
-            run: self.run,
-            livedesk_id: job.contact.id,
-            target: current.id,
-            action: String::from("update"),
             before: Value::Object(before).to_string(),
-            at: self.clock.now(),
+            after: Some(Value::Object(after).to_string()),
+            ..self.entry(job.contact.id, current.id, action::UPDATE, "source changed")
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::outcome::{SetAside, SetAsideKind};
 use crate::store::{ChildKind, LinkChild, StoreError, WriteOp};
 use crate::sync::carry::{Job, refused};
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::journal::ChildrenAfter;
 use crate::sync::ports::{ContactTarget, PortError};
 
 /// What became of the children.
@@ -19,6 +20,8 @@ pub(in crate::sync) struct ChildrenDone {
     pub(in crate::sync) parked: bool,
     /// The first refusal, if one was refused.
     pub(in crate::sync) refused: Option<SetAside>,
+    /// The rows that were hung on.
+    hung: ChildrenAfter,
 }
 
 impl<T: ContactTarget> Engine<T> {
@@ -34,6 +37,13 @@ impl<T: ContactTarget> Engine<T> {
     ) -> Result<ChildrenDone, RunError> {
         let mut done = ChildrenDone::default();
         let livedesk_id = job.contact.id;
+        let link_before = plan.link_before;
+        let note_hung = |done: &mut ChildrenDone| {
+            if !done.hung.is_empty() {
+                let why = if link_before.is_some() { "source changed" } else { "new contact" };
+                done.ops.push(self.hung(livedesk_id, target, &done.hung, link_before.clone(), why));
+            }
+        };
         let mut tasks = plan.tasks.into_iter();
         while let Some(task) = tasks.next() {
             let result = match &task.step {
@@ -44,21 +54,23 @@ impl<T: ContactTarget> Engine<T> {
                 Step::Remove(child) => self.remove_child(task.kind, *child).await.map(|()| None),
             };
             match result {
-                Ok(child) => done.ops.extend(recorded(livedesk_id, &task, child)),
+                Ok(child) => done.record(livedesk_id, &task, child),
                 Err(PortError::Refused { status, fields }) => done.refuse(&task, &fields, status),
                 Err(PortError::NotFound) => done.refuse(&task, &BTreeSet::new(), 404),
                 Err(error @ PortError::Doubt { .. }) => {
                     let Step::Add(intent) = &task.step else {
                         // Safe to repeat, so never in doubt; were it so, the next run would look at the contact again.
+                        note_hung(&mut done);
                         self.leave_off(done.ops, tasks).await?;
                         return Err(error.into());
                     };
                     self.store.write(vec![WriteOp::ParkIntent { seq: intent.seq, at: self.clock.now() }]).await?;
                     match self.find_child(target, task.kind, task.key).await {
-                        Ok(Some(child)) => done.ops.extend(recorded(livedesk_id, &task, Some(child))),
+                        Ok(Some(child)) => done.record(livedesk_id, &task, Some(child)),
                         // Not there yet, or not to be read: for the look at all doubts.
                         Ok(None) | Err(PortError::Refused { .. } | PortError::NotFound) => done.parked = true,
                         Err(error) => {
+                            note_hung(&mut done);
                             self.leave_off(done.ops, tasks).await?;
                             return Err(error.into());
                         }
@@ -66,11 +78,13 @@ impl<T: ContactTarget> Engine<T> {
                 }
                 Err(error) => {
                     done.ops.extend(closing(&task.step));
+                    note_hung(&mut done);
                     self.leave_off(done.ops, tasks).await?;
                     return Err(error.into());
                 }
             }
         }
+        note_hung(&mut done);
         Ok(done)
     }
 
@@ -125,6 +139,13 @@ impl<T: ContactTarget> Engine<T> {
 }
 
 impl ChildrenDone {
+    fn record(&mut self, livedesk_id: LiveDeskId, task: &ChildTask, child: Option<ChildId>) {
+        if let (Step::Add(_), Some(child)) = (&task.step, child) {
+            self.hung.add(task.kind, child, task.key);
+        }
+        self.ops.extend(recorded(livedesk_id, task, child));
+    }
+
     fn refuse(&mut self, task: &ChildTask, fields: &BTreeSet<String>, status: u16) {
         self.ops.extend(closing(&task.step));
         let mut reason = refused(SetAsideKind::ChildRefused, fields, status);
