@@ -6,6 +6,7 @@ pub mod deletes;
 pub mod gate;
 pub mod health;
 pub mod ops;
+pub mod plan;
 pub mod probe;
 pub mod runs;
 
@@ -47,7 +48,7 @@ use crate::store::{Access, Accounts, Store, StoreError};
 use crate::sync::engine::{self, Engine, EngineSettings, MatchKey, SharedKeys};
 use crate::sync::failures::FailurePolicy;
 use crate::sync::pipeline::Pipeline;
-use crate::sync::ports::MalformedRow;
+use crate::sync::ports::{ContactTarget, MalformedRow};
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
 
@@ -481,7 +482,20 @@ pub async fn engine(
     around: &Surroundings,
     run: RunId,
 ) -> Result<TargetEngine, StoreError> {
-    probe::forget_other_method(&store, platforms.firstline.profile().update).await?;
+    let target = (Arc::clone(&platforms.firstline), platforms.firstline.profile().update);
+    engine_over(settings, target, store, mapping, around, run).await
+}
+
+/// The engine of one run over a target of this way to update.
+async fn engine_over<T: ContactTarget>(
+    settings: &Settings,
+    (target, update): (Arc<T>, UpdateChoice),
+    store: Store,
+    mapping: impl Into<Arc<Mapping>>,
+    around: &Surroundings,
+    run: RunId,
+) -> Result<Engine<T>, StoreError> {
+    probe::forget_other_method(&store, update).await?;
     let identity = &settings.identity;
     let engine_settings = EngineSettings {
         match_keys: identity
@@ -511,7 +525,7 @@ pub async fn engine(
         deletes: deletes::rules(&settings.deletes),
     };
     Engine::new(
-        Arc::clone(&platforms.firstline),
+        target,
         store,
         mapping.into(),
         stamp_scheme(settings),

@@ -2,23 +2,32 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::output::{Failure, note};
 use super::{Context, session};
+use crate::app::plan::{self, guard::Guard};
 use crate::domain::ids::LiveDeskId;
-use crate::sync::pipeline::{Entrants, Preflight};
+use crate::mapping::Mapping;
+use crate::sync::overseer::Overseer;
+use crate::sync::pipeline::{Entrants, Preflight, RunEnd};
+use crate::sync::summary::LISTED;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Carry only the first N contacts
+    /// Rehearse with N contacts: a spread of all kinds that there are, each with the reason why it was picked
     #[arg(long, value_name = "N", conflicts_with = "only")]
     limit: Option<u64>,
     /// Carry only this contact (LiveDesk id); may be given several times
     #[arg(long, value_name = "ID")]
     only: Vec<i64>,
+    /// Do what this plan says and nothing else; contacts that are not as planned are left alone and listed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "limit"])]
+    plan: Option<PathBuf>,
     /// Refuse to begin unless FIRST LINE shows exactly N customers, those made by an earlier run not counted
     #[arg(long, value_name = "N")]
     expect_total: Option<u64>,
@@ -47,11 +56,24 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     if let Some(ceiling) = args.deletes_ceiling {
         options["deletes_ceiling"] = json!(ceiling);
     }
+    if let Some(plan) = &args.plan {
+        options["plan"] = json!(plan);
+    }
     let (mut session, mapping) = session::begin(context, loaded, "backfill", &options).await?;
+    let guard = match &args.plan {
+        Some(path) => match guard(path, &session, &mapping, context).await {
+            Ok(guard) => Some(guard),
+            Err(failure) => return Err(session.refuse(failure).await),
+        },
+        None => None,
+    };
     if let Some(ceiling) = args.deletes_ceiling {
         session.settings.deletes.allow_for_one_run(ceiling);
     }
-    let pipeline = session.pipeline(mapping).await?;
+    let pipeline = match &guard {
+        Some(guard) => session.guarded(mapping, Arc::clone(guard) as Arc<dyn Overseer>).await?,
+        None => session.pipeline(mapping).await?,
+    };
     let entrants = args.entrants();
     let preflight = match pipeline.preflight(&entrants).await {
         Ok(preflight) => preflight,
@@ -76,8 +98,39 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     if ask && !confirmed()? {
         return Err(session.refuse(Failure::new("not confirmed; nothing was written")).await);
     }
-    let end = pipeline.run(entrants).await;
+    let mut end = pipeline.run(entrants).await;
+    if let Some(guard) = &guard {
+        tell_moved(guard, &mut end).await?;
+    }
     session.end(end, context.json).await
+}
+
+/// The plan that this run is held against.
+async fn guard(
+    path: &Path,
+    session: &session::Session,
+    mapping: &Mapping,
+    context: &Context,
+) -> Result<Arc<Guard>, Failure> {
+    let store = session.store.clone();
+    let now = plan::header(&session.settings, mapping, store.hash_key(), context.clock.now().0);
+    let guard = Guard::open(path, &now, store, session.run).await;
+    Ok(Arc::new(guard.map_err(|error| Failure::chain(&error))?))
+}
+
+/// Adds to the summary what the plan says and the run did not come upon.
+async fn tell_moved(guard: &Guard, end: &mut RunEnd) -> Result<(), Failure> {
+    let (beside, unmet, count) = guard.rest(LISTED).await?;
+    for (id, what) in beside {
+        end.summary.moved(Some(id), what);
+    }
+    // Whoever did not get that far met nobody.
+    if end.failure.is_none() && !end.summary.interrupted {
+        end.summary.unmet = count;
+        let rows = unmet.into_iter().map(|id| (Some(id.0), String::from("planned, and did not come up")));
+        end.summary.moved_rows.extend(rows);
+    }
+    Ok(())
 }
 
 /// What is about to happen, before the first write.
@@ -105,7 +158,7 @@ fn outlook(preflight: &Preflight, (livedesk_rate, firstline_rate): (f64, f64)) -
     clippy::cast_precision_loss,
     reason = "an estimate for people"
 )]
-fn seconds(requests: u64, rate: f64) -> Option<u64> {
+pub(super) fn seconds(requests: u64, rate: f64) -> Option<u64> {
     (rate > 0.0).then(|| (requests as f64 / rate) as u64)
 }
 

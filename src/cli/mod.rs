@@ -13,8 +13,10 @@ pub mod fields;
 pub mod health;
 pub mod init;
 pub mod map;
+pub mod mask;
 pub mod near;
 pub mod output;
+pub mod plan;
 pub mod probe;
 pub mod progress;
 pub mod retry;
@@ -89,6 +91,8 @@ enum Command {
     Fields(fields::Args),
     /// Try the mapping file: its own tests, or one contact step by step
     Map(map::Args),
+    /// Show what a backfill would do, per contact and field, without a single write
+    Plan(plan::Args),
     /// Carry every contact that LiveDesk lists into FIRST LINE
     Backfill(backfill::Args),
     /// Carry who wrote lately and who is new: one quick cycle, now
@@ -249,6 +253,7 @@ async fn dispatch(command: Command, context: Context) -> Result<u8, Failure> {
         Command::Runs(args) => runs::run(args, &context).await,
         Command::Conflicts(args) => conflicts::run(args, &context).await,
         Command::Sandbox(args) => sandbox::run(*args, &context).await,
+        Command::Plan(args) => plan::run(args, &context).await,
         Command::Backfill(args) => backfill::run(args, &context).await,
         Command::Sync(args) => sync::run(args, &context).await,
         Command::Run(args) => run::run(args, &context).await,

@@ -8,6 +8,7 @@ use super::output::Failure;
 use super::progress::Bar;
 use super::summary::{Lists, Report};
 use super::{Context, output};
+use crate::app::plan::{self, PlanRun, PlanTarget};
 use crate::app::{self, Platforms, Surroundings, gate, runs};
 use crate::clock::Timestamp;
 use crate::config::load::Loaded;
@@ -16,6 +17,7 @@ use crate::domain::ids::RunId;
 use crate::mapping::Mapping;
 use crate::store::{RunResult, Store};
 use crate::sync::chronicle;
+use crate::sync::overseer::Overseer;
 use crate::sync::pipeline::RunEnd;
 use crate::sync::ports::ContactTarget;
 use crate::sync::progress::Progress;
@@ -70,6 +72,23 @@ impl Session {
     pub async fn pipeline(&self, mapping: Mapping) -> Result<app::Run, Failure> {
         let store = self.store.clone();
         Ok(app::pipeline(&self.settings, &self.platforms, store, mapping, &self.around, self.run).await?)
+    }
+
+    /// The pipeline of a plan, and what it would ask of FIRST LINE.
+    pub async fn planning(
+        &self,
+        mapping: Mapping,
+        overseer: Arc<dyn Overseer>,
+    ) -> Result<(PlanRun, Arc<PlanTarget>), Failure> {
+        let store = self.store.clone();
+        let run = (self.run, overseer);
+        Ok(plan::pipeline(&self.settings, &self.platforms, store, mapping, &self.around, run).await?)
+    }
+
+    /// The pipeline of this run, asked before the first write of each contact.
+    pub async fn guarded(&self, mapping: Mapping, overseer: Arc<dyn Overseer>) -> Result<app::Run, Failure> {
+        let engine = self.engine(mapping).await?.overseen_by(overseer);
+        Ok(app::pipeline_of(&self.settings, &self.platforms, engine))
     }
 
     /// The engine alone, for commands that carry no contacts.

@@ -59,6 +59,8 @@ impl Report<'_> {
         document["error"] = json!(self.failure);
         document["set_aside_file"] = json!(lists.set_aside);
         document["both_changed_file"] = json!(lists.both_changed);
+        document["moved_file"] = json!(lists.moved);
+        document["moved_contacts"] = json!(summary_moved(self.summary));
         document["absent_file"] = json!(lists.absent);
         document["vanished_file"] = json!(lists.vanished);
         document["both_changed_fields"] = json!(self.summary.both_changed_rows);
@@ -89,7 +91,9 @@ impl Report<'_> {
             ("parked", summary.parked),
             ("conflicts", summary.conflicts),
         ];
-        for (name, count) in counts {
+        let moved = [("moved", summary.moved), ("did not come up", summary.unmet)];
+        let moved = moved.into_iter().filter(|(_, count)| *count > 0);
+        for (name, count) in counts.into_iter().chain(moved) {
             line(&mut text, format_args!("  {name:<14}{count:>10}"));
         }
         self.remarks(&mut text);
@@ -107,6 +111,12 @@ impl Report<'_> {
         if summary.conflicts > 0 {
             let conflicts = ids(&summary.conflict_ids);
             line(&mut text, format_args!("  conflicts: {conflicts}; see `deskferry conflicts list`"));
+        }
+        for (id, what) in summary.moved_rows.iter().take(NAMED) {
+            line(&mut text, format_args!("  not as planned: contact {}: {what}", shown(*id)));
+        }
+        if let Some(csv) = &lists.moved {
+            line(&mut text, format_args!("  contacts that are not as planned are listed in {}", csv.display()));
         }
         if let Some(csv) = &lists.set_aside {
             line(&mut text, format_args!("  set-aside contacts are listed in {}", csv.display()));
@@ -185,7 +195,9 @@ impl Report<'_> {
         });
         let head = ["livedesk_id", "kind", "field", "status", "detail"];
         let (absent, vanished) = (gone::absent(self.summary), gone::vanished(self.summary));
+        let moved = self.summary.moved_rows.iter().map(|(id, what)| [shown(*id), what.clone()]);
         Ok(Lists {
+            moved: self.write_list(state, "moved", ["livedesk_id", "what"], moved)?,
             set_aside: self.write_list(state, "set-aside", head, aside)?,
             both_changed: self.write_list(
                 state,
@@ -229,6 +241,8 @@ impl Report<'_> {
 /// Where the lists of a run stand.
 #[derive(Debug, Default)]
 pub struct Lists {
+    /// What was not as planned.
+    pub moved: Option<PathBuf>,
     /// What was set aside.
     pub set_aside: Option<PathBuf>,
     /// Fields that both sides had changed.
@@ -237,6 +251,11 @@ pub struct Lists {
     pub absent: Option<PathBuf>,
     /// Customers that are gone from FIRST LINE.
     pub vanished: Option<PathBuf>,
+}
+
+/// What was not as planned, for scripts.
+fn summary_moved(summary: &Summary) -> Vec<Value> {
+    summary.moved_rows.iter().map(|(id, what)| json!({ "livedesk_id": id, "what": what })).collect()
 }
 
 fn shown(value: Option<impl std::fmt::Display>) -> String {

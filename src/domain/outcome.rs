@@ -119,6 +119,8 @@ pub enum Outcome {
     Gone,
     /// The person was forgotten: nothing is carried, and nothing written down.
     Forgotten,
+    /// What is to be done is not what the plan says: nothing was done.
+    Moved(Vec<String>),
 }
 
 impl Outcome {
@@ -137,6 +139,7 @@ impl Outcome {
             Self::Alias => "alias",
             Self::Gone => "gone",
             Self::Forgotten => "forgotten",
+            Self::Moved(_) => "moved",
         }
     }
 }

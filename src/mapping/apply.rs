@@ -207,6 +207,16 @@ impl Mapping {
         self.parts.company.is_some()
     }
 
+    /// The owners that its lines name, by field or list.
+    pub fn owners(&self) -> BTreeMap<String, Owner> {
+        let fields = self.parts.fields.iter();
+        let fields = fields.filter_map(|line| Some((line.target.key.to_string(), line.owner?)));
+        let lists = [("emails", self.parts.emails_owner), ("phones", self.parts.phones_owner)];
+        let lists = lists.into_iter().filter_map(|(list, owner)| Some((list.to_owned(), owner?)));
+        let tags = self.parts.tags.iter().map(|line| (format!("tag {}", line.tag), line.owner));
+        fields.chain(lists).chain(tags).collect()
+    }
+
     /// Ids of the custom fields that it writes.
     pub fn used_definitions(&self) -> BTreeSet<i64> {
         let custom = |line: &FieldLine| match line.target.key {

@@ -138,6 +138,7 @@ impl<T: ContactTarget> Carrier<T> {
             }
             let reason = SetAside { kind: SetAsideKind::Unreadable, field: None, status: None, detail: row.problem };
             if let Some(id) = row.id {
+                self.engine.tell_end(id, Outcome::SetAside(reason.clone())).await?;
                 rows.push(self.unmapped_letter(id, &reason));
                 rows.extend(self.sweep.map(|sweep| WriteOp::Sight { sweep, id }));
             }
@@ -155,6 +156,7 @@ impl<T: ContactTarget> Carrier<T> {
             match self.prepare(contact, &mut known) {
                 Prepared::Done { outcome, ops } => {
                     at_once += 1;
+                    let outcome = self.engine.tell_end(id, outcome).await?;
                     self.summary.count(id, outcome);
                     rows.extend(ops);
                     rows.extend(self.sweep.map(|sweep| WriteOp::Sight { sweep, id }));

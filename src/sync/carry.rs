@@ -139,6 +139,7 @@ impl<T: ContactTarget> Engine<T> {
             carried => carried?,
         };
         carried.lists.company = carried.lists.company.or(job.company_outcome);
+        carried.outcome = self.tell_end(job.contact.id, carried.outcome).await?;
         Ok(carried)
     }
 
@@ -251,7 +252,7 @@ impl<T: ContactTarget> Engine<T> {
 }
 
 /// The row that says which sweep saw the contact.
-fn sighting(job: &Job) -> Vec<WriteOp> {
+pub(super) fn sighting(job: &Job) -> Vec<WriteOp> {
     job.sweep.map(|sweep| WriteOp::Sight { sweep, id: job.contact.id }).into_iter().collect()
 }
 

@@ -5,6 +5,7 @@
 //! made them and the list's owner is the source; what they held goes into the journal first.
 
 mod send;
+mod steps;
 
 use std::collections::BTreeSet;
 

@@ -42,6 +42,46 @@ pub struct FieldDecision {
     pub kept: Vec<FieldKey>,
     /// Fields that the record does not show, and that their owner lets be written only where they are known to be blank.
     pub not_shown: Vec<FieldKey>,
+    /// Of every field that is written, or that differs and is not: who decided, and why so.
+    pub grounds: BTreeMap<FieldKey, Ground>,
+}
+
+/// Who decided about a field, and why so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ground {
+    /// Whose word it is.
+    pub owner: Owner,
+    /// Why it is written, or left.
+    pub why: Why,
+}
+
+/// Why a field is written, or left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// The record is new.
+    New,
+    /// It is the stamp.
+    Stamp,
+    /// The source changed it.
+    Changed,
+    /// Both sides changed it.
+    BothChanged,
+    /// The target held nothing.
+    Filled,
+    /// Its owner was named since it was last settled, or nobody knows who wrote what is there.
+    Claimed,
+    /// The target's value was edited, and the source has not changed.
+    Edited,
+    /// Its owner leaves it as it is.
+    Owned,
+    /// The source emptied it, and nothing is to be cleared.
+    NotCleared,
+    /// The record does not show it.
+    NotShown,
+    /// What the source holds could not be looked at or converted in this run.
+    Unknown,
+    /// Its definition has drifted: nothing is written to it.
+    Stopped,
 }
 
 /// The kind of every field that a mapping writes.
@@ -116,10 +156,15 @@ pub fn update(
         let kind = kind_of(rules.kinds, *field);
         let before = decision.base.fields.get(field).copied();
         let Some(held) = current.value(*field) else {
+            let owner = owner(wished, before, rules);
             match blind(wished, desired, before, rules) {
                 Blind::Nothing => {}
-                Blind::NotShown => decision.not_shown.push(*field),
+                Blind::NotShown => {
+                    decision.not_shown.push(*field);
+                    decision.grounds.insert(*field, Ground { owner, why: Why::NotShown });
+                }
                 Blind::Write => {
+                    decision.grounds.insert(*field, Ground { owner, why: Why::Changed });
                     let value = known(&wished.value);
                     decision.write.insert(*field, value.map_or(WriteValue::Clear, WriteValue::Typed));
                     decision.base.fields.insert(*field, BaseField { desired, target: desired });
@@ -133,7 +178,11 @@ pub fn update(
         let united = united(wished, kind, held);
         let adds_nothing = united.as_ref().is_some_and(|all| Some(all.canonical()) == stored);
         let mut both = sides.both_changed();
-        let settled = match verdict(wished, &sides, adds_nothing, rules) {
+        let verdict = verdict(wished, &sides, adds_nothing, rules);
+        if let Some(why) = why(&verdict, &sides) {
+            decision.grounds.insert(*field, Ground { owner: owner(wished, before, rules), why });
+        }
+        let settled = match verdict {
             FieldVerdict::Equal => BaseField { desired, target: desired },
             FieldVerdict::Keep => {
                 decision.kept.push(*field);
@@ -174,6 +223,22 @@ enum FieldVerdict {
     NotCleared,
     /// The source's value is written.
     Write,
+}
+
+/// Why a field ends as it does; nothing is to be told where both sides hold the same.
+fn why(verdict: &FieldVerdict, sides: &Sides) -> Option<Why> {
+    let same_wish = sides.before.is_some_and(|before| before.desired == sides.desired);
+    let edited = sides.before.is_some_and(|before| before.target != sides.target);
+    Some(match verdict {
+        FieldVerdict::Equal => return None,
+        FieldVerdict::Keep if edited => Why::Edited,
+        FieldVerdict::Keep | FieldVerdict::Leave => Why::Owned,
+        FieldVerdict::NotCleared => Why::NotCleared,
+        FieldVerdict::Write if sides.both_changed() => Why::BothChanged,
+        FieldVerdict::Write if sides.before.is_none() && sides.blank => Why::Filled,
+        FieldVerdict::Write if sides.before.is_some() && !same_wish => Why::Changed,
+        FieldVerdict::Write => Why::Claimed,
+    })
 }
 
 /// What is done about a field of which the record does not say what it holds.

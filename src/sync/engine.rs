@@ -23,6 +23,7 @@ use crate::sync::companies::Companies;
 use crate::sync::decide::Kinds;
 use crate::sync::failures::FailurePolicy;
 use crate::sync::gate::WriteGate;
+use crate::sync::overseer::Overseer;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::progress::{Progress, ProgressEvent};
 use crate::sync::stamp::StampScheme;
@@ -184,6 +185,8 @@ pub struct Engine<T> {
     gate: Option<Arc<dyn WriteGate>>,
     /// Whether the gate was found open in this run.
     passed: OnceCell<()>,
+    /// Asked before the first write of each contact.
+    pub(super) overseer: Option<Arc<dyn Overseer>>,
 }
 
 impl<T: ContactTarget> Engine<T> {
@@ -237,6 +240,7 @@ impl<T: ContactTarget> Engine<T> {
             tag_memory: None,
             gate: None,
             passed: OnceCell::new(),
+            overseer: None,
         })
     }
 
@@ -244,6 +248,13 @@ impl<T: ContactTarget> Engine<T> {
     #[must_use]
     pub fn guarded_by(mut self, gate: Arc<dyn WriteGate>) -> Self {
         self.gate = Some(gate);
+        self
+    }
+
+    /// Asks `overseer` before the first write of each contact.
+    #[must_use]
+    pub fn overseen_by(mut self, overseer: Arc<dyn Overseer>) -> Self {
+        self.overseer = Some(overseer);
         self
     }
 

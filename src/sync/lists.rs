@@ -60,6 +60,11 @@ impl ListPlan {
         self.tags.write.is_some() || self.company_ids.is_some()
     }
 
+    /// Whether a company is to be linked.
+    pub(super) fn links_company(&self) -> bool {
+        self.company_ids.is_some()
+    }
+
     /// The write of these fields, and of the lists.
     pub(super) fn with(&self, fields: BTreeMap<FieldKey, WriteValue>) -> ContactWrite {
         ContactWrite { fields, tag_ids: self.tags.write.clone(), company_ids: self.company_ids.clone() }

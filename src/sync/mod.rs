@@ -3,7 +3,8 @@
 //! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `directory`,
 //! `resolve`, `finder` and `survey` (which record is it?), `decide` (pure), `carry`, `children` and `lists` (apply and record), `settle`
 //! (doubt), `failures` (what is tried again when), `absence` (contacts that left LiveDesk), `vanished` (records that left
-//! FIRST LINE). `lane` is the quick cycle, `interlude` its place in a long walk. `pipeline` is one run; `ports` are the doors to both
+//! FIRST LINE). `overseer` and `proposal` are what is asked
+//! before the first write of a contact. `lane` is the quick cycle, `interlude` its place in a long walk. `pipeline` is one run; `ports` are the doors to both
 //! platforms. Nothing here knows HTTP, SQL text or the
 //! terminal.
 
@@ -26,10 +27,13 @@ pub mod lane;
 pub mod left_overs;
 pub mod lists;
 pub mod lookup;
+pub mod overseer;
 pub mod pipeline;
 pub mod ports;
 pub mod progress;
+mod proposal;
 pub mod rebuild;
+pub mod recording;
 pub mod resolve;
 pub mod scan;
 pub mod settle;

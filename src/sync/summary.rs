@@ -76,6 +76,16 @@ pub struct Summary {
     pub conflicts: u64,
     /// Contacts of people who were forgotten: not carried.
     pub forgotten: u64,
+    /// Contacts that are not as the plan says: they were left alone.
+    pub moved: u64,
+    /// Contacts that the plan has and that did not come up.
+    pub unmet: u64,
+    /// Both of them, and what is different.
+    #[serde(skip)]
+    pub moved_rows: Vec<(Option<i64>, String)>,
+    /// The contacts of a rehearsal, and why each of them was picked.
+    #[serde(skip)]
+    pub rehearsed: Vec<(LiveDeskId, Vec<String>)>,
     /// Values left out because they could not be converted (`on_error = "skip"`), per field.
     pub skipped_values: BTreeMap<String, u64>,
     /// Fields that both sides had changed, decided by their owner.
@@ -156,7 +166,14 @@ impl Summary {
             Outcome::Alias => self.vanished.aliases += 1,
             Outcome::Gone => self.vanished.gone += 1,
             Outcome::Forgotten => self.forgotten += 1,
+            Outcome::Moved(what) => self.moved(Some(id), what.join("; ")),
         }
+    }
+
+    /// Counts and lists a contact that a plan and this run do not agree on.
+    pub fn moved(&mut self, id: Option<LiveDeskId>, what: String) {
+        self.moved += 1;
+        push_bounded(&mut self.moved_rows, (id.map(|id| id.0), what));
     }
 
     /// Counts a contact, or an unreadable row, that was set aside.
@@ -218,6 +235,7 @@ impl Summary {
             + self.parked
             + self.conflicts
             + self.forgotten
+            + self.moved
             + self.vanished.aliases
             + (self.vanished.gone - self.vanished.new_gone)
             + self.vanished.unjudged
@@ -234,7 +252,9 @@ impl Summary {
             Verdict::Short { .. } => true,
         });
         let deletes = self.delete_ceiling.is_some() || !self.absence.failed.is_empty();
-        let left_over = self.set_aside + self.parked + self.conflicts + self.vanished.unjudged > 0 || deletes;
+        let left_over =
+            self.set_aside + self.parked + self.conflicts + self.moved + self.unmet + self.vanished.unjudged > 0
+                || deletes;
         u8::from(short || self.tags.is_incomplete() || !self.stopped_fields.is_empty() || left_over)
     }
 }

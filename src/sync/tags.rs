@@ -121,6 +121,17 @@ impl TagTable {
         wish
     }
 
+    /// What a tag is called.
+    pub fn name(&self, digest: &Digest) -> Option<&str> {
+        self.tags.iter().find(|tag| tag.digest == *digest).map(|tag| tag.name.as_str())
+    }
+
+    /// The tags of a contact, by name.
+    pub fn names_of(&self, id: LiveDeskId) -> impl Iterator<Item = &str> {
+        let tags = self.tags.iter().filter(move |tag| tag.labelled.contains(id.0.unsigned_abs()));
+        tags.map(|tag| tag.name.as_str())
+    }
+
     /// How a tag is known at FIRST LINE.
     pub fn rule(&self, digest: &Digest) -> Option<TagRule<'_>> {
         let tag = self.tags.iter().find(|tag| tag.digest == *digest)?;
@@ -222,6 +233,9 @@ impl<T: ContactTarget> Engine<T> {
             }
             if sent.as_ref().is_some_and(|sent| self.now_ms() - sent.at < self.horizon_ms()) {
                 break;
+            }
+            if !self.may_make_tag(name) {
+                return Ok(Err(String::from("it is not there, and the plan does not make it")));
             }
             let intent = Intent { at: self.now_ms(), alike: Some(found.alike) };
             self.store.profile_put(&self.tag_key(TAG_INTENT, name), &intent.json()).await?;

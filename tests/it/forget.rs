@@ -56,8 +56,17 @@ fn found(desk: &Desk) -> usize {
 }
 
 fn journal_entry(run: RunId, id: LiveDeskId, before: String, at: Timestamp) -> WriteOp {
-    let action = String::from("update");
-    WriteOp::Journal(JournalEntry { run, livedesk_id: id, target: FirstLineId(TARGET), action, before, at })
+    WriteOp::Journal(JournalEntry {
+        run,
+        livedesk_id: id,
+        target: FirstLineId(TARGET),
+        action: String::from("update"),
+        before,
+        after: None,
+        link_before: None,
+        why: String::new(),
+        at,
+    })
 }
 
 /// A state where one person left traces in every table, and among others.

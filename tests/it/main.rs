@@ -28,6 +28,7 @@ mod month;
 mod names_and_phones;
 mod ops;
 mod owners;
+mod plan;
 mod privacy;
 mod probe;
 mod profiles;

@@ -20,6 +20,7 @@ use crate::store::{Absence, ChildKind, Deletion, Finding, JournalEntry, Link, Ma
 use crate::sync::decide::Authorship;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{self, COMPANIES, TAGS, action};
+use crate::sync::overseer::Action;
 use crate::sync::ports::{ContactSource, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 use crate::sync::vanished::Noticed;
@@ -105,6 +106,9 @@ impl<T: ContactTarget> Engine<T> {
         let finding = self.findings(source, known, &[id]).await?.remove(&id);
         if finding != Some(Finding::Missing) {
             return Ok(Err(String::from("unproven")));
+        }
+        if let Some(moved) = self.ask_absent(Action::Delete, seen).await? {
+            return Ok(Err(moved.join("; ")));
         }
         let under_way = Absence { deletion: Deletion::UnderWay, why: None, run: self.run, ..absence.clone() };
         // Without its fingerprint the contact is looked at should it come back before this is recorded.

@@ -13,6 +13,7 @@ use crate::domain::target::{ContactWrite, WriteValue};
 use crate::store::{Absence, Mark, Seen, WriteOp};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{TAGS, action};
+use crate::sync::overseer::Action;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::summary::Summary;
 
@@ -105,6 +106,9 @@ impl<T: ContactTarget> Engine<T> {
             told.marked += u64::from(begun);
             return Ok(Ok(String::from(if begun { "marked" } else { "marked by somebody else" })));
         }
+        if let Some(moved) = self.ask_absent(Action::Mark, seen).await? {
+            return Ok(Err(moved.join("; ")));
+        }
         let journal = self.marking(seen, (action::MARK, "gone from LiveDesk"), before, (&write, &record));
         self.store.write(vec![journal, row(Mark::Putting)]).await?;
         self.send_update(seen.livedesk_id, &record, write, authorship(seen.origin)).await?;
@@ -140,6 +144,10 @@ impl<T: ContactTarget> Engine<T> {
     async fn take_mark_off(&self, seen: &Seen, absence: &Absence, told: &mut AbsenceSummary) -> Result<bool, RunError> {
         let place = absence.place.as_deref().and_then(Place::parse);
         let (Mark::Ours | Mark::Putting, Some(place)) = (absence.mark, place) else { return Ok(true) };
+        if self.ask_absent(Action::Unmark, seen).await?.is_some() {
+            *told.failed.entry(String::from("mark not taken off: not as planned")).or_default() += 1;
+            return Ok(false);
+        }
         match self.try_mark_off(seen, absence, place).await {
             Ok(Some(())) => told.unmarked += 1,
             Ok(None) => {}

@@ -23,6 +23,9 @@ impl<T: ContactTarget> Engine<T> {
         let FieldDecision { write: fields, base, .. } = decide::creation(&job.record, &job.digests);
         let mut write = ContactWrite { fields, tag_ids: None, company_ids: job.company.map(|id| vec![id]) };
         write.fields.extend(self.scheme.fields(id).into_iter().map(|(key, value)| (key, WriteValue::Typed(value))));
+        if let Some(moved) = self.ask_create(job, &write).await? {
+            return Ok(moved);
+        }
         let intent = self.contact_intent(job, &base);
         let (seq, opened_at) = (intent.seq, intent.opened_at);
         let superseded = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{BothChanged, Carried, Job, reason, refused, sighting};
 use crate::domain::base::Base;
+use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::is_blank;
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
@@ -14,8 +15,28 @@ use crate::sync::engine::{Engine, RunError, UpdateSemantics};
 use crate::sync::journal::{self, action};
 use crate::sync::lists::ListPlan;
 use crate::sync::ports::{ContactTarget, PortError};
+use crate::sync::proposal::Considered;
 use crate::sync::resolve::{Holders, SHARED};
 use crate::sync::stamp::StampReading;
+
+/// What is decided about the children of a linked record.
+enum Children {
+    /// This is to be sent.
+    Plan(ChildPlan),
+    /// They could not be read completely.
+    Unproven(SetAside),
+    /// What is new hangs on other records already.
+    Shared { candidates: Vec<FirstLineId>, keys: &'static str },
+}
+
+impl Children {
+    fn plan(&self) -> Option<&ChildPlan> {
+        match self {
+            Self::Plan(plan) => Some(plan),
+            Self::Unproven(_) | Self::Shared { .. } => None,
+        }
+    }
+}
 
 impl<T: ContactTarget> Engine<T> {
     /// Brings a linked record in step: read, decide, write only what is owned, then the children.
@@ -51,7 +72,8 @@ impl<T: ContactTarget> Engine<T> {
             }
         }
         let lists = self.plan_lists(job, before.as_ref(), current.tag_ids.as_deref(), current.company_ids.as_deref());
-        let unsettled = link.fingerprint.is_none();
+        let fingerprint_read = link.fingerprint;
+        let unsettled = fingerprint_read.is_none();
         let wrote_fields = !write.is_empty() || lists.writes();
         // What is told of it, however it ends from here on.
         let mut carried = Carried {
@@ -66,6 +88,22 @@ impl<T: ContactTarget> Engine<T> {
         }
         let ours = self.store.children_of(id).await?;
         let mut link_before = None;
+        // Somebody who is asked first is shown all that is decided; else the children are looked at once the fields stand.
+        let mut early = None;
+        if self.overseer.is_some() {
+            let decided = self.children_of_linked(job, &link, &current, authorship, before.as_ref()).await?;
+            let considered = Considered {
+                current: &current,
+                write: &write,
+                grounds: &decision.grounds,
+                lists: &lists,
+                children: decided.plan(),
+            };
+            if let Some(moved) = self.ask_update(job, changed == Outcome::Adopted, considered).await? {
+                return self.left_alone(job, &link, moved).await;
+            }
+            early = Some(decided);
+        }
         if wrote_fields {
             link_before = Some(journal::link_image(&was, &ours));
             // From here on the record is not what the fingerprint says, should this end in between; and which tags are
@@ -104,29 +142,21 @@ impl<T: ContactTarget> Engine<T> {
         }
         carried.both_changed = both_changed;
         carried.lists = lists.done();
-        let family = Family {
-            target: current.id,
-            current: Some(&current),
-            ours: &ours,
-            authorship,
-            before: before.as_ref(),
-            same_lines: link.mapping_version.as_deref().is_none_or(|mark| self.mapping.has_lists_of(mark)),
-            unfinished: unsettled && link.origin == Origin::Created,
+        let decided = match early {
+            Some(decided) => decided,
+            None => {
+                let link = Link { fingerprint: fingerprint_read, ..link.clone() };
+                self.children_of_linked(job, &link, &current, authorship, before.as_ref()).await?
+            }
         };
-        let mut plan = match self.plan_children(job, family) {
-            Ok(plan) => plan,
-            Err(unproven) => return self.aside(job, unproven, carried).await,
-        };
-        match self.holders_of_new(job, &plan, current.id).await? {
-            Holders::Nobody => {}
-            Holders::Others { candidates, keys } => {
+        let mut plan = match decided {
+            Children::Plan(plan) => plan,
+            Children::Unproven(unproven) => return self.aside(job, unproven, carried).await,
+            Children::Shared { candidates, keys } => {
                 let conflict = self.conflict(job, SHARED, candidates, keys).await?;
                 return Ok(Carried { outcome: conflict.outcome, ..carried });
             }
-            Holders::Unproven(why) => {
-                return self.aside(job, reason(SetAsideKind::Unproven, None, None, why), carried).await;
-            }
-        }
+        };
         carried.both_changed.extend(
             plan.both_changed
                 .iter()
@@ -160,6 +190,49 @@ impl<T: ContactTarget> Engine<T> {
         self.store.write(ops).await?;
         self.finish_children(job, link, base, current.profile_id, plan, &mut carried, false).await?;
         Ok(carried)
+    }
+
+    /// What is to be done about the children of a linked record. Sends nothing but look-ups.
+    async fn children_of_linked(
+        &self,
+        job: &Job,
+        link: &Link,
+        current: &TargetContact,
+        authorship: Authorship,
+        before: Option<&Base>,
+    ) -> Result<Children, RunError> {
+        let ours = self.store.children_of(job.contact.id).await?;
+        let family = Family {
+            target: current.id,
+            current: Some(current),
+            ours: &ours,
+            authorship,
+            before,
+            same_lines: link.mapping_version.as_deref().is_none_or(|mark| self.mapping.has_lists_of(mark)),
+            unfinished: link.fingerprint.is_none() && link.origin == Origin::Created,
+        };
+        let plan = match self.plan_children(job, family) {
+            Ok(plan) => plan,
+            Err(unproven) => return Ok(Children::Unproven(unproven)),
+        };
+        Ok(match self.holders_of_new(job, &plan, current.id).await? {
+            Holders::Nobody => Children::Plan(plan),
+            Holders::Others { candidates, keys } => Children::Shared { candidates, keys },
+            Holders::Unproven(why) => Children::Unproven(reason(SetAsideKind::Unproven, None, None, why)),
+        })
+    }
+
+    /// The contact is left as it was: so is its link, if it had none before this run.
+    async fn left_alone(&self, job: &Job, link: &Link, moved: Carried) -> Result<Carried, RunError> {
+        let mut ops = match &job.link {
+            Some(before) if before.target != link.target => vec![WriteOp::PutLink(before.clone())],
+            Some(_) => Vec::new(),
+            None => vec![WriteOp::RemoveLink(job.contact.id)],
+        };
+        // An earlier create that it was to take the place of is still to be repeated.
+        ops.extend(job.superseded.as_ref().map(|old| WriteOp::AbsentIntent { seq: old.seq }));
+        self.store.write(ops).await?;
+        Ok(moved)
     }
 
     /// Sets the contact aside, and tells what was done before.

@@ -29,6 +29,10 @@ pub struct TagDecision {
     pub added: u64,
     /// Tags taken off.
     pub removed: u64,
+    /// Which were put on.
+    pub put: Vec<Digest>,
+    /// Which were taken off.
+    pub taken: Vec<Digest>,
     /// Whether something is wished of a record that does not show its tags.
     pub not_shown: bool,
 }
@@ -70,6 +74,7 @@ pub fn tags<'a>(
             (_, Some(_)) => {
                 list.push(*first);
                 decision.added += 1;
+                decision.put.push(*tag);
                 decision.base.insert(*tag, TagBase::Ours);
             }
         }
@@ -86,7 +91,10 @@ pub fn tags<'a>(
         }
         let held = list.len();
         list.retain(|id| !ids.contains(id));
-        decision.removed += u64::from(list.len() < held);
+        if list.len() < held {
+            decision.removed += 1;
+            decision.taken.push(*tag);
+        }
     }
     if decision.added + decision.removed > 0 {
         decision.write = Some(list);

@@ -1,0 +1,158 @@
+//! A plan for people: contacts grouped by what is done with them and by the fields that are touched, with samples.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::app::plan::format::{End, FieldLine, Header, Line, RowLine};
+use crate::cli::output::say;
+use crate::sync::summary::Summary;
+
+/// Groups that are told apart; the rest is one group.
+const GROUPS: usize = 100;
+/// Contacts that are shown of each.
+const SAMPLES: usize = 3;
+
+#[derive(Debug, Default)]
+struct Group {
+    count: u64,
+    samples: Vec<Line>,
+}
+
+/// The plan as it grows, in groups. Bounded, however many contacts there are.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    groups: BTreeMap<(String, String), Group>,
+    /// Fields that differ and stay, by why.
+    kept: BTreeMap<(String, String), u64>,
+}
+
+impl View {
+    /// Takes one contact.
+    pub(super) fn add(&mut self, line: &Line) {
+        for field in line.fields.iter().filter(|field| !field.written) {
+            *self.kept.entry((named(field), field.why.clone())).or_default() += 1;
+        }
+        let mut key = (line.action.clone(), touched(line));
+        if self.groups.len() >= GROUPS && !self.groups.contains_key(&key) {
+            key.1 = String::from("other fields");
+        }
+        let group = self.groups.entry(key).or_default();
+        group.count += 1;
+        if group.samples.len() < SAMPLES {
+            group.samples.push(line.clone());
+        }
+    }
+
+    /// Prints the plan.
+    pub(super) fn print(&self, header: &Header, end: &End, summary: &Summary, full: bool) {
+        let sweep = header.sweep.as_deref().unwrap_or("not to its end");
+        say(format_args!("plan of {}: nothing was written; sweep: {sweep}", header.made_at));
+        for (action, count) in &end.contacts {
+            say(format_args!("  {:<14}{count:>10}", action.replace('_', " ")));
+        }
+        for ((action, fields), group) in &self.groups {
+            let fields = if fields.is_empty() { String::new() } else { format!(": {fields}") };
+            say(format_args!("\n{} {} x{fields}", group.count, action.replace('_', " ")));
+            for line in group.samples.iter().filter(|_| !full) {
+                say(contact(line));
+            }
+            if !full && group.count > group.samples.len() as u64 {
+                say(format_args!("  ... and {} more; --full shows all", group.count - group.samples.len() as u64));
+            }
+        }
+        if !self.kept.is_empty() {
+            say("\nfields that differ or are unknown, and stay as FIRST LINE has them:");
+        }
+        for ((field, why), count) in &self.kept {
+            say(format_args!("  {count} x {field}: {why}"));
+        }
+        for stopped in &header.stopped {
+            say(format_args!("  stopped: {stopped}; nothing is written to it"));
+        }
+        for (problem, count) in &summary.skipped_values {
+            say(format_args!("  left out: {count} x {problem}"));
+        }
+        for tag in &end.tags_made {
+            say(format_args!("  the tag \"{tag}\" is made first"));
+        }
+        say(cost(end));
+        if header.masked {
+            say("values are masked; --show-values shows them");
+        }
+    }
+}
+
+/// What it costs.
+fn cost(end: &End) -> String {
+    let parts = |counts: &BTreeMap<String, u64>| {
+        let parts: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        if parts.is_empty() { String::from("none") } else { parts.join(", ") }
+    };
+    let time = match end.seconds {
+        Some(seconds) => format!("at least {}", humantime::format_duration(Duration::from_secs(seconds))),
+        None => String::from("as fast as both platforms answer"),
+    };
+    format!(
+        "\na backfill now: {} requests to LiveDesk, {} to FIRST LINE; {time} at the configured rates\n  reads: {}\n  writes: {}",
+        end.livedesk_requests,
+        end.firstline_requests,
+        parts(&end.reads),
+        parts(&end.writes)
+    )
+}
+
+/// The fields and lists that are written, as one text.
+fn touched(line: &Line) -> String {
+    let fields = line.fields.iter().filter(|field| field.written).map(named);
+    let lists = [("e-mails", &line.emails), ("phones", &line.phones), ("tags", &line.tags), ("company", &line.company)];
+    let lists = lists.into_iter().filter(|(_, rows)| !rows.is_empty()).map(|(name, _)| name.to_owned());
+    fields.chain(lists).collect::<Vec<_>>().join(", ")
+}
+
+fn named(field: &FieldLine) -> String {
+    match &field.name {
+        Some(name) => format!("{} ({name})", field.field),
+        None => field.field.clone(),
+    }
+}
+
+/// One contact, field by field.
+pub(super) fn contact(line: &Line) -> String {
+    let record = match line.firstline_id {
+        Some(id) => format!(" -> customer {id}"),
+        None => String::new(),
+    };
+    let mut text = format!("  {} contact {}{record}", line.action.replace('_', " "), line.livedesk_id);
+    if let Some(why) = &line.left_over {
+        let _ = write!(text, ": {why}");
+    }
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| String::from("nothing"));
+    for field in &line.fields {
+        let owner = field.owner.as_ref().map(|owner| format!(", owner {owner}")).unwrap_or_default();
+        let (old, new) = (value(&field.old), value(&field.new));
+        let change = match (field.written, &field.old, &field.new) {
+            (true, ..) => format!("{old} -> {new}"),
+            (false, None, None) => String::from("stays"),
+            (false, ..) => format!("stays {old}, not {new}"),
+        };
+        let _ = write!(text, "\n    {}: {change} ({}{owner})", named(field), field.why);
+    }
+    for (list, rows) in
+        [("e-mail", &line.emails), ("phone", &line.phones), ("tag", &line.tags), ("company", &line.company)]
+    {
+        for row in rows {
+            let _ = write!(text, "\n    {list}: {}", row_text(row));
+        }
+    }
+    text
+}
+
+fn row_text(row: &RowLine) -> String {
+    match (&row.old, &row.new) {
+        (Some(old), Some(new)) => format!("{old} -> {new}"),
+        (None, Some(new)) => format!("add {new}"),
+        (Some(old), None) => format!("remove {old}"),
+        (None, None) => String::from("nothing"),
+    }
+}

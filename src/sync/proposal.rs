@@ -1,0 +1,189 @@
+//! Putting a proposal together from what was decided, and asking whoever oversees the run.
+
+use std::collections::BTreeMap;
+
+use crate::domain::ids::LiveDeskId;
+use crate::domain::outcome::Outcome;
+use crate::domain::record::{Desired, FieldKey, FieldValue, Owner, canonical_current};
+use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
+use crate::store::Seen;
+use crate::sync::carry::{Carried, Job, sighting};
+use crate::sync::children::ChildPlan;
+use crate::sync::decide::{self, Ground, Why};
+use crate::sync::engine::{Engine, RunError};
+use crate::sync::lists::ListPlan;
+use crate::sync::overseer::{Action, Approval, FieldStep, Proposal, RowStep};
+use crate::sync::ports::ContactTarget;
+
+/// What is decided about a linked record, before anything of it is sent.
+pub(super) struct Considered<'a> {
+    /// The record as read.
+    pub(super) current: &'a TargetContact,
+    /// The fields to send.
+    pub(super) write: &'a BTreeMap<FieldKey, WriteValue>,
+    /// Who decided about which field.
+    pub(super) grounds: &'a BTreeMap<FieldKey, Ground>,
+    /// Tags and companies.
+    pub(super) lists: &'a ListPlan,
+    /// E-mails and phones, where they could be decided on.
+    pub(super) children: Option<&'a ChildPlan>,
+}
+
+impl<T: ContactTarget> Engine<T> {
+    /// Tells the overseer how a contact ended; what it makes of that is counted.
+    pub(super) async fn tell_end(&self, id: LiveDeskId, outcome: Outcome) -> Result<Outcome, RunError> {
+        match &self.overseer {
+            Some(overseer) => overseer.ended(id, outcome).await,
+            None => Ok(outcome),
+        }
+    }
+
+    /// Whether a tag may be made.
+    pub(super) fn may_make_tag(&self, name: &str) -> bool {
+        self.overseer.as_ref().is_none_or(|overseer| overseer.may_make_tag(name))
+    }
+
+    /// Asks before a create; `Some` when it is not to be.
+    pub(super) async fn ask_create(&self, job: &Job, write: &ContactWrite) -> Result<Option<Carried>, RunError> {
+        if self.overseer.is_none() {
+            return Ok(None);
+        }
+        let mut proposal = Proposal::new(job.contact.id, Action::Create, None);
+        proposal.fields = write
+            .fields
+            .iter()
+            .map(|(field, value)| FieldStep {
+                field: *field,
+                written: true,
+                old: None,
+                new: canonical_write(value),
+                owner: owner_of(job, *field),
+                why: if self.scheme.holds(*field) { Why::Stamp } else { Why::New },
+            })
+            .collect();
+        self.add_unknown(job, &mut proposal);
+        let added = |new: &String| RowStep { old: None, new: Some(new.clone()) };
+        proposal.emails = job.record.emails.items().iter().map(|email| added(&email.address)).collect();
+        proposal.phones = job.record.phones.items().iter().map(|phone| added(&phone.number)).collect();
+        let lists = self.plan_lists(job, None, Some(&[]), None);
+        self.add_lists(&lists, &mut proposal);
+        proposal.company = job.company.and_then(|_| company_name(job));
+        self.ask(job, proposal).await
+    }
+
+    /// Asks before an update, or before what an adoption fills; `Some` when it is not to be.
+    pub(super) async fn ask_update(
+        &self,
+        job: &Job,
+        adopting: bool,
+        considered: Considered<'_>,
+    ) -> Result<Option<Carried>, RunError> {
+        if self.overseer.is_none() {
+            return Ok(None);
+        }
+        let Considered { current, write, grounds, lists, children } = considered;
+        let action = if adopting { Action::Adopt } else { Action::Update };
+        let mut proposal = Proposal::new(job.contact.id, action, Some(current.id));
+        let old = |field: FieldKey| {
+            let kind = decide::kind_of(&self.kinds, field);
+            current.value(field).and_then(|held| canonical_current(kind, held))
+        };
+        for (field, value) in write {
+            let ground = grounds.get(field);
+            let stamp = self.scheme.holds(*field);
+            proposal.fields.push(FieldStep {
+                field: *field,
+                written: true,
+                old: old(*field),
+                new: canonical_write(value),
+                owner: ground.map(|ground| ground.owner),
+                why: ground.map_or(if stamp { Why::Stamp } else { Why::Changed }, |ground| ground.why),
+            });
+        }
+        for (field, ground) in grounds.iter().filter(|(field, _)| !write.contains_key(field)) {
+            proposal.fields.push(FieldStep {
+                field: *field,
+                written: false,
+                old: old(*field),
+                new: job.record.fields.get(field).and_then(|wished| canonical_wish(&wished.value)),
+                owner: Some(ground.owner),
+                why: ground.why,
+            });
+        }
+        self.add_unknown(job, &mut proposal);
+        if let Some(plan) = children {
+            (proposal.emails, proposal.phones) = plan.steps(job, Some(current));
+        }
+        self.add_lists(lists, &mut proposal);
+        proposal.company = lists.links_company().then(|| company_name(job)).flatten();
+        if proposal.sends_nothing() && !adopting {
+            return Ok(None);
+        }
+        self.ask(job, proposal).await
+    }
+
+    /// Asks before something is done to the record of a contact that is gone, or that is back.
+    pub(super) async fn ask_absent(&self, action: Action, seen: &Seen) -> Result<Option<Vec<String>>, RunError> {
+        let Some(overseer) = &self.overseer else { return Ok(None) };
+        let proposal = Proposal::new(seen.livedesk_id, action, Some(seen.target));
+        Ok(match overseer.propose(proposal).await? {
+            Approval::Granted => None,
+            Approval::Moved(what) => Some(what),
+        })
+    }
+
+    async fn ask(&self, job: &Job, proposal: Proposal) -> Result<Option<Carried>, RunError> {
+        let Some(overseer) = &self.overseer else { return Ok(None) };
+        match overseer.propose(proposal).await? {
+            Approval::Granted => Ok(None),
+            Approval::Moved(what) => {
+                self.store.write(sighting(job)).await?;
+                Ok(Some(Carried::new(job.contact.id, Outcome::Moved(what))))
+            }
+        }
+    }
+
+    /// Fields that are unknown in this run: they stay, whatever FIRST LINE holds.
+    fn add_unknown(&self, job: &Job, proposal: &mut Proposal) {
+        for (&field, wished) in &job.record.fields {
+            if wished.value != Desired::Unknown || proposal.fields.iter().any(|step| step.field == field) {
+                continue;
+            }
+            let why = if self.mapping.is_stopped(field) { Why::Stopped } else { Why::Unknown };
+            proposal.fields.push(FieldStep { field, written: false, old: None, new: None, owner: wished.owner, why });
+        }
+    }
+
+    fn add_lists(&self, lists: &ListPlan, proposal: &mut Proposal) {
+        let name = |tag| self.tags.get().and_then(|table| table.name(tag)).unwrap_or_default().to_owned();
+        proposal.tags.extend(lists.tags.put.iter().map(|tag| RowStep { old: None, new: Some(name(tag)) }));
+        proposal.tags.extend(lists.tags.taken.iter().map(|tag| RowStep { old: Some(name(tag)), new: None }));
+    }
+}
+
+fn owner_of(job: &Job, field: FieldKey) -> Option<Owner> {
+    let wished = job.record.fields.get(&field)?;
+    Some(wished.owner.unwrap_or(Owner::Source))
+}
+
+fn company_name(job: &Job) -> Option<String> {
+    match &job.record.company {
+        Desired::Value(name) => Some(name.clone()),
+        Desired::Empty | Desired::Unknown => None,
+    }
+}
+
+fn canonical_wish(wished: &Desired<FieldValue>) -> Option<String> {
+    match wished {
+        Desired::Value(value) => Some(value.canonical()),
+        Desired::Empty | Desired::Unknown => None,
+    }
+}
+
+fn canonical_write(value: &WriteValue) -> Option<String> {
+    match value {
+        WriteValue::Typed(value) => Some(value.canonical()),
+        WriteValue::AsRead(value) => Some(value.to_string()),
+        WriteValue::Clear => None,
+    }
+}
