@@ -15,6 +15,7 @@ pub mod init;
 pub mod man;
 pub mod map;
 pub mod mask;
+pub mod near;
 pub mod output;
 pub mod plan;
 pub mod probe;

@@ -19,8 +19,8 @@ pub struct Args {
 }
 
 /// Counts that a line names, when they are not 0.
-const NAMED: [&str; 8] =
-    ["created", "adopted", "updated", "unchanged", "not_selected", "set_aside", "parked", "conflicts"];
+const NAMED: [&str; 9] =
+    ["created", "adopted", "updated", "unchanged", "not_selected", "set_aside", "parked", "conflicts", "forgotten"];
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {

@@ -59,7 +59,7 @@ pub async fn begin(
     for stopped in mapping.stopped() {
         output::note(format_args!("warning: {stopped}; nothing is written to it in this run, see `deskferry check`"));
     }
-    let run = store.begin_run(kind, options).await?;
+    let run = store.begin_run(kind, &store.without_forgotten(options.clone()).await?).await?;
     let started = context.clock.now();
     if !bar.is_drawn() {
         chronicle::began(run, kind);

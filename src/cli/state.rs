@@ -1,5 +1,15 @@
-//! `deskferry state check | rebuild`.
+//! `deskferry state ..`: looking after the state file.
+//!
+//! One file per group of actions. Whatever changes the state takes its lock; `check`, `backup` and `export` only read, and
+//! work beside a running service.
 
+mod check;
+mod copies;
+mod forget;
+mod lists;
+mod prune;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -8,6 +18,8 @@ use serde_json::json;
 use super::output::{DONE, Failure, LEFT_OVER, say};
 use super::{Context, session};
 use crate::app;
+use crate::config::settings::Settings;
+use crate::store::Store;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -19,49 +31,48 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Check the state file: integrity, references, permissions, what is left over
-    Check,
+    Check {
+        /// Put right what is safe to put right, and say what that was
+        #[arg(long)]
+        repair: bool,
+    },
     /// Find the links again from the stamps in FIRST LINE
     Rebuild,
+    /// Copy the state to a file, beside a running service too; the copy is checked, and secret as the state is
+    Backup {
+        /// Where to; nothing is written over
+        file: PathBuf,
+    },
+    /// Write the state as JSON lines; they hold the key of its hashes and are secret as the state is
+    Export(copies::Export),
+    /// Take an export into a state that is empty: all of it, or nothing
+    Import {
+        /// What `state export` wrote
+        file: PathBuf,
+    },
+    /// Erase a person from the state, so that the contact is not carried again
+    Forget(forget::Forget),
+    /// Delete what is old and not needed to go on: before-images, and who was seen by sweeps long over
+    Prune(prune::Prune),
 }
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     match args.action {
-        Action::Check => check(context).await,
+        Action::Check { repair } => check::run(repair, context).await,
         Action::Rebuild => rebuild(context).await,
+        Action::Backup { file } => copies::backup(&file, context).await,
+        Action::Export(export) => copies::export(&export, context).await,
+        Action::Import { file } => copies::import(&file, context).await,
+        Action::Forget(forget) => forget::run(&forget, context).await,
+        Action::Prune(prune) => prune::run(&prune, context).await,
     }
 }
 
-async fn check(context: &Context) -> Result<u8, Failure> {
-    let loaded = context.load()?;
-    let store = app::read_state(&loaded.settings.state.path, Arc::clone(&context.clock)).await?;
-    let report = store.check().await?;
-    let problems = report.problems();
-    if context.json {
-        let counts: serde_json::Map<String, serde_json::Value> =
-            report.counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
-        say(json!({
-            "problems": problems,
-            "counts": counts,
-            "open_intents": report.open_intents,
-            "parked_intents": report.parked_intents,
-            "unsettled_links": report.unsettled_links,
-            "unfinished_runs": report.unfinished_runs,
-        }));
-    } else {
-        for (name, count) in &report.counts {
-            say(format_args!("{name:<20}{count:>10}"));
-        }
-        for problem in &problems {
-            say(format_args!("problem: {problem}"));
-        }
-        say(if problems.is_empty() {
-            "the state is sound"
-        } else {
-            "the state is damaged; `deskferry state rebuild` with a new state.path finds the links again"
-        });
-    }
-    Ok(if problems.is_empty() { DONE } else { LEFT_OVER })
+/// Opens a state that exists: opening to write would make one where there is none.
+async fn open_existing(context: &Context, settings: &Settings, holder: &str) -> Result<Store, Failure> {
+    app::read_state(&settings.state.path, Arc::clone(&context.clock)).await?.close().await;
+    context.open_state(settings, holder).await
 }
 
 async fn rebuild(context: &Context) -> Result<u8, Failure> {
@@ -81,6 +92,9 @@ async fn rebuild(context: &Context) -> Result<u8, Failure> {
             "{} links found again, {} known already; {} customers without a stamp",
             rebuilt.linked, rebuilt.known, rebuilt.unstamped
         ));
+        if rebuilt.forgotten > 0 {
+            say(format_args!("{} customers are of people who were forgotten: not linked", rebuilt.forgotten));
+        }
         if rebuilt.twins > 0 {
             say(format_args!(
                 "{} contacts are stamped on more than one customer; see `deskferry conflicts list`",

@@ -151,6 +151,7 @@ impl Report<'_> {
         let summary = self.summary;
         let remarks = [
             (summary.left_as_is, "of the not selected were carried earlier and are left as they are"),
+            (summary.forgotten, "were forgotten (`deskferry state forget`) and are not carried"),
             (summary.recreated, "creates were repeated after the first one was proven not to be there"),
             (summary.both_changed, "fields were changed on both sides and decided by their owner"),
             (summary.kept, "fields differ and stay as FIRST LINE has them"),

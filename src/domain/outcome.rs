@@ -117,6 +117,8 @@ pub enum Outcome {
     Alias,
     /// The linked record is gone from the target: it is not made again by itself.
     Gone,
+    /// The person was forgotten: nothing is carried, and nothing written down.
+    Forgotten,
     /// What is to be done is not what the plan says: nothing was done.
     Moved(Vec<String>),
 }
@@ -136,6 +138,7 @@ impl Outcome {
             Self::Vanished => "vanished",
             Self::Alias => "alias",
             Self::Gone => "gone",
+            Self::Forgotten => "forgotten",
             Self::Moved(_) => "moved",
         }
     }

@@ -38,7 +38,7 @@ const KINDS: [&str; 3] = ["sync", "sweep", "backfill"];
 /// Further kinds that are told apart.
 const OTHER_KINDS: [&str; 4] = ["retry", "verify", "undo", "rebuild"];
 /// What may become of a contact, and the key of a run's counts that says how many.
-const OUTCOMES: [(&str, &str); 8] = [
+const OUTCOMES: [(&str, &str); 9] = [
     ("created", "created"),
     ("adopted", "adopted"),
     ("updated", "updated"),
@@ -47,6 +47,7 @@ const OUTCOMES: [(&str, &str); 8] = [
     ("set_aside", "set_aside"),
     ("parked", "parked"),
     ("conflict", "conflicts"),
+    ("forgotten", "forgotten"),
 ];
 /// Type of the plain exposition format.
 const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";

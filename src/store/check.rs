@@ -121,11 +121,11 @@ impl Store {
         })
     }
 
-    /// Whether no run ever wrote: no link, no intent, no before-image.
+    /// Whether no run ever wrote: no link, no intent, no before-image, nobody forgotten.
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
         let used = sqlx::query_scalar!(
             r#"SELECT EXISTS (SELECT 1 FROM link) OR EXISTS (SELECT 1 FROM intent) OR EXISTS (SELECT 1 FROM journal)
-               AS "used!: bool""#
+               OR EXISTS (SELECT 1 FROM forgotten) AS "used!: bool""#
         )
         .fetch_one(&mut *self.reader().await?)
         .await

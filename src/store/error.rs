@@ -154,6 +154,20 @@ pub enum StoreError {
         /// Table and column.
         place: &'static str,
     },
+    /// There is something where a copy was to go.
+    #[error("{} exists already, and nothing is written over it; name another file", .path.display())]
+    Exists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A copy of the state that is not what it was made from.
+    #[error("the copy {} is not sound ({problem}) and was removed; check the disk that it was written to", .path.display())]
+    BadCopy {
+        /// The copy.
+        path: PathBuf,
+        /// What the check found.
+        problem: String,
+    },
     /// The store was opened for reading, or its writer has ended.
     #[error("the state is not open for writing")]
     NotWriting,

@@ -11,8 +11,12 @@ mod checkpoints;
 mod conflicts;
 mod copy;
 mod dead_letters;
+mod decisions;
 mod error;
+mod export;
 mod failures;
+mod forget;
+mod import;
 mod index;
 mod intents;
 mod journal;
@@ -20,9 +24,11 @@ mod lane;
 mod links;
 mod links_vanished;
 mod lock;
+mod near;
 mod op;
 mod open;
 mod profile;
+mod repair;
 mod rows;
 mod runs;
 #[cfg(test)]
@@ -37,7 +43,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, mpsc, oneshot};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, OnceCell, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
@@ -49,8 +55,12 @@ pub use check::{CheckReport, Sizes};
 pub use checkpoints::{FinishedSweep, OpenSweep};
 pub use conflicts::{Conflict, Decision, TWINS};
 pub use dead_letters::DeadLetter;
+pub use decisions::{DecisionMade, Made};
 pub use error::{Side, StoreError};
+pub use export::{ExportError, Exported};
 pub use failures::FailureGroup;
+pub use forget::{Forgotten, Traced};
+pub use import::{ImportError, Inspected, inspect};
 pub use index::{IndexKind, IndexState};
 pub use intents::{Intent, IntentKind, IntentState};
 pub use journal::{JournalEntry, Journalled};
@@ -59,6 +69,8 @@ pub use links::{ChildKind, Link, LinkChild, Origin, Standing};
 pub use lock::holder;
 pub use op::WriteOp;
 pub use open::{Access, MIGRATOR};
+pub use profile::UPDATE_TRIAL;
+pub use repair::Repaired;
 pub use runs::{Run, RunResult};
 pub use traces::Traces;
 pub use vitals::{EndedRun, Vitals};
@@ -85,6 +97,8 @@ struct Inner {
     readers: Readers,
     next_seq: AtomicI64,
     commits: Arc<AtomicU64>,
+    /// Whether anybody was ever forgotten; asked once.
+    forgets: OnceCell<bool>,
     /// `None` when opened to read.
     write: Option<WriteHalf>,
 }
@@ -162,22 +176,36 @@ impl Store {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
     {
-        let half = self.inner.write.as_ref().ok_or(StoreError::NotWriting)?;
-        let (done, answer) = oneshot::channel();
-        let task: Task = Box::new(move |conn| {
+        self.on_writer(move |conn| {
             Box::pin(async move {
-                let result = match writer::begin(conn).await {
+                match writer::begin(conn).await {
                     Ok(()) => {
                         let result = work(conn).await;
                         writer::end(conn, result).await
                     }
                     Err(source) => Err(source),
-                };
-                let _caller_left = done.send(result);
+                }
+            })
+        })
+        .await?
+        .map_err(|source| self.failed(source))
+    }
+
+    /// Does `work` on the writing connection, in no transaction.
+    async fn on_writer<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, T> + Send + 'static,
+    {
+        let half = self.inner.write.as_ref().ok_or(StoreError::NotWriting)?;
+        let (done, answer) = oneshot::channel();
+        let task: Task = Box::new(move |conn| {
+            Box::pin(async move {
+                let _caller_left = done.send(work(conn).await);
             })
         });
         half.outbox.send(Message::Task(task, Arc::clone(&half.lock))).await.map_err(|_| StoreError::NotWriting)?;
-        answer.await.map_err(|_| StoreError::NotWriting)?.map_err(|source| self.failed(source))
+        answer.await.map_err(|_| StoreError::NotWriting)
     }
 
     /// A connection for one read.

@@ -13,13 +13,13 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OnceCell, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::domain::hash::HashKey;
 
-use super::copy::copy_database;
+use super::copy::{BACKUP_PART, write_copy};
 use super::error::StoreError;
 use super::lock::{StateLock, beside};
 use super::writer::Writer;
@@ -41,7 +41,7 @@ pub enum Access {
 }
 
 /// `application_id` of our files ("dfer"; set by the first migration).
-const APPLICATION_ID: i64 = 0x6466_6572;
+pub(super) const APPLICATION_ID: i64 = 0x6466_6572;
 /// Calls that may wait for the writer before callers are held up.
 const WAITING_WRITES: usize = 1024;
 /// Only another program's tools (a backup, a person's shell) can hold the database's own lock for longer.
@@ -114,6 +114,7 @@ async fn open_to_write(path: &Path, holder: &str, clock: Arc<dyn Clock>) -> Resu
             readers,
             next_seq: AtomicI64::new(last_seq.unwrap_or(0) + 1),
             commits,
+            forgets: OnceCell::new(),
             write: Some(WriteHalf { outbox, tasks, lock: Arc::new(lock) }),
         }),
     })
@@ -146,6 +147,7 @@ async fn open_to_read(path: &Path, clock: Arc<dyn Clock>) -> Result<Store, Store
             readers: readers(path).await?,
             next_seq: AtomicI64::new(0),
             commits: Arc::default(),
+            forgets: OnceCell::new(),
             write: None,
         }),
     })
@@ -154,14 +156,9 @@ async fn open_to_read(path: &Path, clock: Arc<dyn Clock>) -> Result<Store, Store
 /// Copies the state to `<state>.backup-v<version>` before it is brought to a newer version. The copy is whole or not
 /// there; one of an earlier try is replaced.
 async fn back_up(conn: &mut SqliteConnection, path: &Path, version: i64) -> Result<(), StoreError> {
-    let (copy, part) = (beside(path, &format!(".backup-v{version}")), beside(path, ".backup-part"));
-    let failed = |source| StoreError::from_io(&part, source);
-    match fs::remove_file(&part) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    copy_database(conn, &part).await?;
-    fs::rename(&part, &copy).map_err(failed)?;
+    let (copy, part) = (beside(path, &format!(".backup-v{version}")), beside(path, BACKUP_PART));
+    write_copy(conn, &part).await?;
+    fs::rename(&part, &copy).map_err(|source| StoreError::from_io(&part, source))?;
     tracing::info!(copy = %copy.display(), version, "the state was copied before it is brought to a newer version");
     Ok(())
 }
@@ -181,7 +178,7 @@ fn prepare_files(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
@@ -255,7 +252,7 @@ async fn make_account(conn: &mut SqliteConnection, clock: &dyn Clock) -> sqlx::R
     read_key(conn).await?.ok_or(sqlx::Error::RowNotFound)
 }
 
-async fn read_key(conn: &mut SqliteConnection) -> sqlx::Result<Option<HashKey>> {
+pub(super) async fn read_key(conn: &mut SqliteConnection) -> sqlx::Result<Option<HashKey>> {
     let stored = sqlx::query_scalar!("SELECT hash_key FROM account").fetch_optional(conn).await?;
     // The schema checks the length.
     Ok(stored.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(HashKey::new))

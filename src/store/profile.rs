@@ -8,6 +8,9 @@ use super::Store;
 use super::error::StoreError;
 use super::rows;
 
+/// Profile key of the trial of an update that has begun: on which record, for whom; no values. Null when none has.
+pub const UPDATE_TRIAL: &str = "update_trial";
+
 impl Store {
     /// One finding.
     pub async fn profile_get(&self, key: &str) -> Result<Option<Value>, StoreError> {

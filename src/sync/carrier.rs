@@ -128,7 +128,14 @@ impl<T: ContactTarget> Carrier<T> {
         // The page itself is one outstanding part, so that it cannot finish while it is being fed.
         self.pages.push_back(PageOnItsWay { number: page, next, outstanding: 1 });
         let mut rows = Vec::new();
+        let ids: Vec<LiveDeskId> = contacts.iter().map(|contact| contact.id).collect();
+        let named: Vec<LiveDeskId> = ids.iter().copied().chain(malformed.iter().filter_map(|row| row.id)).collect();
+        let forgotten = self.engine.store.forgotten_among(&named).await?;
         for row in malformed {
+            if let Some(id) = row.id.filter(|id| forgotten.contains(id)) {
+                self.summary.count(id, Outcome::Forgotten);
+                continue;
+            }
             let reason = SetAside { kind: SetAsideKind::Unreadable, field: None, status: None, detail: row.problem };
             if let Some(id) = row.id {
                 self.engine.tell_end(id, Outcome::SetAside(reason.clone())).await?;
@@ -137,11 +144,15 @@ impl<T: ContactTarget> Carrier<T> {
             }
             self.summary.set_aside(row.id, reason);
         }
-        let ids: Vec<LiveDeskId> = contacts.iter().map(|contact| contact.id).collect();
         let mut known = self.known(&ids).await?;
         let mut at_once = 0;
         for contact in contacts {
             let id = contact.id;
+            if forgotten.contains(&id) {
+                // Not even that it was seen is written down.
+                self.summary.count(id, Outcome::Forgotten);
+                continue;
+            }
             match self.prepare(contact, &mut known) {
                 Prepared::Done { outcome, ops } => {
                     at_once += 1;

@@ -23,6 +23,8 @@ pub struct Rebuilt {
     pub twins: u64,
     /// Records that hold something else where our stamp would stand.
     pub foreign: u64,
+    /// Records of people who were forgotten: not linked.
+    pub forgotten: u64,
     /// Records without any stamp.
     pub unstamped: u64,
     /// Whether the list was read completely: if not, links may be missing.
@@ -70,6 +72,10 @@ impl<T: ContactTarget> Engine<T> {
                 // Read once more at the end, and counted then.
                 StampReading::NotSaid => continue,
             };
+            if !self.store.forgotten_among(&[id]).await?.is_empty() {
+                rebuilt.forgotten += 1;
+                continue;
+            }
             // One row at a time: two records with one stamp may stand on one page.
             match self.store.links_for(&[id]).await?.remove(&id) {
                 Some(link) if link.target == row.id => rebuilt.known += 1,

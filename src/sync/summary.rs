@@ -75,6 +75,8 @@ pub struct Summary {
     pub parked: u64,
     /// Contacts that wait for a person's decision.
     pub conflicts: u64,
+    /// Contacts of people who were forgotten: not carried.
+    pub forgotten: u64,
     /// Contacts that are not as the plan says: they were left alone.
     pub moved: u64,
     /// Contacts that the plan has and that did not come up.
@@ -164,6 +166,7 @@ impl Summary {
             Outcome::Vanished => self.vanished.unjudged += 1,
             Outcome::Alias => self.vanished.aliases += 1,
             Outcome::Gone => self.vanished.gone += 1,
+            Outcome::Forgotten => self.forgotten += 1,
             Outcome::Moved(what) => self.moved(Some(id), what.join("; ")),
         }
     }
@@ -232,6 +235,7 @@ impl Summary {
             + self.set_aside
             + self.parked
             + self.conflicts
+            + self.forgotten
             + self.moved
             + self.vanished.aliases
             + (self.vanished.gone - self.vanished.new_gone)

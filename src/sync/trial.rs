@@ -13,14 +13,12 @@ use crate::domain::field::FieldKind;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::record::{FieldKey, FieldValue, canonical_current, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
-use crate::store::{JournalEntry, StoreError, WriteOp};
+use crate::store::{JournalEntry, StoreError, UPDATE_TRIAL, WriteOp};
 use crate::sync::decide::{self, Authorship};
 use crate::sync::engine::{Engine, RunError, UpdateSemantics};
 use crate::sync::journal::{COMPANIES, TAGS, action};
 use crate::sync::ports::{ContactTarget, PortError};
 
-/// Profile key of a trial that has begun: on which record, for whom; no values.
-const TRIAL: &str = "update_trial";
 /// What the journal calls the before-image of a trial.
 const ACTION: &str = action::TRIAL;
 /// Profile key of the lists that were seen to survive an update that leaves them out.
@@ -160,17 +158,17 @@ impl<T: ContactTarget> Engine<T> {
             ..self.entry(id, current.id, ACTION, "how this tenant takes updates")
         };
         self.store.write(vec![WriteOp::Journal(entry)]).await?;
-        Ok(self.store.profile_put(TRIAL, &json!({ "livedesk_id": id.0, "target": current.id.0 })).await?)
+        Ok(self.store.profile_put(UPDATE_TRIAL, &json!({ "livedesk_id": id.0, "target": current.id.0 })).await?)
     }
 
     /// The record is as it should be, whatever the trial did to it.
     async fn end_trial(&self) -> Result<(), StoreError> {
-        self.store.profile_put(TRIAL, &Value::Null).await
+        self.store.profile_put(UPDATE_TRIAL, &Value::Null).await
     }
 
     /// Puts the record of an unfinished trial right: what it held then and lacks now is written back.
     pub(super) async fn finish_trial(&self) -> Result<(), RunError> {
-        let Some(trial) = self.store.profile_get(TRIAL).await? else { return Ok(()) };
+        let Some(trial) = self.store.profile_get(UPDATE_TRIAL).await? else { return Ok(()) };
         let id = |key: &str| trial.get(key).and_then(Value::as_i64);
         let (Some(contact), Some(target)) = (id("livedesk_id"), id("target").map(FirstLineId)) else { return Ok(()) };
         let journal = self.store.journal_of_contact(LiveDeskId(contact)).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Pipeline;
 use crate::domain::ids::LiveDeskId;
-use crate::domain::outcome::{SetAside, SetAsideKind};
+use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::store::{Intent, WriteOp};
 use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
@@ -21,11 +21,17 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     pub(in crate::sync) async fn carry_ids(
         &self,
         directory: &Arc<LazyDirectory>,
-        ids: BTreeMap<LiveDeskId, Option<Intent>>,
+        mut ids: BTreeMap<LiveDeskId, Option<Intent>>,
         waiting: Waiting,
         summary: &mut Summary,
     ) -> Result<BTreeSet<LiveDeskId>, RunError> {
         let engine = &self.engine;
+        let all: Vec<LiveDeskId> = ids.keys().copied().collect();
+        for id in engine.store.forgotten_among(&all).await? {
+            ids.remove(&id);
+            summary.count(id, Outcome::Forgotten);
+            engine.notice(format!("contact {id} was forgotten (`deskferry state forget`) and is not carried"));
+        }
         let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), waiting, None);
         carrier.summary = std::mem::take(summary);
         for id in ids.keys() {

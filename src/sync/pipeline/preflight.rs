@@ -96,11 +96,13 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         ))
     }
 
-    /// Whether the state has seen or linked one of these. `--only` and `state rebuild` link without a sweep.
+    /// Whether the state has seen, linked or forgotten one of these. `--only` and `state rebuild` link without a sweep.
     pub(super) async fn knows_any(&self, shown: &[SourceRow]) -> Result<bool, RunError> {
         let store = &self.engine.store;
         let ids: Vec<LiveDeskId> = shown.iter().map(|row| row.id).collect();
-        Ok(store.sighted_among(&ids).await? > 0 || !store.links_for(&ids).await?.is_empty())
+        Ok(store.sighted_among(&ids).await? > 0
+            || !store.links_for(&ids).await?.is_empty()
+            || !store.forgotten_among(&ids).await?.is_empty())
     }
 
     /// Is this the FIRST LINE of the state? A linked record must be there and must not carry another contact's stamp.

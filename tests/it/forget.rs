@@ -1,0 +1,287 @@
+//! `state forget`: nothing of a person is left in the state's files, and the contact is not carried again.
+
+use std::fs;
+use std::path::PathBuf;
+
+use deskferry::clock::Timestamp;
+use deskferry::config::settings::I_UNDERSTAND;
+use deskferry::domain::ids::{ChildId, FirstLineId, LiveDeskId, RunId};
+use deskferry::domain::outcome::SetAsideKind;
+use deskferry::store::{
+    Absence, ChildKind, Conflict, DeadLetter, Decision, Deletion, Finding, IndexKind, Intent, IntentKind, IntentState,
+    JournalEntry, Link, LinkChild, Mark, Origin, RunResult, Standing, WriteOp,
+};
+use serde_json::json;
+
+use crate::cli_support::Desk;
+
+/// A name that is nowhere else.
+const NAME: &str = "Quorn Dieter";
+
+/// The state's files that are there.
+fn files(desk: &Desk) -> Vec<PathBuf> {
+    let there = ["state.db", "state.db-wal", "state.db-shm"].map(|name| desk.path(name));
+    there.into_iter().filter(|path| path.exists()).collect()
+}
+
+fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// How `SQLite` writes a number as a key of a table: seven bits a byte, the highest first.
+fn varint(id: u64) -> Vec<u8> {
+    let mut bytes = vec![u8::try_from(id & 0x7f).unwrap()];
+    let mut rest = id >> 7;
+    while rest > 0 {
+        bytes.insert(0, u8::try_from(rest & 0x7f).unwrap() | 0x80);
+        rest >>= 7;
+    }
+    bytes
+}
+
+/// An id, and a customer's, that are like no other number in the file.
+const ID: i64 = 0x5afe_c0de_1234;
+const TARGET: i64 = 0x7ace_d00d_5678;
+
+/// Every form in which the files of a state can hold the id or a value of the person.
+fn traces() -> Vec<Vec<u8>> {
+    let big: Vec<u8> = ID.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
+    let values = [NAME, "quorn@example.com"].map(|text| text.as_bytes().to_vec());
+    [ID.to_string().into_bytes(), big, varint(ID.unsigned_abs())].into_iter().chain(values).collect()
+}
+
+fn found(desk: &Desk) -> usize {
+    let bytes: Vec<Vec<u8>> = files(desk).iter().map(|file| fs::read(file).unwrap()).collect();
+    traces().iter().filter(|trace| bytes.iter().any(|file| holds(file, trace))).count()
+}
+
+fn journal_entry(run: RunId, id: LiveDeskId, before: String, at: Timestamp) -> WriteOp {
+    WriteOp::Journal(JournalEntry {
+        run,
+        livedesk_id: id,
+        target: FirstLineId(TARGET),
+        action: String::from("update"),
+        before,
+        after: None,
+        link_before: None,
+        why: String::new(),
+        at,
+    })
+}
+
+/// A state where one person left traces in every table, and among others.
+async fn everywhere() -> Desk {
+    let desk = Desk::new().await;
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    let store = desk.lock().await;
+    let (id, at) = (LiveDeskId(ID), Timestamp(1_700_000_000_000));
+    let run = store.begin_run("retry", &json!({ "ids": [ID, 12], "recreate": false })).await.unwrap();
+    let counts = json!({ "created": 12, "parked_ids": [ID], "conflict_ids": [7, ID] });
+    store.finish_run(run, RunResult { exit_code: 1, verdict: None, counts }).await.unwrap();
+    let link = Link {
+        livedesk_id: id,
+        target: FirstLineId(TARGET),
+        origin: Origin::Created,
+        fingerprint: None,
+        base: vec![1],
+        mapping_version: None,
+        intent_seq: Some(900),
+        linked_at: at,
+        updated_at: at,
+        run,
+        standing: Standing::Live,
+        alias_of: None,
+    };
+    let conflict = Conflict {
+        livedesk_id: id,
+        kind: String::from("several"),
+        candidates: vec![FirstLineId(TARGET), FirstLineId(7)],
+        keys: String::from("email"),
+        run,
+        at,
+        decision: None,
+    };
+    let mut ops: Vec<WriteOp> = Vec::new();
+    // Enough before-images that the person's rows are moved about in the file.
+    for change in 0..40 {
+        let before = json!({ "first_name": NAME, "change": change, "emails": ["quorn@example.com"] }).to_string();
+        ops.push(WriteOp::PutLink(Link { updated_at: Timestamp(at.0 + change), ..link.clone() }));
+        ops.push(journal_entry(run, id, before, at));
+    }
+    let key = store.hash_key().digest("email", "quorn@example.com");
+    ops.extend([
+        WriteOp::PutChild(LinkChild { livedesk_id: id, kind: ChildKind::Email, key, child: ChildId(5) }),
+        WriteOp::Sight { sweep: 1, id },
+        WriteOp::PutConflict(conflict.clone()),
+        WriteOp::IndexAdd { kind: IndexKind::Email, key, target: FirstLineId(TARGET) },
+        WriteOp::PutAbsence(Absence {
+            livedesk_id: id,
+            since: at,
+            finding: Finding::Unasked,
+            asked_at: None,
+            mark: Mark::None,
+            place: None,
+            deletion: Deletion::None,
+            why: None,
+            run,
+        }),
+        WriteOp::PutDeadLetter(DeadLetter {
+            livedesk_id: id,
+            kind: SetAsideKind::Refused,
+            field: None,
+            status: Some(422),
+            detail: String::from("refused"),
+            fingerprint: None,
+            attempts: 1,
+            first_at: at,
+            last_at: at,
+            run,
+            next_at: at,
+            poisoned_at: None,
+            mapping_version: None,
+        }),
+    ]);
+    store.write(ops).await.unwrap();
+    store.decide(vec![Conflict { decision: Some(Decision::Create), ..conflict }], Some("op")).await.unwrap();
+    store.close().await;
+    desk.write("deskferry-set-aside-2.csv", &format!("livedesk_id,kind\n12,refused\n{ID},refused\n"));
+    desk.write("deskferry-absent-2.csv", "livedesk_id,firstline_id\n12,13\n");
+    desk.write("state.db.backup-v1", "an older copy");
+    desk
+}
+
+#[tokio::test]
+async fn nothing_of_a_forgotten_person_is_left_in_the_file_its_log_or_the_lists() {
+    let desk = everywhere().await;
+    let id = ID.to_string();
+    assert_eq!(found(&desk), traces().len(), "the test looks for what is there");
+    desk.run(&["state", "forget", &id]).await.expect(2).says("say --yes; nothing was erased");
+    assert_eq!(found(&desk), traces().len());
+
+    let told = desk.run(&["state", "forget", &id, "--yes"]).await.expect(0);
+    told.says("erased 1 links, 1 e-mails and phones, 40 before-images, 1 dead letters, 1 conflicts, 1 decisions, 1 absences, 1 sightings");
+    told.says("its id was taken out of the records of 1 runs");
+    told.says("deskferry-set-aside-2.csv");
+    told.says("state.db.backup-v1");
+    assert_eq!(told.out.matches(&TARGET.to_string()).count(), 1, "{}", told.out);
+    assert_eq!(found(&desk), 0);
+    assert_eq!(fs::read_to_string(desk.path("deskferry-set-aside-2.csv")).unwrap(), "livedesk_id,kind\n12,refused\n");
+    assert!(!told.out.contains("deskferry-absent-2.csv"));
+
+    desk.run(&["state", "check"]).await.expect(0).says("the state is sound");
+    let run = desk.run(&["runs", "--json", "--limit", "1"]).await.expect(0).json();
+    assert_eq!(run["options"]["ids"], json!([12]));
+    assert_eq!(run["counts"], json!({ "created": 12, "parked_ids": [], "conflict_ids": [7] }));
+    // Asking for it again writes nothing down, and says that it is done.
+    desk.run(&["state", "forget", &id, "--yes"]).await.expect(0).says("already");
+    desk.run(&["backfill", "--yes", "--only", &id]).await.expect(0).says("was forgotten");
+    assert_eq!(found(&desk), 0);
+}
+
+#[tokio::test]
+async fn forgetting_is_refused_while_a_create_is_in_doubt_and_for_an_id_that_nobody_knows() {
+    let desk = everywhere().await;
+    let store = desk.lock().await;
+    let intent = Intent {
+        seq: store.next_intent_seq(),
+        livedesk_id: LiveDeskId(ID),
+        kind: IntentKind::Email,
+        stamp: String::new(),
+        key: Some(store.hash_key().digest("email", "x")),
+        target: Some(FirstLineId(TARGET)),
+        high_water: 0,
+        opened_at: Timestamp(0),
+        parked_at: None,
+        state: IntentState::Open,
+        recreated: false,
+        base: Vec::new(),
+    };
+    store.write(vec![WriteOp::OpenIntent(intent)]).await.unwrap();
+    store.close().await;
+    let refused = desk.run(&["state", "forget", &ID.to_string(), "--yes"]).await.expect(2);
+    refused.says(&format!("`deskferry retry {ID}` settles it"));
+    assert_eq!(found(&desk), traces().len());
+
+    let unknown = (ID + 1).to_string();
+    let refused = desk.run(&["state", "forget", &unknown, "--yes"]).await.expect(2);
+    refused.says(&format!("the state knows no contact {unknown}; did you mean {ID}"));
+    desk.run(&["state", "forget", &unknown, "--take-back"]).await.expect(2).says("was not forgotten");
+    desk.run(&["state", "forget", &unknown, "--ahead", "--yes"]).await.expect(0).says("it is not carried again");
+}
+
+/// Customers that carry the stamp of a contact.
+fn stamped(desk: &Desk, id: u64) -> Vec<u64> {
+    let stamp = format!("LD-{id}");
+    let all = desk.sandbox.firstline().contacts();
+    let ours = all.iter().filter(|row| row.membership_no.as_deref() == Some(stamp.as_str()));
+    ours.map(|row| row.id).collect()
+}
+
+#[tokio::test]
+async fn a_forgotten_person_is_not_carried_linked_or_deleted_by_any_later_run() {
+    let desk = Desk::new().await;
+    let person = desk.sandbox.livedesk().add_contact(json!({ "name": NAME, "email": "quorn@example.com" }));
+    let (id, carried) = (person.to_string(), desk.sandbox.livedesk().listed_ids().len());
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    let record = stamped(&desk, person);
+    assert_eq!(record.len(), 1);
+    desk.run(&["state", "forget", &id, "--yes"]).await.expect(0);
+
+    let others = json!(carried - 1);
+    let again = desk.run(&["backfill", "--yes", "--json"]).await.expect(0).json();
+    assert_eq!(
+        (&again["created"], &again["unchanged"], &again["forgotten"]),
+        (&json!(0), &others, &json!(1)),
+        "{again}"
+    );
+    desk.sandbox.livedesk().edit(person, |contact| drop(contact.insert(String::from("name"), json!("Other Name"))));
+    desk.sandbox.livedesk().message(person);
+    let delete = format!(
+        "[deletes]\npolicy = \"delete\"\ni_understand = \"{I_UNDERSTAND}\"\ngrace = \"0s\"\nceiling_percent = 100.0\n\n[identity]"
+    );
+    desk.replace("[identity]", &delete);
+    let before = desk.sandbox.firstline().dump();
+    desk.run(&["sync"]).await.expect(0).says("1 were forgotten");
+    for command in [&["backfill", "--yes", "--only", &id][..], &["retry", &id]] {
+        let ended = desk.run(command).await.expect(0);
+        ended.says(&format!("contact {id} was forgotten"));
+    }
+    // Nor when a sweep is broken off, nor when the contact is gone for longer than absences are waited for.
+    for _ in 0..3 {
+        desk.run(&["backfill", "--yes"]).await.expect(0).says("1 were forgotten");
+    }
+    desk.sandbox.livedesk().delete(person);
+    for _ in 0..3 {
+        desk.run(&["backfill", "--yes"]).await.expect(0);
+    }
+    assert_eq!(desk.sandbox.firstline().dump(), before);
+
+    let rebuilt = desk.run(&["state", "rebuild", "--json"]).await.expect(0).json();
+    assert_eq!((&rebuilt["forgotten"], &rebuilt["linked"], &rebuilt["known"]), (&json!(1), &json!(0), &others));
+    let exported = desk.path("export");
+    desk.run(&["state", "export", "-o", exported.to_str().unwrap()]).await.expect(0);
+    desk.sandbox.livedesk().restore(person);
+    desk.replace("path = \"state.db\"", "path = \"other.db\"");
+    desk.run(&["state", "import", exported.to_str().unwrap()]).await.expect(0);
+    desk.run(&["backfill", "--yes"]).await.expect(0).says("1 were forgotten");
+
+    // Taken back: the record is found by its stamp, and no second one is made.
+    desk.run(&["state", "forget", &id, "--take-back"]).await.expect(0).says("may be carried again");
+    let back = desk.run(&["backfill", "--yes", "--json"]).await.expect(0).json();
+    assert_eq!((&back["forgotten"], &back["created"], &back["adopted"]), (&json!(0), &json!(0), &json!(1)), "{back}");
+    assert_eq!(stamped(&desk, person), record);
+}
+
+#[tokio::test]
+async fn a_source_whose_first_page_holds_only_forgotten_people_is_still_known() {
+    let desk = Desk::new().await;
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    let ids = desk.sandbox.livedesk().listed_ids();
+    for id in &ids[1..] {
+        desk.sandbox.livedesk().delete(*id);
+    }
+    let last = ids[0].to_string();
+    desk.run(&["state", "forget", &last, "--yes"]).await.expect(0);
+    let ended = desk.run(&["backfill", "--yes", "--json"]).await.expect(0).json();
+    assert_eq!((&ended["forgotten"], &ended["created"]), (&json!(1), &json!(0)));
+}
