@@ -47,6 +47,7 @@ impl Works {
         let result = RunResult { exit_code: i32::from(exit), verdict: ended.verdict.clone(), counts };
         let written = async {
             self.store.finish_run(run, result).await?;
+            runs::prune_journal(&self.settings, &self.store, at).await?;
             app::remember(&self.store, &self.platforms).await
         };
         if let Err(error) = written.await {

@@ -225,6 +225,7 @@ impl Service {
         match (&board.standing, board.current.as_slice()) {
             (_, [.., current]) => format!("{} (run {})", current.name, current.run),
             (Standing::Refused(why), []) => format!("refused: {why}"),
+            (Standing::Held(why), []) => why.clone(),
             (Standing::Starting | Standing::Ready, []) => String::from("waiting for the next activation"),
         }
     }

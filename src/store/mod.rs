@@ -27,6 +27,7 @@ mod runs;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod undo;
 mod vitals;
 mod writer;
 
@@ -60,6 +61,7 @@ pub use op::WriteOp;
 pub use open::{Access, MIGRATOR};
 pub use runs::{Run, RunResult};
 pub use traces::Traces;
+pub use undo::{BuiltUpon, Hold, RunTraces};
 pub use vitals::{EndedRun, Vitals};
 
 use lock::StateLock;

@@ -39,5 +39,6 @@ mod signals;
 mod source_text;
 mod tags;
 mod tie;
+mod undo;
 mod unhappy;
 mod world;
