@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::clock::Timestamp;
+use crate::config::settings::Settings;
+use crate::store::{Store, StoreError};
 use crate::sync::engine::RunError;
 use crate::sync::pipeline::RunEnd;
 use crate::sync::summary::Summary;
@@ -19,6 +22,17 @@ pub fn exit_code(end: &RunEnd) -> u8 {
         Some(_) => COULD_NOT_GO_ON,
         None => end.summary.exit_code(),
     }
+}
+
+/// Deletes before-images that are older than the operator wants them kept.
+pub async fn prune_journal(settings: &Settings, store: &Store, now: Timestamp) -> Result<u64, StoreError> {
+    let kept_ms = i64::try_from(settings.state.journal_retention.as_millis()).unwrap_or(i64::MAX);
+    let before = Timestamp(now.0.saturating_sub(kept_ms));
+    // As a rule there is nothing to delete, and looking through all of it costs more than a look at the first.
+    if store.oldest_journal_entry().await?.is_none_or(|oldest| oldest >= before) {
+        return Ok(0);
+    }
+    store.prune_journal(before).await
 }
 
 /// The verdict of the sweep in words.

@@ -98,6 +98,12 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     if ask && !confirmed()? {
         return Err(session.refuse(Failure::new("not confirmed; nothing was written")).await);
     }
+    // Single contacts are a person's wish; only a backfill that goes over everybody says that the account is to be carried again.
+    if args.only.is_empty()
+        && let Some(hold) = session.store.release_hold().await?
+    {
+        note(format_args!("the hold of undo {} (of run {}) is lifted by this backfill", hold.undo, hold.of));
+    }
     let mut end = pipeline.run(entrants).await;
     if let Some(guard) = &guard {
         tell_moved(guard, &mut end).await?;

@@ -30,6 +30,7 @@ pub mod state;
 pub mod status;
 pub mod summary;
 pub mod sync;
+pub mod undo;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -102,6 +103,8 @@ enum Command {
     Run(run::Args),
     /// Try contacts that were set aside again, re-read from LiveDesk
     Retry(retry::Args),
+    /// Take a run back: what it wrote, as far as nobody changed it since, and what it made
+    Undo(undo::Args),
     /// Show where the migration stands; works while another process writes
     Status(status::Args),
     /// Ask the running service whether it is well: exit code 0 or 1, for health checks
@@ -261,6 +264,7 @@ async fn dispatch(command: Command, context: Context) -> Result<u8, Failure> {
         Command::Sync(args) => sync::run(args, &context).await,
         Command::Run(args) => run::run(args, &context).await,
         Command::Retry(args) => retry::run(args, &context).await,
+        Command::Undo(args) => undo::run(args, &context).await,
         Command::State(args) => state::run(args, &context).await,
         Command::Demo(args) => demo::run(args, &context).await,
         Command::Completions(args) => completions::run(&args),

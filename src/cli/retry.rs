@@ -46,6 +46,7 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let loaded = context.load_to_connect()?;
     let (session, mapping) =
         session::begin(context, loaded, "retry", &json!({ "ids": args.ids, "recreate": args.recreate })).await?;
+    let session = session.unless_held().await?;
     let ids: BTreeSet<LiveDeskId> = if args.ids.is_empty() {
         let letters = session.store.dead_letters().await?.into_iter().map(|letter| letter.livedesk_id);
         let decided = session.store.decided().await?;

@@ -17,6 +17,7 @@ use crate::domain::ids::RunId;
 use crate::mapping::Mapping;
 use crate::store::{RunResult, Store};
 use crate::sync::chronicle;
+use crate::sync::engine::RunError;
 use crate::sync::overseer::Overseer;
 use crate::sync::pipeline::RunEnd;
 use crate::sync::ports::ContactTarget;
@@ -97,6 +98,23 @@ impl Session {
         Ok(app::engine(&self.settings, &self.platforms, store, mapping, &self.around, self.run).await?)
     }
 
+    /// The same, of another run: what it finds out is recorded as that one's.
+    pub async fn engine_of(&self, mapping: Arc<Mapping>, run: RunId) -> Result<app::TargetEngine, RunError> {
+        let store = self.store.clone();
+        Ok(app::engine(&self.settings, &self.platforms, store, mapping, &self.around, run).await?)
+    }
+
+    /// A command that carries contacts says so while a hold stands, and ends.
+    pub async fn unless_held(self) -> Result<Self, Failure> {
+        match self.store.hold().await? {
+            None => Ok(self),
+            Some(hold) => {
+                let message = format!("the state is {hold}; nothing was done");
+                Err(self.refuse(Failure::new(message)).await)
+            }
+        }
+    }
+
     /// Records the end of the run, prints it, and gives the exit code.
     pub async fn end(self, end: RunEnd, json: bool) -> Result<u8, Failure> {
         self.bar.finish();
@@ -136,6 +154,7 @@ impl Session {
         let result = RunResult { exit_code: i32::from(exit), verdict, counts };
         self.store.finish_run(self.run, result).await?;
         app::remember(&self.store, &self.platforms).await?;
+        runs::prune_journal(&self.settings, &self.store, self.around.clock.now()).await?;
         self.store.close().await;
         Ok(())
     }

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::Context;
 use super::output::{DONE, Failure, say};
 use super::runs::{as_json, as_line, moment};
+use super::undo::hold_json;
 use crate::app::{self, gate};
 use crate::store::{
-    AbsenceCounts, Accounts, FailureGroup, FinishedSweep, LaneMark, OpenSweep, Run, Standings, Store, holder,
+    AbsenceCounts, Accounts, FailureGroup, FinishedSweep, Hold, LaneMark, OpenSweep, Run, Standings, Store, holder,
 };
 
 /// Arguments.
@@ -42,6 +43,7 @@ struct Status {
     lane: Option<LaneMark>,
     stopped: Vec<String>,
     runs: Vec<Run>,
+    hold: Option<Hold>,
 }
 
 /// Runs the command.
@@ -82,6 +84,7 @@ impl Status {
             lane: store.lane().await?,
             stopped: gate::stopped(store).await?,
             runs: store.runs(LATEST).await?,
+            hold: store.hold().await?,
         })
     }
 
@@ -131,6 +134,7 @@ impl Status {
                 "sorted": lane.sorted,
             })),
             "stopped_fields": self.stopped,
+            "hold": self.hold.map(hold_json),
             "runs": self.runs.iter().map(as_json).collect::<Vec<_>>(),
         })
     }
@@ -140,6 +144,9 @@ impl Status {
             Some(holder) => format!("state       {} (in use by {holder})", self.path),
             None => format!("state       {} (not in use)", self.path),
         }];
+        if let Some(hold) = self.hold {
+            lines.push(format!("HELD        {hold}"));
+        }
         if let Some(accounts) = &self.accounts {
             lines.push(format!("LiveDesk    {}", accounts.livedesk));
             lines.push(format!("FIRST LINE  {}", accounts.firstline));

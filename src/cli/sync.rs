@@ -14,6 +14,7 @@ pub struct Args {}
 pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
     let loaded = context.load_to_connect()?;
     let (session, mapping) = session::begin(context, loaded, "sync", &json!({})).await?;
+    let session = session.unless_held().await?;
     let pipeline = session.pipeline(mapping).await?;
     if let Err(error) = pipeline.preflight(&Entrants::Recent).await {
         return Err(session.refuse(error.into()).await);

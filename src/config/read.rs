@@ -14,7 +14,7 @@ use super::schema::Section;
 use super::secret::SecretString;
 use super::settings::{
     BooleanForm, ClearForm, DeletePolicy, Deletes, Failures, FirstLine, Http, Identity, Include, Limits, LiveDesk, Log,
-    LogFormat, MatchKey, Ops, Route, Schedule, Service, Settings, SharedKeys, Stamp, State, Sweep, UpdateMethod,
+    LogFormat, MatchKey, Ops, Route, Schedule, Service, Settings, SharedKeys, Stamp, State, Sweep, Undo, UpdateMethod,
 };
 use super::values;
 use crate::domain::phone::Country;
@@ -63,6 +63,7 @@ impl Settings {
                 startup_backfill: service.value("startup_backfill", true, values::boolean),
             }),
             deletes: root.section("deletes", deletes),
+            undo: root.section("undo", undo),
             ops: root.section("ops", |section| ops(section, shared)),
             log: root.section("log", |log| Log {
                 format: log.value("format", LogFormat::Human, values::one_of(LogFormat::WORDS)),
@@ -184,6 +185,11 @@ fn deletes(section: &mut Section<'_>) -> Deletes {
         field: section.optional("field", values::whole(1..=i64::MAX)),
         i_understand: section.optional("i_understand", text),
     }
+}
+
+fn undo(section: &mut Section<'_>) -> Undo {
+    let text = |raw: &_| values::text(raw).map(|text| (!text.trim().is_empty()).then(|| text.to_owned()));
+    Undo { tag: section.value("tag", Some(String::from("deskferry-undone")), text) }
 }
 
 fn ops(section: &mut Section<'_>, shared: Route) -> Ops {

@@ -41,6 +41,8 @@ pub struct Settings {
     pub service: Service,
     /// What happens to contacts that are gone.
     pub deletes: Deletes,
+    /// How a run is taken back.
+    pub undo: Undo,
     /// The service's own HTTP server.
     pub ops: Ops,
     /// Logging.
@@ -250,6 +252,13 @@ impl Deletes {
     pub fn allow_for_one_run(&mut self, ceiling: u64) {
         (self.ceiling, self.ceiling_percent) = (ceiling, None);
     }
+}
+
+/// `[undo]`.
+#[derive(Clone, Debug)]
+pub struct Undo {
+    /// Beginning of the tag for customers that a run made which is taken back; its number follows. `None`: they are only listed.
+    pub tag: Option<String>,
 }
 
 /// `[ops]`.

@@ -54,6 +54,7 @@ impl<P: Sides> Works<P> {
         let result = RunResult { exit_code: i32::from(exit), verdict: ended.verdict.clone(), counts };
         let written = async {
             self.store.finish_run(run, result).await?;
+            runs::prune_journal(&self.settings, &self.store, at).await?;
             self.platforms.remember(&self.store).await
         };
         if let Err(error) = written.await {

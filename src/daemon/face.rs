@@ -94,7 +94,7 @@ pub(super) fn put<P: Sides>(ops: &Ops, works: &Works<P>, now: &Published) {
     ops.board.next(now.next.clone(), works.now());
     ops.board.carried_until(now.carried_until.max(now.swept_since));
     ops.board.held(match &now.standing {
-        Standing::Refused(why) => Some(why.clone()),
+        Standing::Refused(why) | Standing::Held(why) => Some(why.clone()),
         Standing::Starting | Standing::Ready => None,
     });
     let (livedesk, firstline) = works.platforms.paces();

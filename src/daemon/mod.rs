@@ -258,6 +258,7 @@ impl<P: Sides> Service<P> {
         match (&board.standing, board.current.as_slice()) {
             (_, [.., current]) => format!("{} (run {})", current.name, current.run),
             (Standing::Refused(why), []) => format!("refused: {why}"),
+            (Standing::Held(why), []) => why.clone(),
             (Standing::Starting | Standing::Ready, []) => String::from("waiting for the next activation"),
         }
     }

@@ -21,6 +21,8 @@ pub enum Standing {
     /// Somebody has to act: wrong account, credentials refused, a state that does not fit. It is tried again at the next
     /// activation.
     Refused(String),
+    /// A run was taken back, and nothing is carried until a person lifts the hold.
+    Held(String),
 }
 
 /// A run under way.

@@ -23,7 +23,7 @@ use crate::domain::ids::{FirstLineId, RunId};
 use crate::domain::sweep::Verdict;
 use crate::mapping::Mapping;
 use crate::ops::Ops;
-use crate::store::{Store, StoreError};
+use crate::store::{Hold, Store, StoreError};
 use crate::sync::chronicle;
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::RunError;
@@ -144,6 +144,17 @@ impl<P: Sides> Works<P> {
 
     /// Plays what was asked for. Before anything was carried, that is a backfill.
     pub(super) async fn play(self: &Arc<Self>, asked: Kind) -> Outcome {
+        match self.store.hold().await {
+            Ok(Some(hold)) => return self.held(&hold),
+            Ok(None) => self.board.send_if_modified(|board| {
+                let held = matches!(board.standing, Standing::Held(_));
+                if held {
+                    board.standing = Standing::Starting;
+                }
+                held
+            }),
+            Err(error) => return self.refused(with_causes(&error)),
+        };
         let result = match self.what_for(asked).await {
             Ok(Ok((kind, name))) => {
                 let mut last = self.once(kind, name, None).await;
@@ -168,6 +179,21 @@ impl<P: Sides> Works<P> {
             }
             Err(error) => self.refused(with_causes(&error)),
         }
+    }
+
+    /// Notes that a run was taken back, and that nothing is done until a person says so; says it once.
+    fn held(&self, hold: &Hold) -> Outcome {
+        let why = hold.to_string();
+        let standing = Standing::Held(why.clone());
+        let is_new = self.board.send_if_modified(|board| {
+            let is_new = board.standing != standing;
+            board.standing = standing;
+            is_new
+        });
+        if is_new {
+            tracing::warn!("{why}");
+        }
+        Outcome::Refused(why)
     }
 
     /// Notes that the service cannot work, and says so once.

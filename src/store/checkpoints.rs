@@ -66,7 +66,7 @@ impl SweepRow {
 const SIGHTINGS_AT_ONCE: i64 = 20_000;
 
 /// Verdict of a sweep that was given up for a new one.
-const ABANDONED: &str = "abandoned";
+pub(super) const ABANDONED: &str = "abandoned";
 
 pub(super) fn sight(ops: &[&WriteOp]) -> Statement {
     statement!(ops, WriteOp::Sight { sweep, id } => (id.0, *sweep);

@@ -172,6 +172,15 @@ impl Store {
         .await
     }
 
+    /// When the oldest row was written.
+    pub async fn oldest_journal_entry(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at = sqlx::query_scalar!("SELECT at FROM journal ORDER BY id LIMIT 1")
+            .fetch_optional(&mut *self.reader().await?)
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(at.map(Timestamp))
+    }
+
     /// The first run that has its whole journal.
     pub async fn journal_since(&self) -> Result<RunId, StoreError> {
         Ok(RunId(self.profile_get(SINCE).await?.and_then(|since| since.as_i64()).unwrap_or_default()))

@@ -34,6 +34,7 @@ mod runs;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod undo;
 mod vitals;
 mod writer;
 
@@ -73,6 +74,7 @@ pub use profile::UPDATE_TRIAL;
 pub use repair::Repaired;
 pub use runs::{Run, RunResult};
 pub use traces::Traces;
+pub use undo::{BuiltUpon, Hold, RunTraces};
 pub use vitals::{EndedRun, Vitals};
 
 use lock::StateLock;

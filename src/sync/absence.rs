@@ -23,6 +23,8 @@ use crate::clock::Timestamp;
 use crate::store::{Deletion, Finding, Mark, Origin, ProvenSweep, Seen, Standing};
 use crate::sync::summary::{LISTED, push_bounded};
 
+pub(in crate::sync) use act::{authorship, whole};
+
 /// What is done about a contact that is proven absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Policy {

@@ -295,7 +295,7 @@ impl<T: ContactTarget> Engine<T> {
 }
 
 /// The rows of a contact as they were read.
-fn images(current: &TargetContact, kind: ChildKind, ids: &[ChildId]) -> Vec<Value> {
+pub(super) fn images(current: &TargetContact, kind: ChildKind, ids: &[ChildId]) -> Vec<Value> {
     match kind {
         ChildKind::Email => {
             let rows = current.emails.iter().flatten().filter(|row| ids.contains(&row.id));

@@ -43,5 +43,6 @@ pub mod summary;
 pub mod survey;
 pub mod tags;
 pub mod trial;
+pub mod undo;
 pub mod vanished;
 pub mod witness;

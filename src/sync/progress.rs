@@ -41,6 +41,8 @@ pub enum Phase {
     Settle,
     /// Looking for twins of records that were created again.
     Audit,
+    /// Taking a run back.
+    Undo,
 }
 
 impl Phase {
@@ -53,6 +55,7 @@ impl Phase {
             Self::Carry => "carrying contacts",
             Self::Settle => "settling doubtful creates",
             Self::Audit => "looking for twins",
+            Self::Undo => "taking a run back",
         }
     }
 }

@@ -260,7 +260,7 @@ fn is_held(list: Option<&[i64]>) -> bool {
 }
 
 /// A value that was read, in a form that can be sent: answers hold numbers and booleans as text (notes FIRST LINE 4.3).
-fn written_back(kind: FieldKind, value: &Value) -> WriteValue {
+pub(super) fn written_back(kind: FieldKind, value: &Value) -> WriteValue {
     let typed = canonical_current(kind, value).and_then(|text| match kind {
         FieldKind::Number => text.parse().ok().map(FieldValue::Number),
         FieldKind::Boolean => ["0", "1"].iter().position(|form| *form == text).map(|yes| FieldValue::Boolean(yes == 1)),

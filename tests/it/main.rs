@@ -42,5 +42,6 @@ mod source_text;
 mod state_care;
 mod tags;
 mod tie;
+mod undo;
 mod unhappy;
 mod world;

@@ -13,7 +13,7 @@ use super::unchanged::{Children, Known, changed};
 use super::{AbsenceSummary, Next, Rest};
 use crate::domain::base::Base;
 use crate::domain::hash::Digest;
-use crate::domain::ids::{ChildId, LiveDeskId};
+use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::record::{FieldKey, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact};
 use crate::store::{Absence, ChildKind, Deletion, Finding, JournalEntry, Link, Mark, Origin, Seen, WriteOp};
@@ -130,7 +130,7 @@ impl<T: ContactTarget> Engine<T> {
             }
             Err(error) => return Err(error.into()),
         }
-        if !self.is_deleted(seen).await? {
+        if !self.is_deleted(seen.target).await? {
             return Ok(Err(String::from("accepted, and it is still there")));
         }
         self.store.write(vec![WriteOp::RemoveLink(id)]).await?;
@@ -139,12 +139,12 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// A 404 may also come of a path that does not take deletions.
-    async fn is_deleted(&self, seen: &Seen) -> Result<bool, RunError> {
+    pub(in crate::sync) async fn is_deleted(&self, target: FirstLineId) -> Result<bool, RunError> {
         for look in 0..LOOKS {
             if look > 0 {
                 self.pause("FIRST LINE still shows a record that was deleted", self.settings.settle).await?;
             }
-            if self.target.contact(seen.target).await?.is_none() {
+            if self.target.contact(target).await?.is_none() {
                 return Ok(true);
             }
         }
@@ -181,6 +181,28 @@ impl<T: ContactTarget> Engine<T> {
             return Ok(Some(String::from("not ours")));
         }
         let Some(base) = Base::decode(&link.base) else { return Ok(Some(String::from("no base"))) };
+        let place = absence.place.as_deref().and_then(Place::parse).filter(|_| absence.mark == Mark::Ours);
+        let own_tag = match place {
+            Some(Place::Tag(id)) => Some(id),
+            _ => None,
+        };
+        let own_field = match place {
+            Some(Place::Field(id)) => {
+                self.field_mark(id, absence.since).map(|value| (FieldKey::Custom(id), value.canonical()))
+            }
+            _ => None,
+        };
+        self.changed_since_left(link, &base, record, (own_tag, own_field)).await
+    }
+
+    /// What of a record that we made is not as `base` and the rows that we hung on say, beside a mark of our own.
+    pub(in crate::sync) async fn changed_since_left(
+        &self,
+        link: &Link,
+        base: &Base,
+        record: &TargetContact,
+        (own_tag, own_field): (Option<i64>, Option<(FieldKey, String)>),
+    ) -> Result<Option<String>, RunError> {
         let ours = self.store.children_of(link.livedesk_id).await?;
         let of_kind = |kind| -> BTreeSet<(ChildId, Digest)> {
             ours.iter().filter(|child| child.kind == kind).map(|child| (child.child, child.key)).collect()
@@ -197,19 +219,8 @@ impl<T: ContactTarget> Engine<T> {
             (base.tags.keys()).filter_map(|tag| Some((*tag, table?.rule(tag)?.ids.to_vec()))).collect();
         let defaults = self.store.definitions().await?.into_iter();
         let defaults = defaults.filter_map(|field| Some((field.id, field.default?))).collect();
-        let place = absence.place.as_deref().and_then(Place::parse).filter(|_| absence.mark == Mark::Ours);
-        let own_tag = match place {
-            Some(Place::Tag(id)) => Some(id),
-            _ => None,
-        };
-        let own_field = match place {
-            Some(Place::Field(id)) => {
-                self.field_mark(id, absence.since).map(|value| (FieldKey::Custom(id), value.canonical()))
-            }
-            _ => None,
-        };
         let known = Known {
-            base: &base,
+            base,
             stamp: &stamp,
             emails: &of_kind(ChildKind::Email),
             phones: &of_kind(ChildKind::Phone),
@@ -241,7 +252,7 @@ impl<T: ContactTarget> Engine<T> {
     }
 }
 
-pub(super) fn authorship(origin: Origin) -> Authorship {
+pub(in crate::sync) fn authorship(origin: Origin) -> Authorship {
     match origin {
         Origin::Created => Authorship::Ours,
         Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,

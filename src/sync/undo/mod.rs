@@ -1,0 +1,344 @@
+//! Undo: takes a run back, contact by contact, the newest change first, as far as nobody changed it since.
+//!
+//! It is a run of its own: what it does goes into the journal before it is sent, and what it took back is marked in the
+//! transaction that puts the link back. A run that dies in between is gone on with by the next one: all of it is looked
+//! at again before it is written, and doing it twice does no harm. Deletions are in `delete`, the reckoning in `net`.
+
+mod contact;
+mod delete;
+mod net;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use futures::stream::{self, StreamExt};
+use serde::Serialize;
+use tokio::sync::OnceCell;
+
+use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
+use crate::store::{Hold, Journalled, Link, Standing, WriteOp};
+use crate::sync::engine::{Engine, RunError};
+use crate::sync::journal::action;
+use crate::sync::ports::{ContactTarget, PortError};
+use crate::sync::progress::{Phase, ProgressEvent};
+use crate::sync::tags::TagSummary;
+use crate::sync::witness::Testimony;
+
+/// Rows of the journal that are read at once.
+const PAGE: u32 = 500;
+/// Links that are looked at for one that shows that this is the right tenant.
+const WITNESSES: usize = 8;
+const CANDIDATES: u32 = 200;
+/// How often a record is read for an update that comes too late each time.
+const LOOKS: u32 = 5;
+
+/// What is to be taken back, and how.
+#[derive(Clone, Debug)]
+pub struct UndoOrder {
+    /// The run.
+    pub of: RunId,
+    /// Whether records that it made are deleted; else they are tagged.
+    pub delete_created: bool,
+    /// Whether nothing is written at all.
+    pub dry_run: bool,
+    /// The tag for records that it made; `None`: they are only listed.
+    pub tag: Option<String>,
+}
+
+/// One line of the list: what was done, or not done, about one part of one contact. No values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UndoLine {
+    /// The contact; 0 for what belongs to none.
+    pub livedesk_id: i64,
+    /// The record.
+    pub firstline_id: i64,
+    /// A field, a list, `customer` or `link`.
+    pub part: String,
+    /// `restored`, `removed`, `deleted`, `tagged`, `unlinked`; `kept`: somebody has the last word since; `left`: to be tried again.
+    pub done: &'static str,
+    /// Why it was kept or left.
+    pub why: String,
+}
+
+/// What an undo did, or in a dry run would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct UndoSummary {
+    /// Contacts that were looked at.
+    pub contacts: u64,
+    /// Fields, tags and companies written back.
+    pub restored: u64,
+    /// E-mails and phones that are gone again.
+    pub rows_removed: u64,
+    /// E-mails and phones that hold again what they held, or are there again.
+    pub rows_restored: u64,
+    /// Customers deleted.
+    pub deleted: u64,
+    /// Customers tagged.
+    pub tagged: u64,
+    /// Links removed, because there was none before.
+    pub unlinked: u64,
+    /// Links as they were before.
+    pub relinked: u64,
+    /// Parts that stay, because somebody changed them since or nobody knows what was there.
+    pub kept: u64,
+    /// Customers that are gone from FIRST LINE by now.
+    pub gone: u64,
+    /// Contacts that could not be finished: the same command tries them again.
+    pub left: u64,
+    /// Tags that the run made: no API deletes them.
+    pub tags_made: u64,
+    /// Creates that are still in doubt.
+    pub in_doubt: u64,
+    /// Contacts set aside by the run, and forgotten.
+    pub set_aside: u64,
+    /// Conflicts found by the run, and forgotten.
+    pub conflicts: u64,
+    /// Whether it was interrupted.
+    pub interrupted: bool,
+}
+
+impl UndoSummary {
+    /// 0: all of it taken back; 1: something was kept or left; 130: interrupted.
+    pub fn exit_code(&self) -> u8 {
+        if self.interrupted { 130 } else { u8::from(self.kept + self.left + self.in_doubt > 0) }
+    }
+}
+
+/// Takes lines as they come.
+pub type Told<'a> = &'a (dyn Fn(&UndoLine) + Send + Sync);
+
+/// An undo under way.
+struct Undo<'a, T> {
+    engine: &'a Engine<T>,
+    order: &'a UndoOrder,
+    told: Told<'a>,
+    summary: Mutex<UndoSummary>,
+    tag: OnceCell<Option<i64>>,
+    /// Whether a record that was made here, and one that was not, has answered: then a 404 is believed of another.
+    vouched: [AtomicBool; 2],
+    /// Contacts whose record answered 404 before any other had vouched for this account.
+    unvouched: Mutex<Vec<(i64, LiveDeskId)>>,
+    failed: AtomicBool,
+}
+
+impl<T: ContactTarget> Engine<T> {
+    /// Settles what is in doubt, so that what arrived after all is in the journal of the run that sent it. Call it on an engine
+    /// of that run. Gives the number of creates that stay in doubt.
+    pub async fn settle_before_undo(&self) -> Result<u64, RunError> {
+        self.progress.event(ProgressEvent::Phase(Phase::LeftOvers));
+        self.park_left_overs().await?;
+        self.finish_trial().await?;
+        loop {
+            let settlement = self.settle().await?;
+            match settlement.next_horizon {
+                Some(horizon) if self.settings.wait => {
+                    self.wait_for_doubt(Some(horizon), settlement.parked.len()).await?;
+                }
+                _ => return Ok(settlement.parked.len() as u64),
+            }
+        }
+    }
+
+    /// Takes a run back. What was done until a failure is in the summary.
+    pub async fn undo(&self, order: &UndoOrder, told: Told<'_>) -> (UndoSummary, Option<RunError>) {
+        let undo = Undo {
+            engine: self,
+            order,
+            told,
+            summary: Mutex::default(),
+            tag: OnceCell::new(),
+            vouched: Default::default(),
+            unvouched: Mutex::default(),
+            failed: AtomicBool::new(false),
+        };
+        let result = Box::pin(undo.run()).await;
+        let mut summary = undo.summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Err(error) if error.is_interruption() => {
+                summary.interrupted = true;
+                (summary, None)
+            }
+            result => (summary, result.err()),
+        }
+    }
+}
+
+impl<T: ContactTarget> Undo<'_, T> {
+    async fn run(&self) -> Result<(), RunError> {
+        let (engine, store) = (self.engine, &self.engine.store);
+        self.recognise().await?;
+        if !self.order.dry_run {
+            let hold = Hold { undo: engine.run, of: self.order.of, at: engine.clock.now() };
+            store.begin_undo(hold).await?;
+        }
+        engine.progress.event(ProgressEvent::Phase(Phase::Undo));
+        let mut before = i64::MAX;
+        loop {
+            let rows = store.standing_rows(self.order.of, before, PAGE).await?;
+            let Some((last, _)) = rows.last() else { break };
+            before = *last;
+            self.all(rows).await?;
+        }
+        let later = std::mem::take(&mut *self.unvouched.lock().unwrap_or_else(PoisonError::into_inner));
+        self.all(later).await?;
+        let unvouched = std::mem::take(&mut *self.unvouched.lock().unwrap_or_else(PoisonError::into_inner));
+        for (_, id) in unvouched {
+            let why = "it answers 404, and no other known customer is there to vouch for that";
+            self.tell(id, FirstLineId(0), "customer", "left", why);
+        }
+        if !self.order.dry_run {
+            let (letters, conflicts) = store.forget_left_over_by(self.order.of).await?;
+            self.count(|summary| (summary.set_aside, summary.conflicts) = (letters, conflicts));
+        }
+        Ok(())
+    }
+
+    /// Many contacts at once; each comes by once. After a failure those on their way are finished.
+    async fn all(&self, rows: Vec<(i64, LiveDeskId)>) -> Result<(), RunError> {
+        let mut failure: Option<RunError> = None;
+        let jobs = self.engine.settings.jobs.max(1);
+        let mut done = stream::iter(rows).map(|(row, id)| self.contact(row, id)).buffer_unordered(jobs);
+        while let Some(result) = done.next().await {
+            if let Err(error) = result {
+                self.failed.store(true, Ordering::Relaxed);
+                // The first failure that is not a mere interruption is the one to tell.
+                if failure.as_ref().is_none_or(RunError::is_interruption) {
+                    failure = Some(error);
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn contact(&self, row: i64, id: LiveDeskId) -> Result<(), RunError> {
+        if self.engine.stop.is_cancelled() || self.failed.load(Ordering::Relaxed) {
+            return Err(PortError::Interrupted.into());
+        }
+        let all = self.engine.store.journalled(id).await?;
+        let of = self.order.of;
+        let stands = |found: &&Journalled| {
+            found.entry.run == of && found.undone_by.is_none() && found.entry.action != action::TRIAL
+        };
+        let rows: Vec<&Journalled> = all.iter().filter(stands).collect();
+        // The newest row of a contact stands for all of them.
+        if rows.first().is_none_or(|newest| newest.id != row) {
+            return Ok(());
+        }
+        if id == LiveDeskId(0) {
+            return self.tags_made(&rows).await;
+        }
+        self.count(|summary| summary.contacts += 1);
+        let Some(net) = net::net(id, rows.iter().map(|row| &row.entry)) else {
+            self.tell(id, FirstLineId(0), "journal", "left", "its rows cannot be read");
+            return Ok(());
+        };
+        let Some(target) = net.target else { return Ok(()) };
+        let link = self.engine.store.links_for(&[id]).await?.remove(&id);
+        let link_before = self.engine.link_before(link.as_ref()).await?;
+        // An undo before this one was about to delete it.
+        let deleting = all.iter().any(|found| {
+            let entry = &found.entry;
+            found.id > row && entry.action == action::DELETE && entry.target == target && found.undone_by.is_none()
+        });
+        let renumbered = net::renumbered(&net, &self.engine.store.children_of(id).await?);
+        let case = contact::Case { row, id, target, net, link, link_before, renumbered, deleting, all: &all };
+        let mut looks = 1;
+        let result = loop {
+            match self.take_back(&case).await {
+                Err(RunError::Port(PortError::Stale)) if looks < LOOKS => looks += 1,
+                result => break result,
+            }
+        };
+        self.engine.progress.event(ProgressEvent::Advance(1));
+        match result {
+            Err(RunError::Port(PortError::Stale)) => {
+                let why = "FIRST LINE takes so long to answer that what was read is out of date before it is written";
+                self.tell(id, target, "customer", "left", why);
+                Ok(())
+            }
+            Err(RunError::Port(PortError::Refused { status, .. })) => {
+                self.tell(id, target, "customer", "left", &format!("refused with status {status}"));
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Tags that the run made stay: no API deletes them.
+    async fn tags_made(&self, rows: &[&Journalled]) -> Result<(), RunError> {
+        for row in rows {
+            self.count(|summary| summary.tags_made += 1);
+            let why = "FIRST LINE's API does not delete tags: delete it by hand";
+            self.tell(LiveDeskId(0), row.entry.target, "tag", "kept by FIRST LINE", why);
+        }
+        if !self.order.dry_run {
+            self.engine.store.write(vec![self.taken_back(LiveDeskId(0))]).await?;
+        }
+        Ok(())
+    }
+
+    fn taken_back(&self, livedesk_id: LiveDeskId) -> WriteOp {
+        WriteOp::TakenBack { run: self.order.of, livedesk_id, by: self.engine.run }
+    }
+
+    /// The tag for what the run made; looked up, or made, once.
+    async fn tag(&self) -> Result<Option<i64>, RunError> {
+        let Some(name) = &self.order.tag else { return Ok(None) };
+        let tag = self.tag.get_or_try_init(async || {
+            let ids = self.engine.tag_ids(name, &mut TagSummary::default()).await?;
+            Ok::<_, RunError>(ids.first().copied())
+        });
+        Ok(*tag.await?)
+    }
+
+    /// Is this the FIRST LINE of the state? What an undo before this one was about to delete says nothing.
+    async fn recognise(&self) -> Result<(), RunError> {
+        let engine = self.engine;
+        let mut witnesses: Vec<Link> = engine.store.links_page(LiveDeskId(-1), CANDIDATES).await?;
+        witnesses.retain(|link| link.standing == Standing::Live);
+        let mut asked = 0;
+        for link in witnesses {
+            let journal = engine.store.journal_of_contact(link.livedesk_id).await?;
+            if journal.iter().any(|entry| entry.action == action::DELETE && entry.target == link.target) {
+                continue;
+            }
+            asked += 1;
+            if let Some(record) = engine.target.contact(link.target).await?
+                && engine.testimony(&link, &record) != Testimony::Other
+            {
+                return Ok(());
+            }
+            if asked >= WITNESSES {
+                break;
+            }
+        }
+        if asked == 0 {
+            return Ok(());
+        }
+        Err(RunError::Refused(
+            "FIRST LINE does not hold the records that this state links to: it belongs to another tenant, or they were \
+             deleted; nothing was taken back"
+                .into(),
+        ))
+    }
+
+    fn count(&self, count: impl FnOnce(&mut UndoSummary)) {
+        count(&mut self.summary.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Lists one part, and counts what was kept or left.
+    fn tell(&self, id: LiveDeskId, target: FirstLineId, part: &str, done: &'static str, why: &str) {
+        self.count(|summary| match done {
+            "kept" => summary.kept += 1,
+            "left" => summary.left += 1,
+            _ => {}
+        });
+        (self.told)(&UndoLine {
+            livedesk_id: id.0,
+            firstline_id: target.0,
+            part: part.to_owned(),
+            done,
+            why: why.to_owned(),
+        });
+    }
+}
