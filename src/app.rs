@@ -8,6 +8,7 @@ pub mod health;
 pub mod ops;
 pub mod probe;
 pub mod runs;
+pub mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -482,8 +483,24 @@ pub async fn engine(
     run: RunId,
 ) -> Result<TargetEngine, StoreError> {
     probe::forget_other_method(&store, platforms.firstline.profile().update).await?;
+    Engine::new(
+        Arc::clone(&platforms.firstline),
+        store,
+        mapping.into(),
+        stamp_scheme(settings),
+        engine_settings(settings, around),
+        Arc::clone(&around.clock),
+        Arc::clone(&around.progress),
+        around.stop.clone(),
+        run,
+    )
+    .await
+}
+
+/// The engine's part of the settings.
+fn engine_settings(settings: &Settings, around: &Surroundings) -> EngineSettings {
     let identity = &settings.identity;
-    let engine_settings = EngineSettings {
+    EngineSettings {
         match_keys: identity
             .match_keys
             .iter()
@@ -509,17 +526,5 @@ pub async fn engine(
         jobs: settings.firstline.limits.concurrency * JOBS_PER_REQUEST,
         wait: !around.no_wait && !around.leaves_doubts,
         deletes: deletes::rules(&settings.deletes),
-    };
-    Engine::new(
-        Arc::clone(&platforms.firstline),
-        store,
-        mapping.into(),
-        stamp_scheme(settings),
-        engine_settings,
-        Arc::clone(&around.clock),
-        Arc::clone(&around.progress),
-        around.stop.clone(),
-        run,
-    )
-    .await
+    }
 }

@@ -26,6 +26,7 @@ pub mod state;
 pub mod status;
 pub mod summary;
 pub mod sync;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,6 +95,8 @@ enum Command {
     Sync(sync::Args),
     /// Keep both platforms in step until stopped: the service
     Run(run::Args),
+    /// Compare both platforms as they are now: missing, extra, differing, with reasons; writes to neither
+    Verify(verify::Args),
     /// Try contacts that were set aside again, re-read from LiveDesk
     Retry(retry::Args),
     /// Show where the migration stands; works while another process writes
@@ -251,6 +254,7 @@ async fn dispatch(command: Command, context: Context) -> Result<u8, Failure> {
         Command::Backfill(args) => backfill::run(args, &context).await,
         Command::Sync(args) => sync::run(args, &context).await,
         Command::Run(args) => run::run(args, &context).await,
+        Command::Verify(args) => verify::run(args, &context).await,
         Command::Retry(args) => retry::run(args, &context).await,
         Command::State(args) => state::run(args, &context).await,
         Command::Demo(args) => demo::run(args, &context).await,

@@ -24,6 +24,7 @@ mod open;
 mod profile;
 mod rows;
 mod runs;
+mod scratch;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -59,6 +60,7 @@ pub use lock::holder;
 pub use op::WriteOp;
 pub use open::{Access, MIGRATOR};
 pub use runs::{Run, RunResult};
+pub use scratch::{Note, NotedChild, NotedCustomer, Scratch};
 pub use traces::Traces;
 pub use vitals::{EndedRun, Vitals};
 

@@ -3,7 +3,7 @@
 //! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `directory`,
 //! `resolve`, `finder` and `survey` (which record is it?), `decide` (pure), `carry`, `children` and `lists` (apply and record), `settle`
 //! (doubt), `failures` (what is tried again when), `absence` (contacts that left LiveDesk), `vanished` (records that left
-//! FIRST LINE). `lane` is the quick cycle, `interlude` its place in a long walk. `pipeline` is one run; `ports` are the doors to both
+//! FIRST LINE). `verify` compares and changes nothing. `lane` is the quick cycle, `interlude` its place in a long walk. `pipeline` is one run; `ports` are the doors to both
 //! platforms. Nothing here knows HTTP, SQL text or the
 //! terminal.
 
@@ -38,4 +38,5 @@ pub mod survey;
 pub mod tags;
 pub mod trial;
 pub mod vanished;
+pub mod verify;
 pub mod witness;

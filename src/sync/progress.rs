@@ -41,6 +41,12 @@ pub enum Phase {
     Settle,
     /// Looking for twins of records that were created again.
     Audit,
+    /// Reading every customer of the target, to compare.
+    Customers,
+    /// Comparing contacts with customers.
+    Compare,
+    /// Looking again at contacts that differ.
+    Again,
 }
 
 impl Phase {
@@ -48,12 +54,19 @@ impl Phase {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LeftOvers => "settling what an earlier run left open",
-            Self::Survey => "reading FIRST LINE's customers",
+            Self::Survey | Self::Customers => "reading FIRST LINE's customers",
             Self::Labels => "reading LiveDesk's labels",
             Self::Carry => "carrying contacts",
             Self::Settle => "settling doubtful creates",
             Self::Audit => "looking for twins",
+            Self::Compare => "comparing LiveDesk's contacts",
+            Self::Again => "looking again at what differs",
         }
+    }
+
+    /// Whether its end is known beforehand, so that what is left can be told.
+    pub fn is_counted(self) -> bool {
+        matches!(self, Self::Carry | Self::Customers | Self::Compare | Self::Again)
     }
 }
 

@@ -39,4 +39,5 @@ mod source_text;
 mod tags;
 mod tie;
 mod unhappy;
+mod verify;
 mod world;
