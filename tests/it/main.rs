@@ -40,4 +40,5 @@ mod tags;
 mod tie;
 mod unhappy;
 mod verify;
+mod verify_report;
 mod world;

@@ -15,6 +15,7 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::sweep::SweepReport;
 use crate::store::{ChildKind, Note};
 use crate::sync::engine::RunError;
+use crate::sync::finder::QueryAnswer;
 use crate::sync::ports::{ContactSource, ContactTarget, MalformedRow};
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::scan::{Goal, Sweep, SweepPlan, SweepStep};
@@ -80,11 +81,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
 
     /// Compares a sample, by asking FIRST LINE for each contact; where that cannot be asked, by its whole list.
     pub(super) async fn compare_sample(&mut self, contacts: Vec<Contact>) -> Result<Option<CustomersRead>, RunError> {
-        let mut answers = false;
-        for contact in contacts.iter().take(CONTROLS) {
-            answers = answers || !self.engine.find_stamped(contact.id).await?.is_empty();
-        }
-        let customers = if answers || contacts.is_empty() {
+        let customers = if contacts.is_empty() || self.can_be_asked(&contacts).await? {
             None
         } else {
             self.engine.notice("FIRST LINE cannot be asked for single stamps: its whole list is read");
@@ -105,6 +102,22 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             self.engine.progress.event(ProgressEvent::Advance(some.len() as u64));
         }
         Ok(customers)
+    }
+
+    /// Whether FIRST LINE answers for single stamps: it finds those of some of these contacts, and does not answer with
+    /// everybody when nobody is asked for.
+    async fn can_be_asked(&self, contacts: &[Contact]) -> Result<bool, RunError> {
+        let nobody = LiveDeskId(i64::MAX);
+        let mut silent = false;
+        for filter in self.engine.scheme.filters(nobody) {
+            silent = silent || matches!(self.engine.query_stamp(nobody, &filter).await?, QueryAnswer::NotFound);
+        }
+        for contact in contacts.iter().take(CONTROLS).filter(|_| silent) {
+            if !self.engine.find_stamped(contact.id).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Rows that are no contacts.
@@ -143,7 +156,12 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             let records = facts.candidates(contact.id, &held);
             let looked = self.look(contact, records, &facts).await?;
             self.count(&looked);
-            notes.extend(looked.findings.iter().map(|finding| note_of(finding, self.is_open(finding))));
+            let mut open = looked.findings.iter().any(|finding| self.is_open(finding));
+            for (_, kind, key) in &looked.lost {
+                // It may stand on somebody else.
+                open = open || !self.notes.holders(*kind, *key).await?.is_empty();
+            }
+            notes.extend(looked.findings.iter().map(|finding| note_of(finding, open)));
         }
         Ok(self.notes.put_notes(&notes).await?)
     }
@@ -173,10 +191,14 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         Ok(())
     }
 
-    /// Whether a finding of the first look is looked at again: what nothing explains, and what a list did not say.
+    /// Whether a finding of the first look is looked at again: what nothing explains, what may have been carried meanwhile,
+    /// and what a list did not say.
     fn is_open(&self, finding: &Finding) -> bool {
-        let unsaid = finding.reason == Some(Reason::NotShown) && finding.class != Class::Field;
-        finding.is_fault() || (unsaid && !self.children_proven)
+        match finding.reason {
+            None | Some(Reason::NotCarriedYet) => true,
+            Some(Reason::NotShown) => finding.class != Class::Field && !self.children_proven,
+            Some(_) => false,
+        }
     }
 
     pub(super) fn count(&mut self, looked: &Looked) {

@@ -59,7 +59,7 @@ pub(super) struct Looked {
     /// Its customer is known by its link alone.
     pub(super) by_link: bool,
     /// E-mails and phones that are not where they should be.
-    lost: Vec<(usize, ChildKind, i64)>,
+    pub(super) lost: Vec<(usize, ChildKind, i64)>,
 }
 
 impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
