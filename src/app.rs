@@ -10,6 +10,7 @@ pub mod plan;
 pub mod probe;
 pub mod runs;
 mod sides;
+pub mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -501,8 +502,24 @@ async fn engine_over<T: ContactTarget>(
     around: &Surroundings,
     run: RunId,
 ) -> Result<Engine<T>, StoreError> {
+    Engine::new(
+        target,
+        store,
+        mapping.into(),
+        stamp_scheme(settings),
+        engine_settings(settings, around),
+        Arc::clone(&around.clock),
+        Arc::clone(&around.progress),
+        around.stop.clone(),
+        run,
+    )
+    .await
+}
+
+/// The engine's part of the settings.
+fn engine_settings(settings: &Settings, around: &Surroundings) -> EngineSettings {
     let identity = &settings.identity;
-    let engine_settings = EngineSettings {
+    EngineSettings {
         match_keys: identity
             .match_keys
             .iter()
@@ -528,17 +545,5 @@ async fn engine_over<T: ContactTarget>(
         jobs: settings.firstline.limits.concurrency * JOBS_PER_REQUEST,
         wait: !around.no_wait && !around.leaves_doubts,
         deletes: deletes::rules(&settings.deletes),
-    };
-    Engine::new(
-        target,
-        store,
-        mapping.into(),
-        stamp_scheme(settings),
-        engine_settings,
-        Arc::clone(&around.clock),
-        Arc::clone(&around.progress),
-        around.stop.clone(),
-        run,
-    )
-    .await
+    }
 }

@@ -31,6 +31,7 @@ pub mod status;
 pub mod summary;
 pub mod sync;
 pub mod undo;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -101,6 +102,8 @@ enum Command {
     Sync(sync::Args),
     /// Keep both platforms in step until stopped: the service
     Run(run::Args),
+    /// Compare both platforms as they are now: missing, extra, differing, with reasons; writes to neither
+    Verify(verify::Args),
     /// Try contacts that were set aside again, re-read from LiveDesk
     Retry(retry::Args),
     /// Take a run back: what it wrote, as far as nobody changed it since, and what it made
@@ -263,6 +266,7 @@ async fn dispatch(command: Command, context: Context) -> Result<u8, Failure> {
         Command::Backfill(args) => backfill::run(args, &context).await,
         Command::Sync(args) => sync::run(args, &context).await,
         Command::Run(args) => run::run(args, &context).await,
+        Command::Verify(args) => verify::run(args, &context).await,
         Command::Retry(args) => retry::run(args, &context).await,
         Command::Undo(args) => undo::run(args, &context).await,
         Command::State(args) => state::run(args, &context).await,

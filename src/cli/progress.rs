@@ -69,7 +69,7 @@ impl Progress for Bar {
                 *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
                 tracing::debug!("{}", phase.as_str());
                 self.line.set_message(phase.as_str());
-                if phase == Phase::Carry {
+                if phase.is_counted() {
                     self.line.set_style(bar());
                 } else {
                     self.line.set_style(spinner());
@@ -83,12 +83,12 @@ impl Progress for Bar {
                 self.line.reset_eta();
             }
             ProgressEvent::Advance(contacts) => {
-                if self.phase() == Phase::Carry {
+                if self.phase().is_counted() {
                     self.line.inc(contacts);
                 }
             }
             ProgressEvent::PageRead => {
-                if self.phase() != Phase::Carry {
+                if !self.phase().is_counted() {
                     self.line.inc(1);
                 }
             }

@@ -226,6 +226,11 @@ impl Mapping {
         self.parts.fields.iter().filter_map(custom).collect()
     }
 
+    /// The fields that it writes, but for those that were taken out of this run.
+    pub fn written_fields(&self) -> impl Iterator<Item = FieldKey> {
+        self.parts.fields.iter().map(|line| line.target.key).filter(|key| !self.stopped.contains_key(key))
+    }
+
     /// Whether some expression reads `contact_inboxes`, so that the source must ask for them.
     pub fn needs_inboxes(&self) -> bool {
         self.parts.expressions().any(Compiled::needs_inboxes)

@@ -31,6 +31,7 @@ mod profile;
 mod repair;
 mod rows;
 mod runs;
+mod scratch;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -73,6 +74,7 @@ pub use open::{Access, MIGRATOR};
 pub use profile::UPDATE_TRIAL;
 pub use repair::Repaired;
 pub use runs::{Run, RunResult};
+pub use scratch::{Note, NotedChild, NotedCustomer, Scratch};
 pub use traces::Traces;
 pub use undo::{BuiltUpon, Hold, RunTraces};
 pub use vitals::{EndedRun, Vitals};

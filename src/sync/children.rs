@@ -16,7 +16,7 @@ use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::outcome::{SetAside, SetAsideKind};
 use crate::domain::phone;
-use crate::domain::record::{Owner, canonical_email};
+use crate::domain::record::{DesiredRecord, Owner, canonical_email};
 use crate::domain::target::TargetContact;
 use crate::store::{ChildKind, Intent, IntentKind, IntentState, JournalEntry, LinkChild, WriteOp};
 use crate::sync::carry::{Job, reason};
@@ -161,7 +161,7 @@ impl<T: ContactTarget> Engine<T> {
             };
             let of_kind = family.ours.iter().filter(|child| child.kind == kind);
             let ours: Vec<(Digest, ChildId)> = of_kind.map(|child| (child.key, child.child)).collect();
-            let keys = self.wished_keys(job, kind);
+            let keys = self.wished_keys(&job.record, kind);
             let decision = decide::children(&keys, &held, &ours, owner, family.same_lines);
             self.note(&mut plan, job, family, (kind, &keys, &ours), decision);
         }
@@ -258,13 +258,13 @@ impl<T: ContactTarget> Engine<T> {
         })
     }
 
-    fn wished_keys(&self, job: &Job, kind: ChildKind) -> Vec<Digest> {
+    /// The digests of the wished children, in the order of the list.
+    pub(super) fn wished_keys(&self, record: &DesiredRecord, kind: ChildKind) -> Vec<Digest> {
         match kind {
             ChildKind::Email => {
-                job.record.emails.items().iter().map(|email| self.email_digest(&email.canonical())).collect()
+                record.emails.items().iter().map(|email| self.email_digest(&email.canonical())).collect()
             }
-            ChildKind::Phone => job
-                .record
+            ChildKind::Phone => record
                 .phones
                 .items()
                 .iter()

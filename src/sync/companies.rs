@@ -121,7 +121,8 @@ impl<T: ContactTarget> Engine<T> {
         Ok(())
     }
 
-    async fn find_company(&self, name: &str) -> Result<Result<i64, CompanyOutcome>, RunError> {
+    /// The company of this name, asked for once.
+    pub(super) async fn find_company(&self, name: &str) -> Result<Result<i64, CompanyOutcome>, RunError> {
         let digest = |name: &str| name_digest(self.store.hash_key(), name);
         // One at a time: many contacts of one company come together.
         let mut known = self.companies.0.lock().await;

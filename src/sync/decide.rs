@@ -96,6 +96,24 @@ pub fn kind_of(kinds: &Kinds, field: FieldKey) -> FieldKind {
     })
 }
 
+/// What a record holds for one field, as every comparison sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its canonical text; `None` when it holds nothing.
+    pub canonical: Option<String>,
+    /// The digest of that.
+    pub digest: Digest,
+}
+
+impl Held {
+    /// What stands in an answer for a field of this kind.
+    pub fn of(key: &HashKey, kind: FieldKind, answered: &Value) -> Self {
+        let canonical = canonical_current(kind, answered);
+        let digest = value_digest(key, canonical.as_deref());
+        Self { canonical, digest }
+    }
+}
+
 /// The fields of a create: every value that is known, whoever owns it afterwards; and their base.
 pub fn creation(record: &DesiredRecord, digests: &WishDigests) -> FieldDecision {
     let mut decision = FieldDecision::default();
@@ -172,8 +190,7 @@ pub fn update(
             }
             continue;
         };
-        let stored = canonical_current(kind, held);
-        let target = value_digest(rules.key, stored.as_deref());
+        let Held { canonical: stored, digest: target } = Held::of(rules.key, kind, held);
         let sides = Sides { desired, target, blank: stored.is_none(), before };
         let united = united(wished, kind, held);
         let adds_nothing = united.as_ref().is_some_and(|all| Some(all.canonical()) == stored);
@@ -320,7 +337,8 @@ fn known(wished: &Desired<FieldValue>) -> Option<FieldValue> {
     }
 }
 
-fn current_choices(kind: FieldKind, current: &Value) -> Vec<Value> {
+/// The options that a record holds.
+pub(super) fn current_choices(kind: FieldKind, current: &Value) -> Vec<Value> {
     match current {
         Value::Array(values) => values.clone(),
         other => canonical_current(kind, other).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),

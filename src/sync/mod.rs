@@ -3,8 +3,8 @@
 //! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `directory`,
 //! `resolve`, `finder` and `survey` (which record is it?), `decide` (pure), `carry`, `children` and `lists` (apply and record), `settle`
 //! (doubt), `failures` (what is tried again when), `absence` (contacts that left LiveDesk), `vanished` (records that left
-//! FIRST LINE). `overseer` and `proposal` are what is asked
-//! before the first write of a contact. `lane` is the quick cycle, `interlude` its place in a long walk. `pipeline` is one run; `ports` are the doors to both
+//! FIRST LINE). `overseer` and `proposal` are what is asked before the first write of a contact. `verify` compares and
+//! changes nothing. `lane` is the quick cycle, `interlude` its place in a long walk. `pipeline` is one run; `ports` are the doors to both
 //! platforms. Nothing here knows HTTP, SQL text or the
 //! terminal.
 
@@ -45,4 +45,5 @@ pub mod tags;
 pub mod trial;
 pub mod undo;
 pub mod vanished;
+pub mod verify;
 pub mod witness;

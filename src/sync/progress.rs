@@ -43,6 +43,12 @@ pub enum Phase {
     Audit,
     /// Taking a run back.
     Undo,
+    /// Reading every customer of the target, to compare.
+    Customers,
+    /// Comparing contacts with customers.
+    Compare,
+    /// Looking again at contacts that differ.
+    Again,
 }
 
 impl Phase {
@@ -50,13 +56,20 @@ impl Phase {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LeftOvers => "settling what an earlier run left open",
-            Self::Survey => "reading FIRST LINE's customers",
+            Self::Survey | Self::Customers => "reading FIRST LINE's customers",
             Self::Labels => "reading LiveDesk's labels",
             Self::Carry => "carrying contacts",
             Self::Settle => "settling doubtful creates",
             Self::Audit => "looking for twins",
             Self::Undo => "taking a run back",
+            Self::Compare => "comparing LiveDesk's contacts",
+            Self::Again => "looking again at what differs",
         }
+    }
+
+    /// Whether its end is known beforehand, so that what is left can be told.
+    pub fn is_counted(self) -> bool {
+        matches!(self, Self::Carry | Self::Customers | Self::Compare | Self::Again)
     }
 }
 

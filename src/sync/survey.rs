@@ -63,6 +63,16 @@ impl Tally {
     pub(super) fn is_proven(&self) -> bool {
         self.total.map_or(self.quiet, |total| self.seen.len() >= total)
     }
+
+    /// Distinct ids.
+    pub(super) fn distinct(&self) -> u64 {
+        self.seen.len()
+    }
+
+    /// What the list says that there are.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.total
+    }
 }
 
 /// Reads a list page by page, several at once, handing each page's rows to `take`; again while it is not proven.

@@ -166,6 +166,38 @@ impl<T: ContactTarget> Engine<T> {
         Ok(())
     }
 
+    /// What the contacts' tags should be, and which of FIRST LINE's tags those are, without making any: for what only
+    /// compares. A tag that is not there has no ids.
+    pub(super) async fn look_up_tags<S: ContactSource>(
+        &self,
+        source: &Arc<S>,
+        max_rounds: u32,
+        summary: &mut TagSummary,
+    ) -> Result<TagTable, RunError> {
+        let mut table = TagTable::default();
+        if self.mapping.tags().is_empty() {
+            return Ok(table);
+        }
+        self.progress.event(ProgressEvent::Phase(Phase::Labels));
+        let reader = LabelReader::start(Arc::clone(source)).await?;
+        for line in self.mapping.tags() {
+            let (labelled, complete) = self.labelled(&reader, line, max_rounds, summary).await?;
+            let rows = self.tags_if_shown(&line.tag).await?;
+            let mut found = pick(&line.tag, &rows, None);
+            self.add_made_tag(&line.tag, &rows, &mut found).await?;
+            let digest = name_digest(self.store.hash_key(), &line.tag);
+            table.tags.push(Tag {
+                name: line.tag.clone(),
+                digest,
+                owner: line.owner,
+                labelled,
+                complete,
+                ids: found.ids,
+            });
+        }
+        Ok(table)
+    }
+
     /// Who has one of the labels of a tag, and whether nobody else has.
     async fn labelled<S: ContactSource>(
         &self,

@@ -44,4 +44,6 @@ mod tags;
 mod tie;
 mod undo;
 mod unhappy;
+mod verify;
+mod verify_report;
 mod world;

@@ -1,0 +1,143 @@
+//! The files of a comparison: whole or not there, and their owner's alone.
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::Args;
+use crate::cli::output::Failure;
+use crate::sync::verify::finding::Finding;
+
+/// A file that takes its place at the end.
+struct Pending {
+    path: PathBuf,
+    file: BufWriter<NamedTempFile>,
+}
+
+impl Pending {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let failed = |error: std::io::Error| Failure::new(format!("{} cannot be written: {error}", path.display()));
+        if path.is_dir() {
+            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+        }
+        // Made readable for its owner alone.
+        let file = tempfile::Builder::new().prefix(".deskferry-").tempfile_in(folder).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|error| Failure::new(format!("{} cannot be written: {error}", self.path.display())))
+    }
+
+    fn finish(self) -> Result<PathBuf, Failure> {
+        let failed =
+            |error: &dyn std::fmt::Display| Failure::new(format!("{} cannot be written: {error}", self.path.display()));
+        let file = self.file.into_inner().map_err(|error| failed(&error))?;
+        file.as_file().sync_all().map_err(|error| failed(&error))?;
+        file.persist(&self.path).map_err(|error| failed(&error))?;
+        Ok(self.path)
+    }
+}
+
+/// What was asked for.
+pub(super) struct Files {
+    csv: Option<Pending>,
+    list: Option<Pending>,
+    report: Option<Pending>,
+    values: bool,
+}
+
+impl Files {
+    /// Opens all of them.
+    pub(super) fn open(args: &Args) -> Result<Self, Failure> {
+        let open = |path: &Option<PathBuf>| path.as_deref().map(Pending::open).transpose();
+        let mut files = Self {
+            csv: open(&args.csv)?,
+            list: open(&args.list)?,
+            report: open(&args.report)?,
+            values: args.show_values,
+        };
+        let mut head = vec!["livedesk_id", "firstline_ids", "finding", "field", "explained_by", "detail"];
+        if files.values {
+            head.extend(["livedesk_value", "firstline_value"]);
+        }
+        if let Some(file) = &mut files.csv {
+            file.write(&csv_line(head)?)?;
+        }
+        Ok(files)
+    }
+
+    /// One finding.
+    pub(super) fn row(&mut self, finding: &Finding) -> Result<(), Failure> {
+        if let Some(file) = &mut self.list {
+            let mut line = serde_json::to_vec(finding).map_err(|error| Failure::new(error.to_string()))?;
+            line.push(b'\n');
+            file.write(&line)?;
+        }
+        let Some(file) = &mut self.csv else { return Ok(()) };
+        let customers: Vec<String> = finding.firstline_ids.iter().map(ToString::to_string).collect();
+        let mut cells = vec![
+            finding.livedesk_id.map(|id| id.to_string()).unwrap_or_default(),
+            customers.join(" "),
+            finding.class.as_str().to_owned(),
+            finding.field.clone().unwrap_or_default(),
+            finding.reason.map_or("", |reason| reason.as_str()).to_owned(),
+            finding.detail.clone(),
+        ];
+        if self.values {
+            cells.push(inert(finding.livedesk_value.as_deref()));
+            cells.push(inert(finding.firstline_value.as_deref()));
+        }
+        file.write(&csv_line(cells)?)
+    }
+
+    /// Puts them in their places; `page` makes the report.
+    pub(super) fn finish(mut self, page: impl FnOnce() -> String) -> Result<Vec<PathBuf>, Failure> {
+        if let Some(file) = &mut self.report {
+            file.write(page().as_bytes())?;
+        }
+        [self.csv, self.list, self.report].into_iter().flatten().map(Pending::finish).collect()
+    }
+}
+
+fn csv_line<C: AsRef<[u8]>>(cells: impl IntoIterator<Item = C>) -> Result<Vec<u8>, Failure> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("a row cannot be written as CSV: {error}"));
+    writer.write_record(cells).map_err(|error| failed(&error))?;
+    writer.into_inner().map_err(|error| failed(&error))
+}
+
+/// A value that a spreadsheet does not take for a formula.
+fn inert(value: Option<&str>) -> String {
+    let value = value.unwrap_or_default();
+    let mut letters = value.chars();
+    let formula = match letters.next() {
+        Some('=' | '@' | '\t' | '\r') => true,
+        Some('+' | '-') => !letters.all(|letter| letter.is_ascii_digit() || letter == '.'),
+        _ => false,
+    };
+    if formula { format!("'{value}") } else { value.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::inert;
+
+    #[test]
+    fn a_value_that_looks_like_a_formula_is_made_a_text_and_a_phone_number_is_not() {
+        for (value, cell) in [
+            ("=1+1", "'=1+1"),
+            ("@x", "'@x"),
+            ("+1+2", "'+1+2"),
+            ("+886912345678", "+886912345678"),
+            ("-3.5", "-3.5"),
+            ("a", "a"),
+        ] {
+            assert_eq!(inert(Some(value)), cell);
+        }
+        assert_eq!(inert(None), "");
+    }
+}

@@ -1,0 +1,250 @@
+//! LiveDesk's contacts, swept to a proven end and compared page by page; or a sample of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::finding::{Class, Finding, Reason};
+use super::held::HeldRecord;
+use super::look::{Facts, Looked};
+use super::sample::Draw;
+use super::{CustomersRead, Verifier, held_of};
+use crate::domain::contact::Contact;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
+use crate::domain::sweep::SweepReport;
+use crate::store::{ChildKind, Note};
+use crate::sync::engine::RunError;
+use crate::sync::finder::QueryAnswer;
+use crate::sync::ports::{ContactSource, ContactTarget, MalformedRow};
+use crate::sync::progress::{Phase, ProgressEvent};
+use crate::sync::scan::{Goal, Sweep, SweepPlan, SweepStep};
+
+/// Contacts of a sample that are looked for by their stamp, to see whether FIRST LINE can be asked at all.
+const CONTROLS: usize = 5;
+
+impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
+    /// Sweeps LiveDesk and compares whatever it brings with the notebook.
+    pub(super) async fn compare_contacts(&mut self) -> Result<SweepReport, RunError> {
+        self.engine.progress.event(ProgressEvent::Phase(Phase::Compare));
+        let mut sweep = self.sweep().await?;
+        loop {
+            self.check_stop()?;
+            match sweep.next().await? {
+                SweepStep::Page(page) => {
+                    if let (1, 1, Some(count)) = (page.position.pass, page.position.page, page.count) {
+                        self.engine.progress.event(ProgressEvent::Expect(count));
+                    }
+                    let many = page.fresh.len() as u64;
+                    self.take_note_of(&page.malformed).await?;
+                    self.compare_page(page.fresh).await?;
+                    self.engine.progress.event(ProgressEvent::Advance(many));
+                }
+                SweepStep::Finished(report) => {
+                    self.known = sweep.known_id();
+                    return Ok(report);
+                }
+            }
+        }
+    }
+
+    async fn sweep(&self) -> Result<Sweep<S>, RunError> {
+        let plan = SweepPlan { max_rounds: self.options.max_rounds, ..SweepPlan::new(Goal::Proven) };
+        Ok(Sweep::start(Arc::clone(&self.source), plan, None).await?)
+    }
+
+    /// Sweeps LiveDesk and draws a sample of its contacts.
+    pub(super) async fn draw(&mut self, size: usize) -> Result<(SweepReport, Vec<Contact>), RunError> {
+        self.engine.progress.event(ProgressEvent::Phase(Phase::Compare));
+        let mut sweep = self.sweep().await?;
+        let mut draw = Draw::new(size, self.options.seed);
+        loop {
+            self.check_stop()?;
+            match sweep.next().await? {
+                SweepStep::Page(page) => {
+                    if let (1, 1, Some(count)) = (page.position.pass, page.position.page, page.count) {
+                        self.engine.progress.event(ProgressEvent::Expect(count));
+                    }
+                    self.engine.progress.event(ProgressEvent::Advance(page.fresh.len() as u64));
+                    for contact in page.fresh {
+                        self.seen.insert(contact.id.0.unsigned_abs());
+                        draw.offer(contact);
+                    }
+                }
+                SweepStep::Finished(report) => {
+                    self.known = sweep.known_id();
+                    return Ok((report, draw.contacts()));
+                }
+            }
+        }
+    }
+
+    /// Compares a sample, by asking FIRST LINE for each contact; where that cannot be asked, by its whole list.
+    pub(super) async fn compare_sample(&mut self, contacts: Vec<Contact>) -> Result<Option<CustomersRead>, RunError> {
+        let customers = if contacts.is_empty() || self.can_be_asked(&contacts).await? {
+            None
+        } else {
+            self.engine.notice("FIRST LINE cannot be asked for single stamps: its whole list is read");
+            Some(self.read_customers().await?)
+        };
+        self.engine.progress.event(ProgressEvent::Phase(Phase::Again));
+        self.engine.progress.event(ProgressEvent::Expect(contacts.len() as u64));
+        for some in contacts.chunks(100) {
+            self.check_stop()?;
+            let looked: Vec<Looked> = stream::iter(some)
+                .map(|contact| self.look_live(contact))
+                .buffered(self.engine.settings.jobs.max(1))
+                .try_collect()
+                .await?;
+            for looked in looked {
+                self.take(looked).await?;
+            }
+            self.engine.progress.event(ProgressEvent::Advance(some.len() as u64));
+        }
+        Ok(customers)
+    }
+
+    /// Whether FIRST LINE answers for single stamps: it finds those of some of these contacts, and does not answer with
+    /// everybody when nobody is asked for.
+    async fn can_be_asked(&self, contacts: &[Contact]) -> Result<bool, RunError> {
+        let nobody = LiveDeskId(i64::MAX);
+        let mut silent = false;
+        for filter in self.engine.scheme.filters(nobody) {
+            silent = silent || matches!(self.engine.query_stamp(nobody, &filter).await?, QueryAnswer::NotFound);
+        }
+        for contact in contacts.iter().take(CONTROLS).filter(|_| silent) {
+            if !self.engine.find_stamped(contact.id).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Rows that are no contacts.
+    async fn take_note_of(&mut self, malformed: &[MalformedRow]) -> Result<(), RunError> {
+        let mut notes = Vec::new();
+        for row in malformed {
+            let Some(id) = row.id else { continue };
+            self.seen.insert(id.0.unsigned_abs());
+            self.checked += 1;
+            let finding = Finding::new(Class::Unmapped, id.0, Some(Reason::SetAside), &*row.problem);
+            notes.push(note_of(&finding, false));
+        }
+        Ok(self.notes.put_notes(&notes).await?)
+    }
+
+    async fn compare_page(&mut self, contacts: Vec<Contact>) -> Result<(), RunError> {
+        if contacts.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<LiveDeskId> = contacts.iter().map(|contact| contact.id).collect();
+        self.seen.extend(ids.iter().map(|id| id.0.unsigned_abs()));
+        let mut held: HashMap<FirstLineId, HeldRecord> = HashMap::new();
+        let stamped = held_of(&self.notes.stamped_for(&ids).await?);
+        held.extend(stamped.into_iter().map(|record| (record.target, record)));
+        let targets: Vec<FirstLineId> = held.keys().copied().collect();
+        let facts = self.facts(&ids, &targets).await?;
+        let linked: Vec<FirstLineId> =
+            facts.links.values().map(|link| link.target).filter(|target| !held.contains_key(target)).collect();
+        if !linked.is_empty() {
+            let linked = held_of(&self.notes.customers(&linked).await?);
+            held.extend(linked.into_iter().map(|record| (record.target, record)));
+        }
+        self.add_children(&mut held).await?;
+        let mut notes = Vec::new();
+        for contact in &contacts {
+            let records = facts.candidates(contact.id, &held);
+            let looked = self.look(contact, records, &facts).await?;
+            self.count(&looked);
+            let mut open = looked.findings.iter().any(|finding| self.is_open(finding));
+            for (_, kind, key) in &looked.lost {
+                // It may stand on somebody else.
+                open = open || !self.notes.holders(*kind, *key).await?.is_empty();
+            }
+            notes.extend(looked.findings.iter().map(|finding| note_of(finding, open)));
+        }
+        Ok(self.notes.put_notes(&notes).await?)
+    }
+
+    /// Adds the e-mails and phones that the customers themselves do not say, where their own lists said all.
+    async fn add_children(&self, held: &mut HashMap<FirstLineId, HeldRecord>) -> Result<(), RunError> {
+        let lacking = |record: &&HeldRecord| record.emails.is_none() || record.phones.is_none();
+        let owners: Vec<FirstLineId> = held.values().filter(lacking).map(|record| record.target).collect();
+        if owners.is_empty() || !self.children_proven {
+            return Ok(());
+        }
+        let mut rows: HashMap<FirstLineId, (Vec<i64>, Vec<i64>)> = HashMap::new();
+        for (owner, kind, key) in self.notes.children_of(&owners).await? {
+            let (emails, phones) = rows.entry(owner).or_default();
+            match kind {
+                ChildKind::Email => emails.push(key),
+                ChildKind::Phone => phones.push(key),
+            }
+        }
+        for owner in owners {
+            let (emails, phones) = rows.remove(&owner).unwrap_or_default();
+            if let Some(record) = held.get_mut(&owner) {
+                record.emails.get_or_insert(emails);
+                record.phones.get_or_insert(phones);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a finding of the first look is looked at again: what nothing explains, what may have been carried meanwhile,
+    /// and what a list did not say.
+    fn is_open(&self, finding: &Finding) -> bool {
+        match finding.reason {
+            None | Some(Reason::NotCarriedYet) => true,
+            Some(Reason::NotShown) => finding.class != Class::Field && !self.children_proven,
+            Some(_) => false,
+        }
+    }
+
+    pub(super) fn count(&mut self, looked: &Looked) {
+        self.checked += 1;
+        self.unstamped += u64::from(looked.by_link);
+        for field in &looked.compared {
+            match self.compared.get_mut(field) {
+                Some(count) => *count += 1,
+                None => drop(self.compared.insert(field.clone(), 1)),
+            }
+        }
+    }
+
+    /// Counts and notes what one contact came to.
+    pub(super) async fn take(&mut self, looked: Looked) -> Result<(), RunError> {
+        self.count(&looked);
+        let notes: Vec<Note> = looked.findings.iter().map(|finding| note_of(finding, finding.is_fault())).collect();
+        Ok(self.notes.put_notes(&notes).await?)
+    }
+
+    /// What the state says of these contacts, and whose these customers are; nothing, without a state.
+    pub(super) async fn facts(&self, ids: &[LiveDeskId], targets: &[FirstLineId]) -> Result<Facts, RunError> {
+        if !self.with_state {
+            return Ok(Facts::default());
+        }
+        let store = &self.engine.store;
+        let traces = store.traces_of(ids).await?;
+        let mut facts = Facts { in_doubt: traces.in_doubt, ..Facts::default() };
+        if traces.linked {
+            facts.links = store.links_for(ids).await?;
+        }
+        if traces.set_aside {
+            facts.dead_letters = store.dead_letters_for(ids).await?;
+        }
+        if traces.in_conflict {
+            facts.conflicts = store.conflict_for(ids).await?;
+        }
+        if !targets.is_empty() {
+            facts.holders = store.source_of(targets).await?;
+        }
+        Ok(facts)
+    }
+}
+
+/// A finding, as the notebook keeps it.
+pub(super) fn note_of(finding: &Finding, open: bool) -> Note {
+    let body = serde_json::to_string(finding).expect("words, numbers and texts always become JSON");
+    Note { contact: finding.livedesk_id.map(LiveDeskId), open, body }
+}

@@ -1,0 +1,321 @@
+//! One contact: which customer is its own, what differs from it, and what the state knows to say about that.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::finding::{Class, Finding, Reason};
+use super::held::{HeldRecord, print};
+use super::judge::{self, Difference, Known, Rules, Wish};
+use super::{Verifier, held_of};
+use crate::domain::base::{Base, WishDigests};
+use crate::domain::contact::Contact;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
+use crate::domain::record::{Desired, DesiredRecord};
+use crate::store::{ChildKind, Conflict, DeadLetter, Decision, Link, Origin, Standing};
+use crate::sync::engine::RunError;
+use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PortError};
+use crate::sync::stamp::StampReading;
+
+/// A contact made at LiveDesk so many seconds before a run began may have been missed by it: clocks differ.
+const CLOCKS: i64 = 60;
+
+/// What the state says of some contacts.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub(super) links: HashMap<LiveDeskId, Link>,
+    pub(super) dead_letters: HashMap<LiveDeskId, DeadLetter>,
+    pub(super) conflicts: HashMap<LiveDeskId, Conflict>,
+    pub(super) in_doubt: HashSet<LiveDeskId>,
+    /// Whose customers are linked.
+    pub(super) holders: HashMap<FirstLineId, LiveDeskId>,
+}
+
+impl Facts {
+    /// The customers that may be a contact's own: stamped for it and not linked to another, or linked to it.
+    pub(super) fn candidates<'a>(
+        &self,
+        id: LiveDeskId,
+        held: &'a HashMap<FirstLineId, HeldRecord>,
+    ) -> Vec<&'a HeldRecord> {
+        let linked = self.links.get(&id).map(|link| link.target);
+        let mut records: Vec<&HeldRecord> = held
+            .values()
+            .filter(|record| {
+                let stamped = record.stamp == StampReading::Of(id)
+                    && self.holders.get(&record.target).is_none_or(|holder| *holder == id);
+                stamped || Some(record.target) == linked
+            })
+            .collect();
+        records.sort_by_key(|record| record.target);
+        records
+    }
+}
+
+/// What a look at one contact came to.
+#[derive(Default)]
+pub(super) struct Looked {
+    pub(super) findings: Vec<Finding>,
+    /// Fields and lists that were compared.
+    pub(super) compared: Vec<String>,
+    /// Its customer is known by its link alone.
+    pub(super) by_link: bool,
+    /// E-mails and phones that are not where they should be.
+    pub(super) lost: Vec<(usize, ChildKind, i64)>,
+}
+
+impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
+    /// Compares a contact with those customers that may be its own.
+    pub(super) async fn look(
+        &self,
+        contact: &Contact,
+        records: Vec<&HeldRecord>,
+        facts: &Facts,
+    ) -> Result<Looked, RunError> {
+        let id = contact.id;
+        let mut looked = Looked::default();
+        let mut record = match self.engine.mapping.map(contact) {
+            Ok(Some(record)) => record,
+            Ok(None) => {
+                looked.findings.push(Finding::new(Class::NotSelected, id.0, Some(Reason::NotSelected), ""));
+                return Ok(looked);
+            }
+            Err(aside) => {
+                looked.findings.push(Finding::new(Class::Unmapped, id.0, Some(Reason::SetAside), aside.to_string()));
+                return Ok(looked);
+            }
+        };
+        record.tags = self.tags.wish(id, &mut BTreeMap::new());
+        let link = facts.links.get(&id);
+        let linked = link.and_then(|link| records.iter().copied().find(|record| record.target == link.target));
+        let stamped: Vec<&HeldRecord> =
+            records.iter().copied().filter(|record| record.stamp == StampReading::Of(id)).collect();
+        let own = match (stamped.as_slice(), linked) {
+            ([], None) => {
+                looked.findings.push(self.missing(contact, facts));
+                return Ok(looked);
+            }
+            ([], Some(own)) => {
+                match wrong_stamp(own, link) {
+                    Some(detail) => {
+                        let finding = Finding::new(Class::ForeignStamp, id.0, None, detail);
+                        looked.findings.push(finding.with([own.target.0]));
+                    }
+                    None => looked.by_link = true,
+                }
+                vec![own]
+            }
+            ([own], _) => vec![*own],
+            (several, linked) => {
+                let finding = Finding::new(Class::Duplicate, id.0, None, "");
+                looked.findings.push(finding.with(several.iter().map(|record| record.target.0)));
+                linked.map_or_else(|| several.to_vec(), |own| vec![own])
+            }
+        };
+        let best = self.closest(id, &record, &own, facts).await?;
+        let Some((target, differences, compared)) = best else { return Ok(looked) };
+        looked.compared = compared;
+        for difference in differences {
+            let Difference { class, field, reason, lost, livedesk_value, firstline_value } = difference;
+            if let Some((kind, key)) = lost {
+                looked.lost.push((looked.findings.len(), kind, key));
+            }
+            let shown = |value: Option<String>| value.filter(|_| self.options.values);
+            let finding = Finding {
+                field: Some(field),
+                livedesk_value: shown(livedesk_value),
+                firstline_value: shown(firstline_value),
+                ..Finding::new(class, id.0, reason, "")
+            };
+            looked.findings.push(finding.with([target.0]));
+        }
+        Ok(looked)
+    }
+
+    /// The customer from which least differs. Of twins any may be the one that was written.
+    async fn closest(
+        &self,
+        id: LiveDeskId,
+        record: &DesiredRecord,
+        own: &[&HeldRecord],
+        facts: &Facts,
+    ) -> Result<Option<(FirstLineId, Vec<Difference>, Vec<String>)>, RunError> {
+        let engine = &self.engine;
+        let digests = WishDigests::of(engine.store.hash_key(), record, engine.settings.phone_country);
+        let keys = |kind| engine.wished_keys(record, kind).into_iter().map(print);
+        let company = match &record.company {
+            Desired::Value(name) => Some(engine.find_company(name).await?.map_err(|_| ())),
+            Desired::Empty | Desired::Unknown => None,
+        };
+        let tags = record.tags.present.iter().filter_map(|digest| {
+            let rule = self.tags.rule(digest)?;
+            Some((*digest, self.tags.name(digest)?.to_owned(), rule.ids.to_vec()))
+        });
+        let wish = Wish {
+            record,
+            digests: &digests,
+            emails: keys(ChildKind::Email).zip(record.emails.items().iter().map(|row| row.address.clone())).collect(),
+            phones: keys(ChildKind::Phone).zip(record.phones.items().iter().map(|row| row.number.clone())).collect(),
+            tags: tags.collect(),
+            company,
+        };
+        let rules = Rules {
+            key: engine.store.hash_key(),
+            clears: engine.settings.clears,
+            is_stopped: &|field| engine.mapping.is_stopped(field),
+            name: &|field| engine.mapping.field_name(field),
+        };
+        let compared = own.iter().map(|held| {
+            let link = facts.links.get(&id).filter(|link| link.target == held.target).cloned();
+            let known = Known {
+                base: link.as_ref().and_then(|link| Base::decode(&link.base)),
+                link,
+                set_aside: facts.dead_letters.contains_key(&id),
+                in_conflict: facts.conflicts.get(&id).is_some_and(|conflict| conflict.decision.is_none()),
+            };
+            let (differences, compared) = judge::differences(&wish, held, &known, &rules);
+            (held.target, differences, compared)
+        });
+        Ok(compared.min_by_key(|(_, differences, _)| {
+            (differences.iter().filter(|difference| difference.reason.is_none()).count(), differences.len())
+        }))
+    }
+
+    /// A contact without a customer, and why, as far as the state knows.
+    fn missing(&self, contact: &Contact, facts: &Facts) -> Finding {
+        let id = contact.id;
+        let link = facts.links.get(&id);
+        let conflict = facts.conflicts.get(&id);
+        let letter = facts.dead_letters.get(&id);
+        let new = contact.created_at.zip(self.since).is_some_and(|(made, since)| made >= since - CLOCKS);
+        let (reason, detail) = match (conflict, link, letter) {
+            (Some(conflict), ..) if conflict.decision.is_none() => (Some(Reason::Conflict), conflict.kind.clone()),
+            (Some(Conflict { decision: Some(Decision::Skip), .. }), None, _) => (Some(Reason::Decided), String::new()),
+            (.., Some(letter)) => (Some(Reason::SetAside), letter.reason().to_string()),
+            _ if facts.in_doubt.contains(&id) => (Some(Reason::InDoubt), String::new()),
+            (_, Some(link), None) => {
+                let gone = format!("its customer {} is not there any more", link.target);
+                match (link.standing, link.alias_of) {
+                    (Standing::Live, _) => (None, gone),
+                    (Standing::Gone, _) => (Some(Reason::DeletedAtTarget), gone),
+                    (Standing::Alias, Some(survivor)) => {
+                        (Some(Reason::MergedAtTarget), format!("its customer {} is part of {survivor}", link.target))
+                    }
+                    (Standing::Alias, None) => (Some(Reason::MergedAtTarget), gone),
+                }
+            }
+            (_, None, None) if new => (Some(Reason::NotCarriedYet), String::new()),
+            (_, None, None) if self.with_state => (None, String::from("no run has linked it")),
+            (_, None, None) => (None, String::new()),
+        };
+        Finding::new(Class::Missing, id.0, reason, detail).with(link.map(|link| link.target.0))
+    }
+
+    /// Compares a contact with what FIRST LINE shows of its customers now, each read in full.
+    pub(super) async fn look_live(&self, contact: &Contact) -> Result<Looked, RunError> {
+        let id = contact.id;
+        let mut targets: BTreeSet<FirstLineId> =
+            held_of(&self.notes.stamped_for(&[id]).await?).into_iter().map(|record| record.target).collect();
+        let links = self.facts(&[id], &[]).await?.links;
+        targets.extend(links.get(&id).map(|link| link.target));
+        let mut held = HashMap::new();
+        let mut refused = Vec::new();
+        self.read(targets, &mut held, &mut refused).await?;
+        if !held.values().any(|record| record.stamp == StampReading::Of(id)) && refused.is_empty() {
+            // It may have been made since the list was read, or the list was not.
+            let found = self.engine.find_stamped(id).await?.into_keys().collect();
+            self.read(found, &mut held, &mut refused).await?;
+        } else if self.options.sample.is_some() {
+            let found = self.engine.find_stamped(id).await?.into_keys().filter(|id| !held.contains_key(id)).collect();
+            self.read(found, &mut held, &mut refused).await?;
+        }
+        let targets: Vec<FirstLineId> = held.keys().copied().collect();
+        let facts = self.facts(&[id], &targets).await?;
+        let mut looked = self.look(contact, facts.candidates(id, &held), &facts).await?;
+        if let Some((target, status)) = refused.first() {
+            // What cannot be read is not missing.
+            looked.findings.retain(|finding| finding.class != Class::Missing);
+            let finding = Finding::new(Class::Unread, id.0, None, format!("status {status}"));
+            looked.findings.push(finding.with([target.0]));
+        }
+        for (place, kind, key) in std::mem::take(&mut looked.lost) {
+            if let Some(other) = self.stands_on_another(id, kind, key, &held).await? {
+                let finding = &mut looked.findings[place];
+                finding.class = Class::WrongOwner;
+                finding.firstline_ids.push(other.0);
+                finding.detail = format!("it stands on customer {other}");
+            }
+        }
+        Ok(looked)
+    }
+
+    async fn read(
+        &self,
+        targets: BTreeSet<FirstLineId>,
+        held: &mut HashMap<FirstLineId, HeldRecord>,
+        refused: &mut Vec<(FirstLineId, u16)>,
+    ) -> Result<(), RunError> {
+        for target in targets {
+            match self.engine.full_contact(target).await {
+                Ok(Some(record)) => drop(held.insert(target, self.engine.hold(&record, self.options.values))),
+                Ok(None) => {}
+                Err(PortError::Refused { status, .. }) => refused.push((target, status)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The customer of somebody else on whom an e-mail or phone stands that this one lacks. Where that somebody has the
+    /// same one (families share), it is their own.
+    async fn stands_on_another(
+        &self,
+        id: LiveDeskId,
+        kind: ChildKind,
+        key: i64,
+        own: &HashMap<FirstLineId, HeldRecord>,
+    ) -> Result<Option<FirstLineId>, RunError> {
+        for holder in self.notes.holders(kind, key).await? {
+            if own.contains_key(&holder) {
+                continue;
+            }
+            let record = match self.engine.full_contact(holder).await {
+                Ok(Some(record)) => self.engine.hold(&record, false),
+                Ok(None) | Err(PortError::Refused { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if !record.children(kind).is_some_and(|rows| rows.contains(&key)) {
+                continue;
+            }
+            match record.stamp {
+                StampReading::Of(other) if other != id && self.wishes(other, kind, key).await? => {}
+                _ => return Ok(Some(holder)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a contact itself has this e-mail or phone. One that cannot be asked about is given the benefit of the doubt.
+    async fn wishes(&self, id: LiveDeskId, kind: ChildKind, key: i64) -> Result<bool, RunError> {
+        let Some(known) = self.known else { return Ok(true) };
+        let contact = match self.source.by_id(id, known).await {
+            Ok(ByIdAnswer::Found(contact)) => contact,
+            Ok(ByIdAnswer::Missing) => return Ok(false),
+            Ok(ByIdAnswer::Unsupported) | Err(PortError::Refused { .. }) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        let Ok(Some(record)) = self.engine.mapping.map(&contact) else { return Ok(true) };
+        Ok(self.engine.wished_keys(&record, kind).into_iter().map(print).any(|wished| wished == key))
+    }
+}
+
+/// What is wrong with the stamp of a customer that is a contact's by its link alone; nothing is, where it was there before
+/// and kept a number of its own.
+fn wrong_stamp(own: &HeldRecord, link: Option<&Link>) -> Option<String> {
+    match own.stamp {
+        StampReading::Of(other) => Some(format!("linked to this contact and stamped for {other}")),
+        StampReading::Foreign => Some(String::from("something that is no stamp of ours stands in its place")),
+        StampReading::None if link.is_some_and(|link| link.origin == Origin::Created) => {
+            Some(String::from("the stamp that was written is not there any more"))
+        }
+        StampReading::None | StampReading::NotSaid => None,
+    }
+}
