@@ -89,7 +89,7 @@ impl Session {
     /// The pipeline of this run, asked before the first write of each contact.
     pub async fn guarded(&self, mapping: Mapping, overseer: Arc<dyn Overseer>) -> Result<app::Run, Failure> {
         let engine = self.engine(mapping).await?.overseen_by(overseer);
-        Ok(app::pipeline_of(&self.settings, &self.platforms, engine))
+        Ok(app::pipeline_of(&self.settings, Arc::clone(&self.platforms.livedesk), engine))
     }
 
     /// The engine alone, for commands that carry no contacts.
