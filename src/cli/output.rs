@@ -26,17 +26,23 @@ pub const INTERRUPTED: u8 = 130;
 pub struct Failure {
     message: String,
     interrupted: bool,
+    passing: bool,
 }
 
 impl Failure {
     /// A failure in words.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), interrupted: false }
+        Self { message: message.into(), interrupted: false, passing: false }
     }
 
     /// The exit code for it.
     pub fn code(&self) -> u8 {
         if self.interrupted { INTERRUPTED } else { COULD_NOT_RUN }
+    }
+
+    /// Whether it may pass by itself: another process has the state, or its disk is full. Starting again may help.
+    pub fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// A failure with its whole chain of causes.
@@ -67,7 +73,20 @@ macro_rules! from_error {
     };
 }
 
-from_error!(AppError, GateError, StoreError, io::Error);
+from_error!(GateError, io::Error);
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self { passing: error.is_passing(), ..Self::chain(&error) }
+    }
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        let passing = matches!(&error, AppError::Store(error) if error.is_passing());
+        Self { passing, ..Self::chain(&error) }
+    }
+}
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {

@@ -10,9 +10,20 @@ use crate::daemon::{Ending, Log, Service, ServiceError};
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// Runs the command. A stop that was asked for is no failure: exit code 0.
+/// Runs the command. A stop that was asked for is no failure: exit code 0. What no restart mends is 2, what may pass is 1;
+/// whoever starts the service again goes by that.
 pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
     end_at_a_panic();
+    match serve(context).await {
+        Err(failure) if failure.is_passing() => {
+            note(format_args!("error: {failure}"));
+            Ok(LEFT_OVER)
+        }
+        ended => ended,
+    }
+}
+
+async fn serve(context: &Context) -> Result<u8, Failure> {
     let loaded = context.load_to_connect()?;
     let store = context.open_state(&loaded.settings, "run, the service").await?;
     let around = context.surroundings(Arc::new(Log::default()));
@@ -20,7 +31,6 @@ pub async fn run(_args: Args, context: &Context) -> Result<u8, Failure> {
     Ok(match service.run().await {
         Ok(Ending::Clean) => DONE,
         Ok(Ending::CutOff) => INTERRUPTED,
-        // What no restart mends is 2; whoever starts the service again goes by that.
         Err(error @ ServiceError::Misfit(_)) => return Err(error.into()),
         Err(error) => {
             note(format_args!("error: {}", Failure::chain(&error)));
@@ -41,6 +51,10 @@ fn end_at_a_panic() {
 
 impl From<ServiceError> for Failure {
     fn from(error: ServiceError) -> Self {
-        Self::chain(&error)
+        match error {
+            ServiceError::App(error) => error.into(),
+            ServiceError::Store(error) => error.into(),
+            other => Self::chain(&other),
+        }
     }
 }

@@ -210,9 +210,11 @@ impl Api {
         }))
     }
 
-    /// Deletes one object. What is not there is deleted (404, 410).
+    /// Deletes one object. What is not there is deleted (404, 410). Like an update it is not sent once it waited for longer
+    /// than one attempt may take: what was read before may have changed.
     pub(super) async fn delete(&self, path: &str) -> Result<(), Failure> {
-        match self.json_if_any::<serde::de::IgnoredAny>(Request::delete(path)).await {
+        let request = Request::delete(path).fresh_for(self.http.timeout());
+        match self.json_if_any::<serde::de::IgnoredAny>(request).await {
             Err(failure) if matches!(failure.status(), Some(404 | 410)) => Ok(()),
             answer => answer.map(drop),
         }

@@ -89,7 +89,7 @@ impl FirstLine {
         match phone.row {
             None => self.api.create("/phone-number", &content).await.map(|created: Created| created.child()),
             Some(id) => {
-                self.api.update::<IgnoredAny>(&format!("/phone-number/{id}"), &content, Age::Any).await?;
+                self.api.update::<IgnoredAny>(&format!("/phone-number/{id}"), &content, Age::Limited).await?;
                 Ok(id)
             }
         }
@@ -227,7 +227,7 @@ impl ContactTarget for FirstLine {
 
     async fn update_email(&self, id: ChildId, address: &str) -> Result<(), PortError> {
         let content = EmailBody { contact_id: None, address };
-        self.api.update::<IgnoredAny>(&format!("/email-contact/{id}"), &content, Age::Any).await?;
+        self.api.update::<IgnoredAny>(&format!("/email-contact/{id}"), &content, Age::Limited).await?;
         Ok(())
     }
 

@@ -197,6 +197,11 @@ mod code {
 }
 
 impl StoreError {
+    /// Whether it may pass by itself: another process ends, somebody frees space.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Locked { .. } | Self::DiskFull { .. } | Self::Io { .. })
+    }
+
     /// What a failure of SQLite means for the state at `path`.
     pub(super) fn from_sql(path: &std::path::Path, source: sqlx::Error) -> Self {
         let path = path.to_owned();

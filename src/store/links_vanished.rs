@@ -42,6 +42,27 @@ impl Store {
         rows.into_iter().map(LinkRow::link).collect()
     }
 
+    /// Up to `limit` links that were found to lead nowhere between these moments, the latest first.
+    pub async fn vanished_between(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Link>, StoreError> {
+        let rows = sqlx::query_as!(
+            LinkRow,
+            "SELECT * FROM link WHERE standing <> 'live' AND updated_at >= ?1 AND updated_at < ?2
+             ORDER BY updated_at DESC LIMIT ?3",
+            since.0,
+            until.0,
+            limit
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        rows.into_iter().map(LinkRow::link).collect()
+    }
+
     /// How many links were found to lead nowhere since this moment.
     pub async fn vanished_since(&self, moment: Timestamp) -> Result<u64, StoreError> {
         let count =

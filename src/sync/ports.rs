@@ -47,9 +47,9 @@ pub enum PortError {
         #[source]
         source: Option<Cause>,
     },
-    /// An update waited for so long that what it was made of may have changed. It is not known whether an earlier attempt
+    /// An update or a deletion waited for so long that what it was made of may have changed. It is not known whether an earlier attempt
     /// was applied: read, and decide again.
-    #[error("the update waited for too long to be still right")]
+    #[error("the change waited for too long to be still right")]
     Stale,
     /// The platform stayed unreachable for longer than the operator allows (`--no-wait`). Nothing was applied.
     #[error("{message}")]

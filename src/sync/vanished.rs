@@ -15,7 +15,7 @@ use crate::sync::absence::DELETE;
 use crate::sync::carry::{Carried, Job, reason};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::finder::Sight;
-use crate::sync::ports::ContactTarget;
+use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::summary::{LISTED, Summary};
 use crate::sync::witness::Testimony;
 
@@ -23,6 +23,12 @@ use crate::sync::witness::Testimony;
 const PER_DAY: u64 = 20;
 /// The same as a share of all links: one in so many.
 const ONE_IN: u64 = 100;
+/// Records that a sweep looks at again.
+const AGAIN: u32 = 100;
+/// For how long after it was found gone a record is looked at again.
+const WEEK_MS: i64 = 7 * DAY_MS;
+/// How long ago that has to be: a part of the platform that answers wrongly does so for minutes.
+const HOUR_MS: i64 = DAY_MS / 24;
 /// A day.
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// Witnesses that must all be gone before that is held against the account, and not against chance.
@@ -74,6 +80,8 @@ pub struct VanishedSummary {
     pub new_gone: u64,
     /// Records that answered 404 and could not be judged.
     pub unjudged: u64,
+    /// Records that were taken for gone and are there after all: the next run carries their contacts.
+    pub found_again: u64,
     /// All links that lead nowhere, up to a bound.
     #[serde(skip)]
     pub rows: Vec<VanishedRow>,
@@ -182,10 +190,40 @@ impl<T: ContactTarget> Engine<T> {
         for entry in vanished {
             self.judge_vanished(entry, summary).await?;
         }
+        if summary.sweep.is_some() {
+            self.look_again(summary).await?;
+        }
         let counts = &summary.vanished;
         if counts.new_aliases + counts.new_gone > 0 || (counts.aliases + counts.gone > 0 && summary.sweep.is_some()) {
             let links = self.store.vanished(u32::try_from(LISTED).unwrap_or(u32::MAX)).await?;
             summary.vanished.rows = links.iter().map(VanishedRow::of).collect();
+        }
+        Ok(())
+    }
+
+    /// A 404 of minutes (one of several servers that is not well) must not part a contact from its record for ever: for a
+    /// week each sweep looks again at what was found gone.
+    async fn look_again(&self, summary: &mut Summary) -> Result<(), RunError> {
+        let now = self.now_ms();
+        let (since, until) = (Timestamp(now - WEEK_MS), Timestamp(now - HOUR_MS));
+        for link in self.store.vanished_between(since, until, AGAIN).await? {
+            if self.stop.is_cancelled() {
+                return Err(PortError::Interrupted.into());
+            }
+            let Sight::Record(record) = self.sight(link.target).await? else { continue };
+            if self.testimony(&link, &record) == Testimony::Other {
+                continue;
+            }
+            let (updated_at, run) = (self.clock.now(), self.run);
+            let back = Link { standing: Standing::Live, alias_of: None, fingerprint: None, updated_at, run, ..link };
+            self.store.write(vec![WriteOp::PutLink(back)]).await?;
+            summary.vanished.found_again += 1;
+        }
+        if summary.vanished.found_again > 0 {
+            self.notice(format!(
+                "{} customers that were taken for gone are there after all; the next run carries their contacts",
+                summary.vanished.found_again
+            ));
         }
         Ok(())
     }

@@ -2,11 +2,14 @@
 //! nothing that an agent touched or that was not ours, never more than the ceiling; and nothing is made again by itself.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use deskferry::clock::Timestamp;
+use deskferry::app;
+use deskferry::clock::{SystemClock, Timestamp};
 use deskferry::config::settings::I_UNDERSTAND;
 use deskferry::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use deskferry::sandbox::SandboxConfig;
+use deskferry::sandbox::faults::{Fault, FaultFilter, NextFault, RetryAfter};
 use deskferry::sandbox::firstline::FirstLineSwitches;
 use deskferry::store::{Absence, Deletion, Finding, Link, Mark, Standing, WriteOp};
 use deskferry::sync::absence::DeleteCeiling;
@@ -246,6 +249,38 @@ async fn only_untouched_records_of_our_own_whose_contact_is_proven_gone_are_dele
     let again = scene.run().await;
     assert_eq!((again.absence.resting.get("changed"), again.exit_code()), (Some(&6), 0), "{again:?}");
     assert_eq!((scene.deletions(), scene.customers()), (0, 19));
+}
+
+#[tokio::test]
+async fn a_deletion_that_had_to_wait_is_not_sent_to_a_record_that_an_agent_changed_meanwhile() {
+    let mut scene = Scene::with(20, &deletion()).await;
+    let settings = [
+        ("concurrency = 8\ntimeout = \"5s\"", "concurrency = 8\ntimeout = \"500ms\""),
+        ("max_wait = \"50ms\"", "max_wait = \"2s\""),
+    ];
+    scene.world.choices.instead.extend(settings.map(|(from, to)| (from, to.to_owned())));
+    (1..3).for_each(|at| scene.delete(at));
+    scene.run().await;
+    let firstline = scene.world.sandbox.firstline();
+    let (edited, whole) = (scene.target(1).await, scene.target(2).await);
+    let only = FaultFilter::on("DELETE", &format!("/contact/{edited}"));
+    let faults = scene.world.sandbox.firstline_faults();
+    faults.change(|settings| {
+        settings.retry_after = RetryAfter::Seconds;
+        settings.retry_after_seconds = 1;
+        settings.next = vec![NextFault { fault: Fault::Throttled, times: 1, skip: 0, only }];
+    });
+    let journalled = async {
+        let store = app::read_state(&scene.world.state_path(), Arc::new(SystemClock)).await.unwrap();
+        while store.journal_of_contact(scene.id(1)).await.unwrap().iter().all(|entry| entry.action != "delete") {
+            tokio::task::yield_now().await;
+        }
+        store.close().await;
+        firstline.edit(edited, "last_name", json!("Chen"));
+    };
+    let (summary, ()) = tokio::join!(scene.run(), journalled);
+    assert_eq!((scene.customer(1)["last_name"].as_str(), firstline.contact(whole)), (Some("Chen"), None));
+    assert_eq!((summary.absence.deleted, summary.absence.resting.get("changed")), (1, Some(&1)), "{summary:?}");
 }
 
 #[tokio::test]
@@ -515,6 +550,28 @@ async fn a_deleted_customer_is_gone_and_not_made_again() {
     // Asked for by id it is looked at again, and is still gone.
     let asked = scene.only(4).await;
     assert_eq!((asked.vanished.gone, asked.created, scene.customers()), (1, 0, 19), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_customer_that_was_taken_for_gone_and_is_there_is_carried_again() {
+    let scene = Scene::with(20, "").await;
+    let link = scene.link(4).await.unwrap();
+    let hours_ago = |hours: i64| Timestamp(link.updated_at.0 - hours * 3_600_000);
+    for (hours, found) in [(0, 0), (8 * 24, 0), (2, 1)] {
+        let gone = Link { standing: Standing::Gone, updated_at: hours_ago(hours), ..link.clone() };
+        scene.write(vec![WriteOp::PutLink(gone)]).await;
+        scene.edit(4, "name", json!(format!("After {hours} hours")));
+        let summary = scene.run().await;
+        assert_eq!((summary.vanished.gone, summary.vanished.found_again), (1, found), "{hours}: {summary:?}");
+    }
+    assert_eq!(scene.run().await.updated, 1);
+    scene.world.assert_right().await;
+    // What is really gone stays so.
+    scene.world.sandbox.firstline().delete(scene.target(5).await);
+    let gone = Link { standing: Standing::Gone, updated_at: hours_ago(2), ..scene.link(5).await.unwrap() };
+    scene.write(vec![WriteOp::PutLink(gone)]).await;
+    let summary = scene.run().await;
+    assert_eq!((summary.vanished.found_again, scene.link(5).await.unwrap().standing), (0, Standing::Gone));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ pub(super) fn text(text: &mut String, summary: &Summary) {
     let remarks = [
         (vanished.aliases, "contacts were not carried: their customer was merged into another one"),
         (vanished.gone, "contacts were not carried: their customer is gone from FIRST LINE"),
+        (vanished.found_again, "customers that were taken for gone are there: the next run carries their contacts"),
         (vanished.unjudged, "contacts were not carried: their customer answered 404, and that was not judged"),
         (absence.absent, "linked contacts are not listed by LiveDesk any more"),
         (absence.new, "of these were judged absent for the first time"),

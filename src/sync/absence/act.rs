@@ -51,7 +51,7 @@ impl<T: ContactTarget> Engine<T> {
                 return Err(PortError::Interrupted.into());
             }
             let attempt = match (next, place) {
-                (Next::Delete, _) => self.delete(source, known, &seen, &absence, told).await,
+                (Next::Delete, _) => self.delete(source, known, seen.clone(), absence.clone(), told).await,
                 (Next::Mark, Some(place)) => self.mark(&seen, &absence, place, told).await,
                 (Next::Mark, None) => Ok(Err(String::from("the mark cannot be had"))),
                 (Next::Rest(_), _) => continue,
@@ -73,11 +73,32 @@ impl<T: ContactTarget> Engine<T> {
         Ok(())
     }
 
+    /// Deletes one record. One that had to wait for the platform is looked at anew: an agent may have changed it meanwhile.
+    async fn delete<S: ContactSource>(
+        &self,
+        source: &S,
+        known: LiveDeskId,
+        mut seen: Seen,
+        mut absence: Absence,
+        told: &mut AbsenceSummary,
+    ) -> Result<Attempt, RunError> {
+        for _ in 0..LOOKS {
+            match self.delete_now(source, known, &seen, &absence, told).await {
+                Err(RunError::Port(PortError::Stale)) => {
+                    absence.deletion = Deletion::UnderWay;
+                    seen.absence = Some(absence.clone());
+                }
+                attempt => return attempt,
+            }
+        }
+        Ok(Err(String::from("it had to wait for FIRST LINE each time")))
+    }
+
     /// Deletes one record, if a look at both sides, now, still says that it may be.
     ///
     /// Crash before the first commit: nothing happened. Between it and the last: the row says `under_way`, and the next
     /// run goes through the same steps; a record that is not there then counts as deleted.
-    async fn delete<S: ContactSource>(
+    async fn delete_now<S: ContactSource>(
         &self,
         source: &S,
         known: LiveDeskId,
@@ -88,24 +109,24 @@ impl<T: ContactTarget> Engine<T> {
         let id = seen.livedesk_id;
         let Some(link) = self.store.links_for(&[id]).await?.remove(&id) else { return Ok(Err("no link".into())) };
         let begun = absence.deletion == Deletion::UnderWay;
-        let Some(record) = self.record_of(seen).await? else {
+        if self.record_of(seen).await?.is_none() {
             if begun && self.stop_unless_vouched(&link).await? {
                 self.store.write(vec![WriteOp::RemoveLink(id)]).await?;
                 told.deleted += 1;
                 return Ok(Ok(String::from("deleted")));
             }
             return Ok(Err(String::from("vanished")));
-        };
+        }
+        if self.findings(source, known, &[id]).await?.remove(&id) != Some(Finding::Missing) {
+            return Ok(Err(String::from("unproven")));
+        }
+        // LiveDesk may have been waited for: the look at the record stands right before its deletion.
+        let Some(record) = self.record_of(seen).await? else { return Ok(Err(String::from("vanished"))) };
         if let Some(what) = self.changed_since(&link, absence, &record).await? {
             let kept = Absence { deletion: Deletion::Kept, why: Some(what.clone()), run: self.run, ..absence.clone() };
             self.store.write(vec![WriteOp::PutAbsence(kept)]).await?;
             *told.resting.entry(Rest::Changed.as_str().to_owned()).or_default() += 1;
             return Ok(Ok(format!("kept: changed ({what})")));
-        }
-        // The last look at LiveDesk stands right before the deletion.
-        let finding = self.findings(source, known, &[id]).await?.remove(&id);
-        if finding != Some(Finding::Missing) {
-            return Ok(Err(String::from("unproven")));
         }
         if let Some(moved) = self.ask_absent(Action::Delete, seen).await? {
             return Ok(Err(moved.join("; ")));
