@@ -142,6 +142,13 @@ pub trait Overseer: Send + Sync + 'static {
     /// A contact came to its end. What it answers is counted.
     fn ended(&self, id: LiveDeskId, outcome: Outcome) -> BoxFuture<'_, Result<Outcome, RunError>>;
 
+    /// For which contact a record is set aside, although it is not linked yet: to all others it is taken. Without that, which of
+    /// a family is linked to a record that all of them match would be a matter of the order in which they come by.
+    fn reserved_for(&self, target: FirstLineId) -> Option<LiveDeskId> {
+        let _ = target;
+        None
+    }
+
     /// May this tag be made?
     fn may_make_tag(&self, name: &str) -> bool;
 }

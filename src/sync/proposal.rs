@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::ids::LiveDeskId;
+use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::Outcome;
 use crate::domain::record::{Desired, FieldKey, FieldValue, Owner, canonical_current};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
@@ -36,6 +36,12 @@ impl<T: ContactTarget> Engine<T> {
             Some(overseer) => overseer.ended(id, outcome).await,
             None => Ok(outcome),
         }
+    }
+
+    /// Whether a record is set aside for another contact.
+    pub(super) fn is_reserved_for_another(&self, id: LiveDeskId, target: FirstLineId) -> bool {
+        let holder = self.overseer.as_ref().and_then(|overseer| overseer.reserved_for(target));
+        holder.is_some_and(|holder| holder != id)
     }
 
     /// Whether a tag may be made.

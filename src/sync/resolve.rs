@@ -236,6 +236,10 @@ impl<T: ContactTarget> Engine<T> {
         let mut free = Vec::new();
         let mut taken: Vec<FirstLineId> = linked.keys().copied().collect();
         for candidate in ids.iter().filter(|candidate| !linked.contains_key(candidate)) {
+            if self.is_reserved_for_another(id, *candidate) {
+                taken.push(*candidate);
+                continue;
+            }
             let Some(record) = self.full_contact(*candidate).await? else { continue };
             if !self.still_matches(&record, wished, key) {
                 continue;

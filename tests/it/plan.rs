@@ -5,7 +5,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use deskferry::config::settings::I_UNDERSTAND;
+use deskferry::config::template;
+use deskferry::domain::ids::LiveDeskId;
+use deskferry::domain::record::FieldValue;
 use deskferry::sandbox::faults::{Fault, FaultFilter};
+use deskferry::sandbox::firstline::FirstLineSwitches;
+use deskferry::sandbox::{Sandbox, SandboxConfig};
+use deskferry::store::Origin;
 use serde_json::{Value, json};
 
 use crate::cli_support::Desk;
@@ -136,6 +142,9 @@ fn held(record: &Value, field: &str) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
+        Value::Number(number) => FieldValue::Number(number.clone()).canonical(),
+        Value::Array(values) => FieldValue::Choices(values.clone()).canonical(),
+        Value::Bool(yes) => u8::from(*yes).to_string(),
         other => other.to_string(),
     }
 }
@@ -514,4 +523,65 @@ async fn a_rehearsal_picks_a_spread_and_names_whom_to_look_at_and_how_to_undo_it
         picked.push(places);
     }
     assert_eq!(picked[0], picked[1], "the same account, the same picks");
+}
+
+/// 200 people of all kinds before a tenant with 60 customers, some of whom are among them.
+async fn crowd(firstline: FirstLineSwitches) -> Desk {
+    let config = SandboxConfig { contacts: 200, edge_cases: true, firstline, ..SandboxConfig::default() };
+    let desk = Desk { folder: tempfile::tempdir().unwrap(), sandbox: Sandbox::start(config).await.unwrap() };
+    desk.write("deskferry.toml", &desk.settings());
+    desk.write("mapping.toml", template::MAPPING);
+    let known = |key: &str| -> Vec<String> {
+        let values = desk.sandbox.livedesk().contacts().filter_map(|contact| Some(contact[key].as_str()?.to_owned()));
+        values.filter(|value| !value.is_empty()).step_by(7).take(20).collect()
+    };
+    let (emails, phones) = (known("email"), known("phone_number"));
+    let (emails, phones): (Vec<&str>, Vec<&str>) =
+        (emails.iter().map(String::as_str).collect(), phones.iter().map(String::as_str).collect());
+    desk.sandbox.firstline().seed_customers(60, 7, &emails, &phones);
+    desk
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_crowd_of_all_kinds_each_contact_gets_the_action_that_was_planned_for_it() {
+    let replaces = FirstLineSwitches { put_replaces: true, ..FirstLineSwitches::default() };
+    for firstline in [FirstLineSwitches::default(), replaces] {
+        let desk = crowd(firstline).await;
+        let (_, lines, end) = plan(&desk, &["--show-values"], 0).await;
+        let planned = |action: &str| end["contacts"][action].as_u64().unwrap_or_default();
+        assert!(planned("create") > 100 && planned("adopt") > 10, "{end}");
+        let ended = desk.run(&["--json", "backfill", "--yes", "--plan", &plan_path(&desk)]).await.expect(0).json();
+        assert_eq!((&ended["moved"], &ended["unmet"]), (&json!(0), &json!(0)), "{ended}");
+        for (count, action) in
+            [("created", "create"), ("adopted", "adopt"), ("set_aside", "reject"), ("conflicts", "conflict")]
+        {
+            assert_eq!(ended[count], planned(action), "{count}: {ended} {end}");
+        }
+        let store = desk.lock().await;
+        let links = store.links_page(LiveDeskId(-1), 1_000).await.unwrap();
+        store.close().await;
+        let done: BTreeMap<u64, &str> = (links.iter())
+            .map(|link| {
+                (link.livedesk_id.0.unsigned_abs(), if link.origin == Origin::Created { "create" } else { "adopt" })
+            })
+            .collect();
+        let mut deeds = actions(&lines);
+        deeds.retain(|_, action| matches!(*action, "create" | "adopt"));
+        assert_eq!(deeds, done);
+        for link in links.iter().filter(|link| link.origin != Origin::Created) {
+            assert_eq!(lines[&link.livedesk_id.0.unsigned_abs()]["firstline_id"], link.target.0);
+        }
+        let after: BTreeMap<u64, Value> =
+            desk.sandbox.firstline().dump().as_array().unwrap().iter().map(by_id).collect();
+        for link in &links {
+            assert_done(&lines[&link.livedesk_id.0.unsigned_abs()], &after[&link.target.0.unsigned_abs()]);
+        }
+        let (_, again, end) = plan(&desk, &[], 0).await;
+        assert!(
+            again
+                .values()
+                .all(|line| ["reject", "conflict", "not_selected"].contains(&line["action"].as_str().unwrap())),
+            "{end}"
+        );
+    }
 }

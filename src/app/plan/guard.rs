@@ -1,9 +1,9 @@
 //! Holding a run against a plan: what is not what was planned is left alone and told.
 //!
 //! In memory stand, per line, an id, a digest of what is to be done and a place in the file: 48 bytes, 10 MB for 200,000
-//! contacts. What is different is looked up in the file itself, for the few contacts where something is.
+//! contacts; and a pair of ids per customer that is to be linked. What is different is looked up in the file itself, for the few contacts where something is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::format::{End, FORMAT, Header, Line, Pen, action_of};
 use crate::domain::hash::{Digest, HashKey};
-use crate::domain::ids::{LiveDeskId, RunId};
+use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use crate::domain::outcome::Outcome;
 use crate::store::{Origin, Store, StoreError};
 use crate::sync::engine::RunError;
@@ -97,6 +97,8 @@ pub struct Guard {
     store: Store,
     names: BTreeMap<i64, String>,
     path: PathBuf,
+    /// Customers that the plan links, and to whom.
+    adopted: HashMap<FirstLineId, LiveDeskId>,
     tags: BTreeSet<String>,
     run: RunId,
     /// The first run that carried this plan out, and when: one that was interrupted is gone on with.
@@ -109,13 +111,14 @@ pub struct Guard {
 impl Guard {
     /// Reads a plan and holds it against what this run is made with. Nothing is done when a line is damaged.
     pub async fn open(path: &Path, now: &Header, store: Store, run: RunId) -> Result<Self, PlanError> {
-        let (entries, end, mark) = read(path, now, store.hash_key())?;
+        let Read { entries, adopted, end, mark } = read(path, now, store.hash_key())?;
         let names = super::field_names(&store).await?;
         let begun = begun(&store, &mark, run).await?;
         Ok(Self {
             store,
             names,
             path: path.to_owned(),
+            adopted,
             tags: end.tags_made.into_iter().collect(),
             run,
             begun,
@@ -234,6 +237,10 @@ impl Overseer for Guard {
         self.hear(id, outcome).boxed()
     }
 
+    fn reserved_for(&self, target: FirstLineId) -> Option<LiveDeskId> {
+        self.adopted.get(&target).copied()
+    }
+
     fn may_make_tag(&self, name: &str) -> bool {
         self.tags.contains(name)
     }
@@ -244,8 +251,17 @@ fn find(entries: &mut [Entry], id: LiveDeskId, afterwards: bool) -> Option<&mut 
     entries.get_mut(place)
 }
 
+/// What a plan holds.
+struct Read {
+    entries: Vec<Entry>,
+    adopted: HashMap<FirstLineId, LiveDeskId>,
+    end: End,
+    /// What it is known by.
+    mark: String,
+}
+
 /// Every line, checked; the end; and what this plan is known by.
-fn read(path: &Path, now: &Header, key: &HashKey) -> Result<(Vec<Entry>, End, String), PlanError> {
+fn read(path: &Path, now: &Header, key: &HashKey) -> Result<Read, PlanError> {
     let unreadable = |source| PlanError::Unreadable { path: path.to_owned(), source };
     let not_ours = |why: &str| PlanError::NotOurs { path: path.to_owned(), why: why.to_owned() };
     let damaged = |line: u64, why: &str| PlanError::Damaged { path: path.to_owned(), line, why: why.to_owned() };
@@ -264,7 +280,7 @@ fn read(path: &Path, now: &Header, key: &HashKey) -> Result<(Vec<Entry>, End, St
     if !differences.is_empty() {
         return Err(PlanError::Other { path: path.to_owned(), differences });
     }
-    let mut entries: Vec<Entry> = Vec::new();
+    let (mut entries, mut adopted): (Vec<Entry>, _) = (Vec::new(), HashMap::new());
     for number in 2_u64.. {
         text.clear();
         let length = reader.read_until(b'\n', &mut text).map_err(unreadable)? as u64;
@@ -283,11 +299,14 @@ fn read(path: &Path, now: &Header, key: &HashKey) -> Result<(Vec<Entry>, End, St
             if let Some(pair) = entries.windows(2).find(same) {
                 return Err(damaged(number, &format!("contact {} stands in it twice", pair[0].id)));
             }
-            return Ok((entries, end, mark));
+            return Ok(Read { entries, adopted, end, mark });
         }
         let line: Line = serde_json::from_value(line).map_err(|_| damaged(number, "it is no whole line"))?;
         if !line.is_whole(key) {
             return Err(damaged(number, "it was changed since it was written"));
+        }
+        if let Some(target) = line.firstline_id.filter(|_| line.action == Action::Adopt.as_str()) {
+            adopted.insert(FirstLineId(target), LiveDeskId(line.livedesk_id));
         }
         entries.push(Entry {
             id: line.livedesk_id,
