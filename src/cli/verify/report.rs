@@ -34,7 +34,9 @@ code{font:.9em ui-monospace,SFMono-Regular,Menlo,monospace}\
 .key i{display:inline-block;width:.8rem;height:.8rem;border-radius:.15rem;margin-right:.45rem}\
 .same{fill:var(--same);background:var(--same)}.explained{fill:var(--explained);background:var(--explained)}\
 .fault{fill:var(--bad);background:var(--bad)}.apart{fill:var(--apart);background:var(--apart)}\
-.none{fill:var(--line)}svg{display:block;width:100%}svg.mini{width:8rem;height:.7rem}\
+.none{fill:var(--line)}svg{display:block;width:100%}svg.mini{width:7rem;height:.7rem;margin-top:.4rem}\
+.wide{overflow-x:auto}@media (max-width:40rem){dl{grid-template-columns:1fr;gap:0}dt{margin-top:.5rem}\
+.sign{grid-template-columns:1fr}}\
 .sign{display:grid;grid-template-columns:1fr 1fr 1fr;gap:2rem;margin-top:3rem}.sign div{border-top:1px solid var(--soft);\
 padding-top:.3rem;color:var(--soft);font-size:.85rem}\
 @media print{:root{--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--panel:#f2f2f2;--same:#2f8f5b;--explained:#d9a514;\
@@ -213,7 +215,7 @@ fn bar(html: &mut String, size: &str, height: u32, parts: &[(&str, &str, u64)]) 
 fn findings(html: &mut String, found: &Verification) {
     put(
         html,
-        "<h2>Findings</h2>\n<table>\n<thead><tr><th>finding</th><th>what it means</th><th class=\"n\">not explained</th>\
+        "<h2>Findings</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>finding</th><th>what it means</th><th class=\"n\">not explained</th>\
          <th class=\"n\">explained</th></tr></thead>\n<tbody>\n",
     );
     for class in Class::ALL {
@@ -235,7 +237,7 @@ fn findings(html: &mut String, found: &Verification) {
         html,
         format_args!(
             "</tbody>\n<tfoot><tr><th colspan=\"2\">all</th><th class=\"n\" id=\"unexplained\">{}</th><th class=\"n\" \
-             id=\"explained\">{}</th></tr></tfoot>\n</table>\n",
+             id=\"explained\">{}</th></tr></tfoot>\n</table></div>\n",
             found.tally.faults(),
             found
                 .tally
@@ -259,7 +261,7 @@ fn grouped(html: &mut String, groups: &Groups, explained: bool, head: &str, noth
     put(
         html,
         format_args!(
-            "<table>\n<thead><tr><th>finding</th>{reason}<th class=\"n\">count</th><th>contacts (LiveDesk ids), the \
+            "<div class=\"wide\"><table>\n<thead><tr><th>finding</th>{reason}<th class=\"n\">count</th><th>contacts (LiveDesk ids), the \
              first of them</th></tr></thead>\n<tbody>\n"
         ),
     );
@@ -286,26 +288,28 @@ fn grouped(html: &mut String, groups: &Groups, explained: bool, head: &str, noth
             ),
         );
     }
-    put(html, "</tbody>\n</table>\n");
+    put(html, "</tbody>\n</table></div>\n");
 }
 
 fn fields(html: &mut String, found: &Verification) {
     put(
         html,
-        "<h2>Field by field</h2>\n<table>\n<thead><tr><th>field</th><th class=\"n\">compared</th><th class=\"n\">same</th>\
-         <th class=\"n\">explained</th><th class=\"n\">not explained</th><th></th></tr></thead>\n<tbody id=\"fields\">\n",
+        "<h2>Field by field</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>field</th><th class=\"n\">compared</th><th class=\"n\">same</th>\
+         <th class=\"n\">explained</th><th class=\"n\">not explained</th><th class=\"n\">left out</th><th></th></tr></thead>\n\
+         <tbody id=\"fields\">\n",
     );
     for (name, tally) in &found.tally.fields {
-        let FieldTally { compared, explained, unexplained } = *tally;
+        let FieldTally { compared, explained, unexplained, left_out } = *tally;
         put(
             html,
             format_args!(
                 "<tr><td>{}</td><td class=\"n\">{compared}</td><td class=\"n\">{}</td><td class=\"n{}\">{explained}</td>\
-                 <td class=\"n{}\">{unexplained}</td><td>",
+                 <td class=\"n{}\">{unexplained}</td><td class=\"n{}\">{left_out}</td><td>",
                 escaped(name),
                 tally.same(),
                 if explained > 0 { "" } else { " zero" },
                 if unexplained > 0 { " bad" } else { " zero" },
+                if left_out > 0 { "" } else { " zero" },
             ),
         );
         let parts = [
@@ -316,7 +320,7 @@ fn fields(html: &mut String, found: &Verification) {
         bar(html, "class=\"mini\" viewBox=\"0 0 1000 60\"", 60, &parts);
         put(html, "</td></tr>\n");
     }
-    put(html, "</tbody>\n</table>\n");
+    put(html, "</tbody>\n</table></div>\n");
     for stopped in &found.stopped {
         put(html, format_args!("<p>Not compared: {}</p>\n", escaped(stopped)));
     }
