@@ -1,5 +1,6 @@
 //! Putting a comparison together: both platforms, the mapping as a run would have it, and the state, if there is one, to read.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -99,10 +100,13 @@ impl Comparison {
         };
         let mapping_version = mapping.version().to_owned();
         let without_state = why_not.or(ignore_state.then_some("--ignore-state"));
+        let beside = settings.state.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let beside = beside.unwrap_or(Path::new(".")).to_owned();
         let (store, folder) = if let Some(store) = state {
             (store, None)
         } else {
-            let folder = tempfile::tempdir().map_err(VerifyError::Folder)?;
+            let folder = tempfile::tempdir_in(&beside).or_else(|_| tempfile::tempdir());
+            let folder = folder.map_err(VerifyError::Folder)?;
             let access = Access::Exclusive { holder: String::from("verify") };
             let path = folder.path().join("empty.db");
             (Store::open(&path, access, Arc::clone(&around.clock)).await?, Some(folder))
@@ -120,7 +124,7 @@ impl Comparison {
         )
         .await?;
         let source = Arc::clone(&platforms.livedesk);
-        let verifier = Verifier::new(source, engine, without_state.is_none(), options).await?;
+        let verifier = Verifier::new(source, engine, without_state.is_none(), options, &beside).await?;
         Ok(Self { verifier, platforms, mapping_version, accounts, without_state, store, _folder: folder })
     }
 

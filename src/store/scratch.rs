@@ -1,8 +1,8 @@
 //! A notebook for one command: compact facts about many records, on disk, private, and gone when it is closed.
 //!
-//! SQLite's own temporary database: it has no name from the moment it is made, so that nothing is left behind whatever
-//! ends the process, and it stays in memory until it has grown. It is no state: nothing in it survives, and nothing of a
-//! run is in it. What its owner keeps here are digests and ids, as in the state.
+//! It lies beside the state, where there is room for as much again (a folder for temporary files may be memory), and loses
+//! its name as soon as it is open, so that nothing is left behind whatever ends the process. It is no state: nothing in it
+//! survives. What its owner keeps here are digests and ids, as in the state.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use super::links::ChildKind;
 use super::rows::batch;
 
 /// What errors call it.
-const NAME: &str = "(temporary file in TMPDIR, /var/tmp or /tmp)";
+const NAME: &str = "(temporary file beside the state, or in TMPDIR)";
 
 const SCHEMA: [&str; 11] = [
     "PRAGMA journal_mode = OFF",
@@ -99,13 +99,17 @@ fn failed(source: sqlx::Error) -> StoreError {
 }
 
 impl Scratch {
-    /// An empty notebook.
-    pub async fn open() -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new().filename("").disable_statement_logging();
+    /// An empty notebook in this folder; where that cannot be written, wherever SQLite keeps temporary files.
+    pub async fn open(folder: &Path) -> Result<Self, StoreError> {
+        // Its owner's alone; gone with this value, once the connection has it.
+        let file = tempfile::Builder::new().prefix(".deskferry-").tempfile_in(folder).ok();
+        let name = file.as_ref().map_or(Path::new(""), |file| file.path());
+        let options = SqliteConnectOptions::new().filename(name).disable_statement_logging();
         let mut conn = options.connect().await.map_err(failed)?;
         for statement in SCHEMA {
             sqlx::query(statement).execute(&mut conn).await.map_err(failed)?;
         }
+        drop(file);
         Ok(Self { conn: Mutex::new((conn, 0)) })
     }
 
@@ -333,8 +337,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_notebook_grows_on_disk_under_no_name_and_works_where_the_folder_cannot_be_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for place in [folder.path(), Path::new("/nonexistent")] {
+            let notes = Scratch::open(place).await.expect("a notebook");
+            let body = "x".repeat(10_000);
+            for page in 0..40 {
+                let customer = |row: i64| NotedCustomer { body: body.clone(), ..seen(page * 100 + row, None, None) };
+                notes.put_customers(&(1..=100).map(customer).collect::<Vec<_>>()).await.expect("noted");
+            }
+            assert_eq!(notes.customers(&[FirstLineId(1), FirstLineId(4_000)]).await.expect("found").len(), 2);
+            assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+            let opened = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+            let sizes = opened.filter_map(|file| {
+                let file = file.ok()?;
+                let name = std::fs::read_link(file.path()).ok()?.to_string_lossy().into_owned();
+                let size = std::fs::metadata(file.path()).ok()?.len();
+                (name.ends_with("(deleted)")).then_some(size)
+            });
+            if cfg!(target_os = "linux") {
+                assert!(sizes.max().is_some_and(|size| size > 10_000_000), "40 MB are not kept in memory");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn customers_are_found_by_their_stamp_and_phones_by_the_profile_of_their_owner() {
-        let notes = Scratch::open().await.expect("a notebook");
+        let notes = Scratch::open(&std::env::temp_dir()).await.expect("a notebook");
         let all = [seen(7, Some(1), Some(70)), seen(8, Some(1), None), seen(9, None, Some(90))];
         notes.put_customers(&all).await.expect("noted");
         assert_eq!(notes.stamped_for(&[LiveDeskId(1), LiveDeskId(2)]).await.expect("found"), all[..2]);
@@ -348,7 +377,7 @@ mod tests {
 
     #[tokio::test]
     async fn remarks_come_by_contact_and_can_be_struck_out() {
-        let notes = Scratch::open().await.expect("a notebook");
+        let notes = Scratch::open(&std::env::temp_dir()).await.expect("a notebook");
         let note = |contact: Option<i64>, open, body: &str| Note {
             contact: contact.map(LiveDeskId),
             open,

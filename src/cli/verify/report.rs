@@ -1,7 +1,7 @@
 //! The protocol of a comparison: one page that needs nothing but itself, neither network nor script, to be read, printed and
 //! filed. It names ids and counts, never a value of a person.
 
-use std::fmt::Write;
+mod markup;
 
 use super::Occasion;
 use super::groups::{Group, Groups, Kind, whom};
@@ -10,36 +10,10 @@ use crate::domain::sweep::Verdict;
 use crate::sync::verify::finding::{Class, FieldTally, Reason};
 use crate::sync::verify::{CustomersRead, Verification};
 
-/// How it looks. Colours are told apart by lightness too, so that a print in grey says the same.
-const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--line:#d0d7de;--paper:#fff;--panel:#f6f8fa;\
---same:#2f8f5b;--explained:#d9a514;--bad:#c0392b;--apart:#8c96a1}\
-@media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9da7b1;--line:#3a434d;--paper:#14181d;--panel:#1d232a;\
---same:#4cb782;--explained:#e3b93d;--bad:#ef6a5b;--apart:#78828d}}\
-*{box-sizing:border-box}\
-body{margin:0 auto;max-width:60rem;padding:2rem 1.25rem 4rem;background:var(--paper);color:var(--ink);\
-font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif}\
-h1{font-size:1.7rem;line-height:1.2;margin:0 0 .25rem}h2{font-size:1.15rem;margin:2.25rem 0 .75rem}\
-p{margin:.5rem 0}.soft{color:var(--soft)}small{color:var(--soft)}\
-.verdict{margin:1.25rem 0;padding:.9rem 1.1rem;border-left:.4rem solid var(--bad);background:var(--panel);font-size:1.05rem}\
-.verdict.clean{border-color:var(--same)}.verdict strong{display:block;font-size:1.25rem}\
-dl{display:grid;grid-template-columns:minmax(9rem,max-content) 1fr;gap:.3rem 1.25rem;margin:0}\
-dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}\
-table{border-collapse:collapse;width:100%;font-size:.93rem}\
-th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}\
-th{color:var(--soft);font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\
-td.n.bad{color:var(--bad);font-weight:700}.zero{color:var(--soft)}.ids{overflow-wrap:anywhere}\
-code{font:.9em ui-monospace,SFMono-Regular,Menlo,monospace}\
-.key{display:flex;flex-wrap:wrap;gap:.35rem 1.5rem;margin:.6rem 0 0;padding:0;list-style:none}\
-.key i{display:inline-block;width:.8rem;height:.8rem;border-radius:.15rem;margin-right:.45rem}\
-.same{fill:var(--same);background:var(--same)}.explained{fill:var(--explained);background:var(--explained)}\
-.fault{fill:var(--bad);background:var(--bad)}.apart{fill:var(--apart);background:var(--apart)}\
-.none{fill:var(--line)}svg{display:block;width:100%}svg.mini{width:8rem;height:.7rem}\
-.sign{display:grid;grid-template-columns:1fr 1fr 1fr;gap:2rem;margin-top:3rem}.sign div{border-top:1px solid var(--soft);\
-padding-top:.3rem;color:var(--soft);font-size:.85rem}\
-@media print{:root{--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--panel:#f2f2f2;--same:#2f8f5b;--explained:#d9a514;\
---bad:#c0392b;--apart:#8c96a1}body{max-width:none;padding:0;font-size:11pt}h2{break-after:avoid}tr,.verdict{break-inside:avoid}\
-*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}";
+use markup::{bar, escaped, put};
+
+/// How it looks.
+const STYLE: &str = include_str!("report/style.css");
 
 /// The page.
 pub(super) fn page(found: &Verification, groups: &Groups, occasion: &Occasion) -> String {
@@ -181,39 +155,11 @@ fn glance(html: &mut String, found: &Verification) {
     }
 }
 
-/// A stacked bar. What is there at all is wide enough to be seen.
-fn bar(html: &mut String, size: &str, height: u32, parts: &[(&str, &str, u64)]) {
-    let all: u64 = parts.iter().map(|(.., count)| count).sum();
-    let label: Vec<String> = parts.iter().map(|(_, text, count)| format!("{count} {text}")).collect();
-    put(
-        html,
-        format_args!(
-            "<svg {size} preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">",
-            escaped(&label.join(", "))
-        ),
-    );
-    put(html, format_args!("<rect class=\"none\" width=\"1000\" height=\"{height}\"/>"));
-    let there = parts.iter().filter(|(.., count)| *count > 0).count() as u64;
-    let (least, mut at) = (8, 0);
-    for (class, text, count) in parts.iter().filter(|(.., count)| *count > 0) {
-        let width = least + count.saturating_mul(1_000 - least * there) / all.max(1);
-        put(
-            html,
-            format_args!(
-                "<rect class=\"{class}\" x=\"{at}\" width=\"{width}\" height=\"{height}\"><title>{count} {}</title></rect>",
-                escaped(text)
-            ),
-        );
-        at += width;
-    }
-    put(html, "</svg>\n");
-}
-
 /// One row per class, those that were not found too: a page that says what was looked for.
 fn findings(html: &mut String, found: &Verification) {
     put(
         html,
-        "<h2>Findings</h2>\n<table>\n<thead><tr><th>finding</th><th>what it means</th><th class=\"n\">not explained</th>\
+        "<h2>Findings</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>finding</th><th>what it means</th><th class=\"n\">not explained</th>\
          <th class=\"n\">explained</th></tr></thead>\n<tbody>\n",
     );
     for class in Class::ALL {
@@ -235,7 +181,7 @@ fn findings(html: &mut String, found: &Verification) {
         html,
         format_args!(
             "</tbody>\n<tfoot><tr><th colspan=\"2\">all</th><th class=\"n\" id=\"unexplained\">{}</th><th class=\"n\" \
-             id=\"explained\">{}</th></tr></tfoot>\n</table>\n",
+             id=\"explained\">{}</th></tr></tfoot>\n</table></div>\n",
             found.tally.faults(),
             found
                 .tally
@@ -259,7 +205,7 @@ fn grouped(html: &mut String, groups: &Groups, explained: bool, head: &str, noth
     put(
         html,
         format_args!(
-            "<table>\n<thead><tr><th>finding</th>{reason}<th class=\"n\">count</th><th>contacts (LiveDesk ids), the \
+            "<div class=\"wide\"><table>\n<thead><tr><th>finding</th>{reason}<th class=\"n\">count</th><th>contacts (LiveDesk ids), the \
              first of them</th></tr></thead>\n<tbody>\n"
         ),
     );
@@ -286,26 +232,28 @@ fn grouped(html: &mut String, groups: &Groups, explained: bool, head: &str, noth
             ),
         );
     }
-    put(html, "</tbody>\n</table>\n");
+    put(html, "</tbody>\n</table></div>\n");
 }
 
 fn fields(html: &mut String, found: &Verification) {
     put(
         html,
-        "<h2>Field by field</h2>\n<table>\n<thead><tr><th>field</th><th class=\"n\">compared</th><th class=\"n\">same</th>\
-         <th class=\"n\">explained</th><th class=\"n\">not explained</th><th></th></tr></thead>\n<tbody id=\"fields\">\n",
+        "<h2>Field by field</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>field</th><th class=\"n\">compared</th><th class=\"n\">same</th>\
+         <th class=\"n\">explained</th><th class=\"n\">not explained</th><th class=\"n\">left out</th><th></th></tr></thead>\n\
+         <tbody id=\"fields\">\n",
     );
     for (name, tally) in &found.tally.fields {
-        let FieldTally { compared, explained, unexplained } = *tally;
+        let FieldTally { compared, explained, unexplained, left_out } = *tally;
         put(
             html,
             format_args!(
                 "<tr><td>{}</td><td class=\"n\">{compared}</td><td class=\"n\">{}</td><td class=\"n{}\">{explained}</td>\
-                 <td class=\"n{}\">{unexplained}</td><td>",
+                 <td class=\"n{}\">{unexplained}</td><td class=\"n{}\">{left_out}</td><td>",
                 escaped(name),
                 tally.same(),
                 if explained > 0 { "" } else { " zero" },
                 if unexplained > 0 { " bad" } else { " zero" },
+                if left_out > 0 { "" } else { " zero" },
             ),
         );
         let parts = [
@@ -316,7 +264,7 @@ fn fields(html: &mut String, found: &Verification) {
         bar(html, "class=\"mini\" viewBox=\"0 0 1000 60\"", 60, &parts);
         put(html, "</td></tr>\n");
     }
-    put(html, "</tbody>\n</table>\n");
+    put(html, "</tbody>\n</table></div>\n");
     for stopped in &found.stopped {
         put(html, format_args!("<p>Not compared: {}</p>\n", escaped(stopped)));
     }
@@ -386,49 +334,13 @@ fn sentence(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
-fn put(html: &mut String, text: impl std::fmt::Display) {
-    write!(html, "{text}").expect("a text takes whatever is written");
-}
-
-/// Text as it may stand in a page, between tags and in an attribute.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            letter if letter.is_control() && !matches!(letter, '\n' | '\t') => safe.push('\u{fffd}'),
-            letter => safe.push(letter),
-        }
-    }
-    safe
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{bar, escaped, sentence};
+    use super::{STYLE, sentence};
 
     #[test]
-    fn nothing_of_a_field_name_becomes_markup() {
-        assert_eq!(escaped("<b a=\"1\" b='2'>&\u{7}"), "&lt;b a=&quot;1&quot; b=&#39;2&#39;&gt;&amp;\u{fffd}");
+    fn a_finding_becomes_a_sentence_and_the_style_can_stand_in_a_page() {
         assert_eq!(sentence("nothing unexplained"), "Nothing unexplained.");
-    }
-
-    #[test]
-    fn a_bar_is_never_wider_than_its_picture_and_shows_the_smallest_part() {
-        for counts in [[3_000_000, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0], [5, 5, 5, 5]] {
-            let mut html = String::new();
-            bar(&mut html, "", 10, &counts.map(|count| ("same", "x", count)));
-            let widths: Vec<u64> = html
-                .split("<rect class=\"same\"")
-                .skip(1)
-                .filter_map(|rect| rect.split("width=\"").nth(1)?.split('"').next()?.parse().ok())
-                .collect();
-            assert_eq!(widths.len(), counts.iter().filter(|count| **count > 0).count(), "{html}");
-            assert!(widths.iter().all(|width| *width >= 8) && widths.iter().sum::<u64>() <= 1_000, "{widths:?}");
-        }
+        assert!(!STYLE.contains('<') && STYLE.matches('{').count() == STYLE.matches('}').count());
     }
 }

@@ -13,16 +13,16 @@ use crate::sync::verify::{CustomersRead, Verification};
 /// The one sentence.
 pub(super) fn verdict(found: &Verification) -> String {
     let faults = found.tally.faults();
-    let pace = |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    let many = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let mut parts = Vec::new();
-    match faults {
-        0 => parts.push(String::from("nothing unexplained")),
-        _ => parts.push(format!(
-            "{} without an explanation, on {} and {} of nobody",
-            pace(faults, "finding", "findings"),
-            pace(found.tally.faulty_contacts, "contact", "contacts"),
-            pace(found.tally.faulty_customers, "customer", "customers"),
-        )),
+    if faults == 0 {
+        parts.push(String::from("nothing unexplained"));
+    } else {
+        let Tally { faulty_contacts, faulty_customers, .. } = found.tally;
+        let mut on = Vec::new();
+        on.extend((faulty_contacts > 0).then(|| many(faulty_contacts, "contact")));
+        on.extend((faulty_customers > 0).then(|| format!("{} of nobody", many(faulty_customers, "customer"))));
+        parts.push(format!("{} without an explanation, on {}", many(faults, "finding"), on.join(" and ")));
     }
     if found.sweep.verdict != Verdict::Proven {
         parts.push(format!("LiveDesk's list was not read completely ({})", found.sweep.verdict));
@@ -176,6 +176,7 @@ pub(super) fn as_json(found: &Verification, groups: &Groups, occasion: &Occasion
                 "same": tally.same(),
                 "explained": tally.explained,
                 "unexplained": tally.unexplained,
+                "left_out": tally.left_out,
             });
             (name.clone(), row)
         })

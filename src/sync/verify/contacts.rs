@@ -156,7 +156,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             let records = facts.candidates(contact.id, &held);
             let looked = self.look(contact, records, &facts).await?;
             self.count(&looked);
-            let mut open = looked.findings.iter().any(|finding| self.is_open(finding));
+            let mut open = looked.incomplete || looked.findings.iter().any(|finding| self.is_open(finding));
             for (_, kind, key) in &looked.lost {
                 // It may stand on somebody else.
                 open = open || !self.notes.holders(*kind, *key).await?.is_empty();

@@ -163,6 +163,8 @@ pub struct FieldTally {
     pub explained: u64,
     /// Differences without.
     pub unexplained: u64,
+    /// Contacts whose value could not be converted, so that there was nothing to compare.
+    pub left_out: u64,
 }
 
 impl FieldTally {
@@ -196,10 +198,10 @@ impl Tally {
             *self.findings.entry((finding.class, finding.reason)).or_default() += 1;
             if let Some(field) = &finding.field {
                 let tally = self.fields.entry(field.clone()).or_default();
-                if finding.is_fault() {
-                    tally.unexplained += 1;
-                } else {
-                    tally.explained += 1;
+                match finding.reason {
+                    None => tally.unexplained += 1,
+                    Some(Reason::SkippedValue) => tally.left_out += 1,
+                    Some(_) => tally.explained += 1,
                 }
             }
         }
@@ -245,12 +247,13 @@ mod tests {
         let mut tally = Tally::default();
         let field = |reason| Finding { field: Some("birth_at".into()), ..Finding::new(Class::Field, 1, reason, "") };
         tally.count(&[field(None), field(Some(Reason::Adopted)), Finding::new(Class::LostEmail, 1, None, "")]);
-        tally.count(&[field(Some(Reason::Adopted))]);
+        tally.count(&[field(Some(Reason::Adopted)), field(Some(Reason::SkippedValue))]);
         tally.count(&[Finding::new(Class::NotSelected, 3, Some(Reason::NotSelected), "")]);
         tally.count(&[]);
         assert_eq!((tally.faulty_contacts, tally.explained, tally.not_carried), (1, 1, 1));
-        assert_eq!((tally.of(Class::Field), tally.faults()), ((2, 1), 2));
-        assert_eq!(tally.fields["birth_at"].unexplained, 1);
+        assert_eq!((tally.of(Class::Field), tally.faults()), ((3, 1), 2));
+        let field = tally.fields["birth_at"];
+        assert_eq!((field.explained, field.unexplained, field.left_out), (2, 1, 1));
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub(super) struct Rules<'a> {
 pub(super) struct Difference {
     pub(super) class: Class,
     pub(super) field: String,
+    /// The field, where it is one that the answer does not show.
+    pub(super) unsaid: Option<FieldKey>,
     pub(super) reason: Option<Reason>,
     /// The e-mail or phone that is not there.
     pub(super) lost: Option<(ChildKind, i64)>,
@@ -60,7 +62,7 @@ pub(super) struct Difference {
 
 impl Difference {
     fn new(class: Class, field: String, reason: Option<Reason>) -> Self {
-        Self { class, field, reason, lost: None, livedesk_value: None, firstline_value: None }
+        Self { class, field, unsaid: None, reason, lost: None, livedesk_value: None, firstline_value: None }
     }
 }
 
@@ -84,7 +86,8 @@ pub(super) fn differences(
         compared.push(name.clone());
         let Some(stored) = held.fields.get(key) else {
             if wished.value != Desired::Empty {
-                found.push(Difference::new(Class::Field, name, Some(Reason::NotShown)));
+                let unsaid = Difference::new(Class::Field, name, Some(Reason::NotShown));
+                found.push(Difference { unsaid: Some(*key), ..unsaid });
             }
             continue;
         };
@@ -339,12 +342,15 @@ mod tests {
         differences(&wish, held, known, &rules).0
     }
 
+    /// What, wished, owner, held, what the state says, whether anything is cleared; then what is told, if anything is.
+    type Situation = (&'static str, &'static str, Option<Owner>, &'static str, Known, bool, Option<Option<Reason>>);
+
     #[test]
     fn what_explains_a_difference_is_who_owns_it_and_who_changed_it() {
         use Origin::{Adopted, Created};
         use Reason as R;
         let owner = Some;
-        let rows: [(&str, &str, Option<Owner>, &str, Known, bool, Option<Option<Reason>>); 16] = [
+        let rows: [Situation; 16] = [
             ("equal", "a", None, "a", Known::default(), true, None),
             ("another value, and no state to ask", "a", None, "x", Known::default(), true, Some(None)),
             ("nothing wished, something there, no state", "", None, "x", Known::default(), true, Some(None)),
@@ -435,7 +441,6 @@ mod tests {
                         // A mapping that names the source anew lets it write what was left apart.
                         let anew = owner == Some(Owner::Source)
                             && found.first().is_some_and(|difference| difference.reason == Some(Reason::KeptApart));
-                        let (value, owner) = (value, owner);
                         assert!(!left || written.is_empty() || anew, "{value:?} {owner:?} {held:?} {base:?}");
                     }
                 }

@@ -10,6 +10,7 @@ use crate::domain::base::{Base, WishDigests};
 use crate::domain::contact::Contact;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::record::{Desired, DesiredRecord};
+use crate::domain::target::Part;
 use crate::store::{ChildKind, Conflict, DeadLetter, Decision, Link, Origin, Standing};
 use crate::sync::engine::RunError;
 use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PortError};
@@ -56,6 +57,8 @@ pub(super) struct Looked {
     pub(super) findings: Vec<Finding>,
     /// Fields and lists that were compared.
     pub(super) compared: Vec<String>,
+    /// Its customer may say more than was read of it.
+    pub(super) incomplete: bool,
     /// Its customer is known by its link alone.
     pub(super) by_link: bool,
     /// E-mails and phones that are not where they should be.
@@ -114,7 +117,9 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let Some((target, differences, compared)) = best else { return Ok(looked) };
         looked.compared = compared;
         for difference in differences {
-            let Difference { class, field, reason, lost, livedesk_value, firstline_value } = difference;
+            let Difference { class, field, unsaid, reason, lost, livedesk_value, firstline_value } = difference;
+            // Others were seen to show it: a read in full may.
+            looked.incomplete |= unsaid.is_some_and(|key| self.engine.target.shown().has(Part::Field(key)));
             if let Some((kind, key)) = lost {
                 looked.lost.push((looked.findings.len(), kind, key));
             }

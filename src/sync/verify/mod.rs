@@ -16,6 +16,7 @@ mod look;
 pub mod sample;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use roaring::RoaringTreemap;
@@ -157,12 +158,13 @@ pub struct Verifier<S, T> {
 }
 
 impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
-    /// A comparison of these platforms.
+    /// A comparison of these platforms. Its notebook is kept in `folder`.
     pub async fn new(
         source: Arc<S>,
         engine: Engine<T>,
         with_state: bool,
         options: Options,
+        folder: &Path,
     ) -> Result<Self, StoreError> {
         let runs = if with_state { engine.store.runs(RUNS).await? } else { Vec::new() };
         let carrying = runs.iter().find(|run| CARRYING.contains(&run.kind.as_str()) && run.ended_at.is_some());
@@ -170,7 +172,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             source,
             with_state,
             options,
-            notes: Scratch::open().await?,
+            notes: Scratch::open(folder).await?,
             tags: TagTable::default(),
             since: carrying.map(|run| run.started_at.0.div_euclid(1000)),
             seen: RoaringTreemap::new(),
