@@ -35,7 +35,7 @@ pub async fn pipeline(
     settings: &Settings,
     platforms: &Platforms,
     store: Store,
-    mapping: Mapping,
+    mapping: impl Into<Arc<Mapping>>,
     around: &Surroundings,
     (run, overseer): (RunId, Arc<dyn Overseer>),
 ) -> Result<(PlanRun, Arc<PlanTarget>), StoreError> {

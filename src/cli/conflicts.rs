@@ -1,7 +1,14 @@
-//! `deskferry conflicts list | resolve`: doubts about identity, and what a person decides about them.
+//! `deskferry conflicts list | show | resolve | reopen`: doubts about identity, and what people decide about them.
 //!
 //! A decision is only stored here; the next `backfill` or `retry` carries it out.
 
+mod many;
+mod show;
+
+pub(super) use show::stamp_json;
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -12,7 +19,7 @@ use super::output::{DONE, Failure, note, say};
 use super::runs::moment;
 use crate::app;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
-use crate::store::{Conflict, Decision, Store, WriteOp};
+use crate::store::{Conflict, Decision, DecisionMade, Made, Store};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -24,16 +31,28 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List contacts whose identity is in doubt: ids and reasons, no personal data
-    List,
-    /// Decide what one of them is; the next backfill or retry carries it out
+    List {
+        /// Also those whose decision was carried out
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show what speaks for each candidate, as both platforms have it now; values are masked
+    Show(show::Show),
+    /// Decide what one of them is, or many from a file; the next backfill or retry carries it out
     Resolve(Resolve),
+    /// Take a decision back: the contact waits for another one
+    Reopen {
+        /// The contact (LiveDesk id)
+        id: i64,
+    },
 }
 
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["link", "create", "skip"])))]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["link", "create", "skip", "from"])))]
 struct Resolve {
     /// The contact (LiveDesk id)
-    id: i64,
+    #[arg(required_unless_present = "from")]
+    id: Option<i64>,
     /// It is this FIRST LINE customer
     #[arg(long, value_name = "TARGET")]
     link: Option<i64>,
@@ -43,6 +62,9 @@ struct Resolve {
     /// Do not carry it
     #[arg(long)]
     skip: bool,
+    /// Many decisions: a CSV file with the columns id, decision (link, create or skip) and target. All of them, or none
+    #[arg(long, value_name = "FILE", conflicts_with = "id")]
+    from: Option<PathBuf>,
 }
 
 impl Resolve {
@@ -61,17 +83,23 @@ const NEAR: usize = 3;
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     match args.action {
-        Action::List => list(context).await,
+        Action::List { all } => list(all, context).await,
+        Action::Show(show) => show::run(&show, context).await,
         Action::Resolve(resolve) => decide(&resolve, context).await,
+        Action::Reopen { id } => reopen(LiveDeskId(id), context).await,
     }
 }
 
-async fn list(context: &Context) -> Result<u8, Failure> {
+async fn list(all: bool, context: &Context) -> Result<u8, Failure> {
     let loaded = context.load()?;
     let store = app::read_state(&loaded.settings.state.path, Arc::clone(&context.clock)).await?;
-    let conflicts = store.conflicts().await?;
+    let mut conflicts = store.conflicts().await?;
     let waiting = store.decided().await?;
     store.close().await;
+    let known = conflicts.len();
+    if !all {
+        conflicts.retain(|conflict| conflict.decision.is_none() || waiting.contains(&conflict.livedesk_id));
+    }
     if conflicts.is_empty() && !context.json {
         say("no conflicts");
     }
@@ -82,57 +110,114 @@ async fn list(context: &Context) -> Result<u8, Failure> {
             say(as_line(conflict, waiting.contains(&conflict.livedesk_id)));
         }
     }
+    if known > conflicts.len() {
+        note(format_args!(
+            "{} more were decided, and nothing is left to do for them: --all lists them",
+            known - conflicts.len()
+        ));
+    }
     if conflicts.iter().any(|conflict| conflict.decision.is_none()) {
-        note("decide with `deskferry conflicts resolve ID --link TARGET`, `--create` or `--skip`");
+        note(
+            "look with `deskferry conflicts show ID`, decide with `deskferry conflicts resolve ID --link TARGET`, `--create` or `--skip`",
+        );
     }
     Ok(DONE)
+}
+
+/// Opens the state to write; opening it would make one where there is none.
+async fn open(context: &Context, holder: &str) -> Result<Store, Failure> {
+    let loaded = context.load()?;
+    app::read_state(&loaded.settings.state.path, Arc::clone(&context.clock)).await?.close().await;
+    context.open_state(&loaded.settings, holder).await
 }
 
 async fn decide(resolve: &Resolve, context: &Context) -> Result<u8, Failure> {
-    let loaded = context.load()?;
-    let path = &loaded.settings.state.path;
-    // Opening to write would make a state where there is none.
-    app::read_state(path, Arc::clone(&context.clock)).await?.close().await;
-    let store = context.open_state(&loaded.settings, "conflicts resolve").await?;
-    let result = async {
-        let conflicts = store.conflicts().await?;
-        let Some(conflict) = conflicts.iter().find(|conflict| conflict.livedesk_id.0 == resolve.id) else {
-            return Err(Failure::new(unknown(resolve.id, &conflicts)));
-        };
-        let decision = resolve.decision();
-        if let Decision::Link(target) = decision {
-            taken(&store, conflict.livedesk_id, target).await?;
-            if !conflict.candidates.contains(&target) {
-                note(format_args!("customer {target} is none of the candidates ({}); taken as said", ids(conflict)));
-            }
-        }
-        let decided = Conflict { decision: Some(decision), ..conflict.clone() };
-        store.write(vec![WriteOp::PutConflict(decided)]).await?;
-        Ok(decision)
-    }
-    .await;
+    let store = open(context, "conflicts resolve").await?;
+    let result = match (&resolve.from, resolve.id) {
+        (Some(file), _) => many::decide(&store, file).await,
+        (None, Some(id)) => decide_one(&store, id, resolve.decision()).await.map(|conflict| vec![conflict]),
+        (None, None) => Err(Failure::new("say which contact, or --from FILE")),
+    };
+    let result = match result {
+        Ok(decided) => store.decide(decided.clone(), Some(&who())).await.map(|()| decided).map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
     store.close().await;
-    let decision = result?;
-    if context.json {
-        say(json!({ "livedesk_id": resolve.id, "decision": decision_json(decision) }));
-    } else {
+    for conflict in result? {
+        let id = conflict.livedesk_id;
+        let Some(decision) = conflict.decision else { continue };
+        if context.json {
+            say(json!({ "livedesk_id": id.0, "decision": decision_json(decision) }));
+            continue;
+        }
         let next = match decision {
             Decision::Skip => String::from("a backfill leaves it out"),
-            _ => format!("`deskferry retry {}` or the next backfill carries it out", resolve.id),
+            _ => format!("`deskferry retry {id}` or the next backfill carries it out"),
         };
-        say(format_args!("contact {}: {}; {next}", resolve.id, decision_text(decision)));
+        say(format_args!("contact {id}: {}; {next}", decision_text(decision)));
     }
     Ok(DONE)
 }
 
-/// One customer cannot be two contacts: better said now than refused by the next run.
-async fn taken(store: &Store, id: LiveDeskId, target: FirstLineId) -> Result<(), Failure> {
-    match store.source_of(&[target]).await?.get(&target) {
-        Some(other) if *other != id => Err(Failure::new(format!(
-            "FIRST LINE customer {target} is linked to LiveDesk contact {other} already; nothing was changed"
-        ))),
-        _ => Ok(()),
+async fn decide_one(store: &Store, id: i64, decision: Decision) -> Result<Conflict, Failure> {
+    let conflict = one(store, LiveDeskId(id)).await?;
+    if let Decision::Link(target) = decision {
+        if let Some(other) = taken(store, conflict.livedesk_id, target).await? {
+            return Err(Failure::new(format!(
+                "FIRST LINE customer {target} is linked to LiveDesk contact {other} already; nothing was changed"
+            )));
+        }
+        if !conflict.candidates.contains(&target) {
+            note(format_args!("customer {target} is none of the candidates ({}); taken as said", ids(&conflict)));
+        }
     }
+    Ok(Conflict { decision: Some(decision), ..conflict })
+}
+
+async fn reopen(id: LiveDeskId, context: &Context) -> Result<u8, Failure> {
+    let store = open(context, "conflicts reopen").await?;
+    let result = async {
+        let conflict = one(&store, id).await?;
+        let Some(before) = conflict.decision else {
+            return Err(Failure::new(format!("contact {id} was not decided; nothing was changed")));
+        };
+        store.decide(vec![Conflict { decision: None, ..conflict }], Some(&who())).await?;
+        Ok((before, store.links_for(&[id]).await?.remove(&id)))
+    }
+    .await;
+    store.close().await;
+    let (before, link) = result?;
+    if context.json {
+        say(json!({ "livedesk_id": id.0, "decision": null, "before": decision_json(before) }));
+        return Ok(DONE);
+    }
+    say(format_args!("contact {id}: taken back ({}); it waits for another decision", decision_text(before)));
+    if let Some(link) = link {
+        say(format_args!("it stays linked to customer {}; nothing is written to it until it is decided", link.target));
+    }
+    Ok(DONE)
+}
+
+/// The conflict of a contact, or who may have been meant.
+async fn one(store: &Store, id: LiveDeskId) -> Result<Conflict, Failure> {
+    match store.conflict_for(&[id]).await?.remove(&id) {
+        Some(conflict) => Ok(conflict),
+        None => Err(Failure::new(unknown(id.0, &store.conflicts().await?))),
+    }
+}
+
+/// Whom a customer is linked to, if that is another contact. One customer cannot be two contacts: better said now than
+/// refused by the next run.
+async fn taken(store: &Store, id: LiveDeskId, target: FirstLineId) -> Result<Option<LiveDeskId>, Failure> {
+    Ok(store.source_of(&[target]).await?.remove(&target).filter(|other| *other != id))
+}
+
+/// Who decides, for the record: the login that runs this, or its number.
+fn who() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
+        std::fs::metadata("/proc/self").map_or_else(|_| String::from("unknown"), |me| format!("user {}", me.uid()))
+    })
 }
 
 fn unknown(id: i64, conflicts: &[Conflict]) -> String {
@@ -144,20 +229,52 @@ fn unknown(id: i64, conflicts: &[Conflict]) -> String {
         return format!("contact {id} is not in conflict; there are no conflicts");
     }
     let near: Vec<String> = near.iter().map(ToString::to_string).collect();
-    format!("contact {id} is not in conflict; did you mean {}? `deskferry conflicts list` has all", near.join(", "))
+    format!(
+        "contact {id} is not in conflict; did you mean {}? `deskferry conflicts list --all` has all",
+        near.join(", ")
+    )
 }
 
-fn ids(conflict: &Conflict) -> String {
+pub(super) fn ids(conflict: &Conflict) -> String {
     let ids: Vec<String> = conflict.candidates.iter().map(ToString::to_string).collect();
     if ids.is_empty() { String::from("none") } else { ids.join(", ") }
 }
 
-fn decision_text(decision: Decision) -> String {
+pub(super) fn decision_text(decision: Decision) -> String {
     match decision {
         Decision::Link(target) => format!("decided: it is customer {target}"),
         Decision::Create => String::from("decided: create it"),
         Decision::Skip => String::from("decided: do not carry it"),
     }
+}
+
+/// A decision of the past as a line.
+pub(super) fn made_text(made: &DecisionMade) -> String {
+    let what = match made.made {
+        Made::Link(target) => decision_text(Decision::Link(target)),
+        Made::Create => decision_text(Decision::Create),
+        Made::Skip => decision_text(Decision::Skip),
+        Made::Reopened => String::from("taken back"),
+    };
+    let by = made.by.as_deref().unwrap_or("somebody");
+    format!("{} by {by}: {what} ({})", moment(made.at), made.kind)
+}
+
+/// A decision of the past as JSON.
+pub(super) fn made_json(made: &DecisionMade) -> Value {
+    let decision = match made.made {
+        Made::Link(target) => decision_json(Decision::Link(target)),
+        Made::Create => decision_json(Decision::Create),
+        Made::Skip => decision_json(Decision::Skip),
+        Made::Reopened => json!("reopened"),
+    };
+    json!({
+        "decision": decision,
+        "at": moment(made.at),
+        "by": made.by,
+        "kind": made.kind,
+        "candidates": made.candidates.iter().map(|id| id.0).collect::<Vec<_>>(),
+    })
 }
 
 fn decision_json(decision: Decision) -> Value {
@@ -168,7 +285,7 @@ fn decision_json(decision: Decision) -> Value {
     }
 }
 
-fn as_line(conflict: &Conflict, waiting: bool) -> String {
+pub(super) fn as_line(conflict: &Conflict, waiting: bool) -> String {
     let mut decision = conflict.decision.map_or_else(|| String::from("undecided"), decision_text);
     if waiting {
         decision.push_str(" (not carried out yet)");
@@ -183,7 +300,7 @@ fn as_line(conflict: &Conflict, waiting: bool) -> String {
     )
 }
 
-fn as_json(conflict: &Conflict, waiting: bool) -> Value {
+pub(super) fn as_json(conflict: &Conflict, waiting: bool) -> Value {
     json!({
         "livedesk_id": conflict.livedesk_id.0,
         "kind": conflict.kind,

@@ -1,23 +1,20 @@
 //! `deskferry map test | explain`: the mapping file on trial. Nothing is written anywhere.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Context;
+use super::live::look_up;
 use super::output::{DONE, Failure, LEFT_OVER, note, say};
 use super::progress::Bar;
 use crate::app::{self, Learned};
 use crate::domain::ids::LiveDeskId;
 use crate::mapping::explain::{ExplainedLine, Explanation, explain};
 use crate::store::{Store, StoreError};
-use crate::sync::lookup::{Found, Lookup};
-use crate::sync::ports::ContactSource;
 use crate::sync::ports::ContactTarget;
 use crate::sync::progress::Progress;
-use crate::sync::scan::ScanError;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -98,14 +95,9 @@ async fn explain_one(args: &Explain, context: &Context) -> Result<u8, Failure> {
     if let Some(store) = state {
         store.close().await;
     }
-    let wanted = BTreeSet::from([LiveDeskId(args.id)]);
-    let found = look_up(Arc::clone(&platforms.livedesk), wanted, settings.sweep.max_rounds).await;
+    let found = look_up(Arc::clone(&platforms.livedesk), LiveDeskId(args.id), settings.sweep.max_rounds).await;
     bar.finish();
-    let found = found.map_err(|error| Failure::chain(&error))?;
-    if let Some(row) = found.malformed.first() {
-        return Err(Failure::new(format!("LiveDesk's row of contact {} cannot be read: {}", args.id, row.problem)));
-    }
-    let Some(contact) = found.contacts.into_iter().next() else {
+    let Some(contact) = found? else {
         return Err(Failure::new(format!("LiveDesk does not show a contact {}", args.id)));
     };
     let explanation = explain(&mapping, &contact, args.show_values);
@@ -118,21 +110,6 @@ async fn explain_one(args: &Explain, context: &Context) -> Result<u8, Failure> {
         }
     }
     Ok(DONE)
-}
-
-/// The one contact, or nothing.
-async fn look_up<S: ContactSource>(
-    source: Arc<S>,
-    wanted: BTreeSet<LiveDeskId>,
-    max_rounds: u32,
-) -> Result<Found, ScanError> {
-    let mut lookup = Lookup::start(source, wanted, max_rounds).await?;
-    while let Some(found) = lookup.next().await? {
-        if !found.contacts.is_empty() || !found.malformed.is_empty() {
-            return Ok(found);
-        }
-    }
-    Ok(Found::default())
 }
 
 /// What earlier runs found out, when there is a state that can be read.

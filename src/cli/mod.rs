@@ -9,9 +9,11 @@ pub mod compare;
 pub mod completions;
 pub mod conflicts;
 pub mod demo;
+pub mod explain;
 pub mod fields;
 pub mod health;
 pub mod init;
+pub mod live;
 pub mod man;
 pub mod map;
 pub mod mask;
@@ -114,8 +116,10 @@ enum Command {
     Health(health::Args),
     /// List the latest runs
     Runs(runs::Args),
-    /// List contacts whose identity is in doubt, or decide one
+    /// List contacts whose identity is in doubt, look at one, decide one or many
     Conflicts(conflicts::Args),
+    /// Tell everything about one contact: what was done, when and why, and what the next run would do
+    Explain(explain::Args),
     /// Look after the state file
     State(state::Args),
     /// Simulate both platforms on loopback until interrupted
@@ -261,6 +265,7 @@ async fn dispatch(command: Command, context: Context) -> Result<u8, Failure> {
         Command::Health(args) => health::run(args, &context).await,
         Command::Runs(args) => runs::run(args, &context).await,
         Command::Conflicts(args) => conflicts::run(args, &context).await,
+        Command::Explain(args) => explain::run(&args, &context).await,
         Command::Sandbox(args) => sandbox::run(*args, &context).await,
         Command::Plan(args) => plan::run(args, &context).await,
         Command::Backfill(args) => backfill::run(args, &context).await,

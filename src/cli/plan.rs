@@ -1,6 +1,6 @@
 //! `deskferry plan`: what a backfill would do, per contact and field, without a single write.
 
-mod view;
+pub(super) mod view;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};

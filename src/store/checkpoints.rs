@@ -208,6 +208,19 @@ impl Store {
         }
     }
 
+    /// The last sweep that saw a contact, and when that began, where it is still known.
+    pub async fn last_sighting(&self, id: LiveDeskId) -> Result<Option<(i64, Option<Timestamp>)>, StoreError> {
+        let row = sqlx::query!(
+            r#"SELECT s.sweep, w.started_at AS "started_at?: i64" FROM sighting s LEFT JOIN sweep w ON w.id = s.sweep
+               WHERE s.livedesk_id = ?1"#,
+            id.0
+        )
+        .fetch_optional(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(row.map(|row| (row.sweep, row.started_at.map(Timestamp))))
+    }
+
     /// How many of these contacts any sweep ever saw.
     pub async fn sighted_among(&self, ids: &[LiveDeskId]) -> Result<u64, StoreError> {
         let ids = super::rows::batch(ids.iter().map(|id| id.0));

@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use super::account::Accounts;
 use super::error::StoreError;
 use super::export::{Column, ColumnKind, Header, JOURNAL, LAST, NUMBERS, TABLES, columns, unhex};
+use super::journal::SINCE;
 use super::open::MIGRATOR;
 use super::{Store, writer};
 
@@ -150,13 +151,15 @@ impl Store {
 
 async fn store_all(conn: &mut SqliteConnection, export: &Inspected, path: &Path) -> Result<u64, ImportError> {
     let failed = |source| StoreError::from_sql(path, source);
-    for table in TABLES.into_iter().chain(["profile"]) {
+    for table in TABLES {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM {table})");
         let used: bool = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *conn).await.map_err(failed)?;
         if used {
             return Err(ImportError::NotEmpty { path: path.to_owned(), table });
         }
     }
+    // A new state has findings of its own.
+    sqlx::query("DELETE FROM profile").execute(&mut *conn).await.map_err(failed)?;
     let header = &export.header;
     sqlx::query!(
         "UPDATE account SET hash_key = ?1, created_at = ?2, livedesk = ?3, firstline = ?4",
@@ -188,6 +191,12 @@ async fn store_all(conn: &mut SqliteConnection, export: &Inspected, path: &Path)
     }
     if reader.header != *header {
         return Err(reader.wrong("the file was changed while it was read"));
+    }
+    if !header.journal {
+        // Runs without their before-images cannot be taken back.
+        let since =
+            "UPDATE profile SET value = CAST((SELECT coalesce(max(id), 0) + 1 FROM run) AS TEXT) WHERE key = ?1";
+        sqlx::query(since).bind(SINCE).execute(conn).await.map_err(failed)?;
     }
     Ok(stored)
 }

@@ -97,7 +97,7 @@ impl From<JournalRow> for Journalled {
 }
 
 /// Profile key: runs from this number on have their whole journal.
-const SINCE: &str = "journal_since";
+pub(super) const SINCE: &str = "journal_since";
 
 pub(super) fn add(ops: &[&WriteOp]) -> Statement {
     statement!(ops, WriteOp::Journal(entry) => (

@@ -17,6 +17,7 @@ pub mod companies;
 pub mod decide;
 pub mod directory;
 pub mod engine;
+pub mod evidence;
 pub mod failures;
 pub mod finder;
 pub mod gate;

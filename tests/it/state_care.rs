@@ -37,7 +37,7 @@ fn lines(desk: &Desk, name: &str) -> Vec<String> {
 
 /// Writes the lines with a last one that fits them.
 fn write_with_right_end(desk: &Desk, name: &str, lines: &[String]) {
-    let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let body = format!("{}\n", lines.join("\n"));
     let digest = blake3::hash(body.as_bytes()).to_hex().to_string();
     let end = json!({ "end": true, "lines": lines.len(), "digest": digest });
     desk.write(name, &format!("{body}{end}\n"));
@@ -165,6 +165,9 @@ async fn an_export_holds_no_value_of_a_person_but_in_before_images() {
     full.says("before-images of customers");
 }
 
+/// What is done to the lines of an export, at this one.
+type Damage = fn(&mut Vec<String>, usize);
+
 #[tokio::test]
 async fn a_damaged_export_line_is_named_and_nothing_is_imported() {
     let desk = carried().await;
@@ -177,8 +180,7 @@ async fn a_damaged_export_line_is_named_and_nothing_is_imported() {
     desk.replace("path = \"state.db\"", "path = \"other.db\"");
     let before = desk.files();
 
-    // (what is done to the lines; whether the end is made to fit; where it is said; what is said)
-    type Damage = fn(&mut Vec<String>, usize);
+    // What is done to the lines; whether the end is made to fit; where it is said, and what.
     let kinds: &[(Damage, bool, usize, &str)] = &[
         (
             |lines, n| {

@@ -118,7 +118,7 @@ fn named(field: &FieldLine) -> String {
 }
 
 /// One contact, field by field.
-pub(super) fn contact(line: &Line) -> String {
+pub(in crate::cli) fn contact(line: &Line) -> String {
     let record = match line.firstline_id {
         Some(id) => format!(" -> customer {id}"),
         None => String::new(),

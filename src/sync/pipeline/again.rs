@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Pipeline;
+use super::{Pipeline, RunEnd};
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::store::{Intent, WriteOp};
@@ -16,6 +16,18 @@ use crate::sync::progress::ProgressEvent;
 use crate::sync::summary::Summary;
 
 impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
+    /// Carries one contact as a sweep does that comes by it: what waits for its time, or for a person, goes on waiting. For a
+    /// run on trial; what else a run does before and after is left out.
+    pub async fn carry_one(&self, id: LiveDeskId) -> RunEnd {
+        let mut summary = Summary::default();
+        let result = async {
+            let directory = Arc::new(LazyDirectory::new(self.engine.store.is_empty().await?, 1));
+            self.carry_ids(&directory, BTreeMap::from([(id, None)]), Waiting::Respect, &mut summary).await
+        };
+        let failure = Box::pin(result).await.err();
+        RunEnd { summary, failure }
+    }
+
     /// Carries single contacts, read again from the source: by id where that exists, else with a pass. Answers those
     /// that were not found although they may be there.
     pub(in crate::sync) async fn carry_ids(

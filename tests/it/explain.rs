@@ -1,0 +1,183 @@
+//! `explain ID`: for every contact the program can say what it did, when, why, and what it would do next.
+
+use serde_json::{Value, json};
+
+use crate::cli_support::Desk;
+
+async fn carried() -> (Desk, String) {
+    let desk = Desk::new().await;
+    let person = json!({ "name": "Quorn Dieter", "email": "quorn@example.com", "phone_number": "+886900111222" });
+    let id = desk.sandbox.livedesk().add_contact(person).to_string();
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    (desk, id)
+}
+
+async fn told(desk: &Desk, id: &str) -> Value {
+    desk.run(&["explain", id, "--json"]).await.expect(0).json()
+}
+
+fn rename(desk: &Desk, id: &str, name: &str) {
+    let name = json!(name);
+    desk.sandbox.livedesk().edit(id.parse().unwrap(), |contact| drop(contact.insert(String::from("name"), name)));
+}
+
+#[tokio::test]
+async fn a_carried_contact_is_told_with_link_stamp_runs_and_what_comes_next() {
+    let (desk, id) = carried().await;
+    let first = told(&desk, &id).await;
+    let customer = first["link"]["firstline_id"].to_string();
+    assert_eq!((&first["link"]["origin"], &first["link"]["settled"]), (&json!("created"), &json!(true)), "{first}");
+    assert_eq!(
+        first["stamp"],
+        json!({ "expected": { "membership_no": format!("LD-{id}") }, "found": id.parse::<i64>().unwrap() })
+    );
+    assert_eq!(first["last_seen"]["sweep"], 1);
+    assert_eq!(first["next"]["action"], "nothing", "{first}");
+    assert_eq!(
+        (&first["runs"][0]["kind"], &first["runs"][0]["changes"][0]["action"]),
+        (&json!("backfill"), &json!("create"))
+    );
+
+    rename(&desk, &id, "Quorn Wilhelm");
+    let files = desk.files();
+    let writes = desk.sandbox.firstline().tally().writes();
+    let next = told(&desk, &id).await;
+    assert_eq!(next["next"]["action"], "update", "{next}");
+    assert_eq!(next["next"]["plan"]["firstline_id"].to_string(), customer);
+    assert_eq!((desk.sandbox.firstline().tally().writes(), desk.files()), (writes, files), "a look leaves nothing");
+    let text = desk.run(&["explain", &id]).await.expect(0);
+    text.says("next run    update");
+    text.says("(changed in LiveDesk");
+    text.says("--show-values shows them");
+    for value in ["Quorn", "Wilhelm", "Dieter", "quorn@", "0900111222"] {
+        assert!(
+            !text.out.contains(value) && !text.err.contains(value) && !next.to_string().contains(value),
+            "{}",
+            text.out
+        );
+    }
+    desk.run(&["explain", &id, "--show-values"]).await.expect(0).says("Wilhelm");
+
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    let done = told(&desk, &id).await;
+    assert_eq!(done["next"]["action"], "nothing", "{done}");
+    let changes = done["runs"][1]["changes"].as_array().unwrap();
+    assert_eq!((&changes[0]["action"], &changes[0]["why"]), (&json!("update"), &json!("source changed")), "{done}");
+    assert!(changes[0]["parts"].as_array().unwrap().iter().any(|part| part == "last_name"), "{done}");
+    let text = desk.run(&["explain", &id]).await.expect(0);
+    assert!(!text.out.contains("Dieter") && !text.out.contains("Wilhelm"), "{}", text.out);
+
+    // By the customer's id, in both spellings.
+    for command in
+        [&["explain", &format!("fl:{customer}"), "--json"][..], &["explain", "--firstline", &customer, "--json"]]
+    {
+        assert_eq!(desk.run(command).await.expect(0).json()["livedesk_id"].to_string(), id);
+    }
+    let offline = desk.run(&["explain", &id, "--offline", "--json"]).await.expect(0).json();
+    assert_eq!(
+        (&offline["next"], &offline["link"]),
+        (&Value::Null, &{
+            let mut link = done["link"].clone();
+            link.as_object_mut().unwrap().remove("there");
+            link
+        })
+    );
+}
+
+#[tokio::test]
+async fn what_keeps_a_contact_from_being_carried_is_told() {
+    let (desk, id) = carried().await;
+    desk.replace("[firstline]", "[deletes]\npolicy = \"ignore\"\n\n[firstline]");
+    let mapping = deskferry::config::template::MAPPING
+        .replace("on_error = \"skip\", owner = \"fill_blank\"", "on_error = \"reject\", owner = \"fill_blank\"");
+    assert_ne!(mapping, deskferry::config::template::MAPPING);
+    desk.write("mapping.toml", &mapping);
+    desk.sandbox.livedesk().edit(id.parse().unwrap(), |contact| {
+        contact.insert(String::from("custom_attributes"), json!({ "birthday": "no date at all" }));
+    });
+    desk.run(&["backfill", "--yes"]).await.expect(1);
+    let aside = told(&desk, &id).await;
+    assert_eq!(
+        (&aside["dead_letter"]["kind"], &aside["dead_letter"]["field"]),
+        (&json!("mapping"), &json!("birth_at")),
+        "{aside}"
+    );
+    assert!(aside["dead_letter"]["next_at"].is_string(), "{aside}");
+    assert_eq!(aside["next"]["action"], "reject", "{aside}");
+    let text = desk.run(&["explain", &id]).await.expect(0);
+    text.says("set aside   mapping birth_at");
+    text.says("1 attempts since");
+    assert!(!text.out.contains("no date at all"), "{}", text.out);
+
+    // Gone from LiveDesk: two proven sweeps say so.
+    desk.sandbox.livedesk().delete(id.parse().unwrap());
+    for _ in 0..2 {
+        let _left_over = desk.run(&["backfill", "--yes"]).await;
+    }
+    let gone = told(&desk, &id).await;
+    assert_eq!((&gone["listed"], &gone["next"]), (&json!(false), &Value::Null), "{gone}");
+    assert!(gone["absence"]["since"].is_string(), "{gone}");
+    desk.run(&["explain", &id]).await.expect(0).says("LiveDesk does not show the contact");
+}
+
+#[tokio::test]
+async fn a_merged_customer_and_a_foreign_stamp_are_told() {
+    let (desk, id) = carried().await;
+    let link = told(&desk, &id).await["link"]["firstline_id"].as_u64().unwrap();
+    desk.sandbox.firstline().edit(link, "membership_no", json!("LD-77"));
+    let foreign = told(&desk, &id).await;
+    assert_eq!(foreign["stamp"]["found"], 77, "{foreign}");
+    desk.run(&["explain", &id]).await.expect(0).says("carries another contact's");
+    desk.sandbox.firstline().delete(link);
+    let gone = told(&desk, &id).await;
+    assert_eq!((&gone["link"]["there"], &gone["stamp"]["found"]), (&json!(false), &Value::Null), "{gone}");
+}
+
+#[tokio::test]
+async fn a_contact_that_the_state_does_not_know_yet_is_looked_for_and_an_unknown_one_names_near_ones() {
+    let (desk, id) = carried().await;
+    let fresh =
+        desk.sandbox.livedesk().add_contact(json!({ "name": "Vail Petra", "email": "vail@example.com" })).to_string();
+    let new = told(&desk, &fresh).await;
+    assert_eq!((&new["link"], &new["next"]["action"]), (&Value::Null, &json!("create")), "{new}");
+    desk.run(&["explain", &fresh, "--offline"])
+        .await
+        .expect(2)
+        .says(&format!("knows no contact {fresh}; did you mean "));
+    let unknown = format!("{id}0");
+    let refused = desk.run(&["explain", &unknown]).await.expect(2);
+    refused.says(&format!("knows no contact {unknown}, and LiveDesk does not show it; did you mean {id}"));
+    desk.run(&["explain", "fl:4"])
+        .await
+        .expect(2)
+        .says("customer 4 is linked to no contact, and FIRST LINE does not show it");
+    let stranger = desk.sandbox.firstline().add_contact(&json!({ "first_name": "Stranger" }), &[], &[], &[]);
+    desk.run(&["explain", &format!("fl:{stranger}")]).await.expect(2).says("carries no stamp of one");
+    for wrong in ["quorn@example.com", "fl:", "12x"] {
+        desk.run(&["explain", wrong]).await.expect(2).says("write a LiveDesk id");
+    }
+}
+
+#[tokio::test]
+async fn a_forgotten_contact_is_said_to_be_that_and_nothing_more() {
+    let (desk, id) = carried().await;
+    desk.run(&["state", "forget", &id, "--yes"]).await.expect(0);
+    let told = told(&desk, &id).await;
+    assert_eq!(told.as_object().unwrap().len(), 2, "{told}");
+    assert!(told["forgotten_at"].is_string());
+    let text = desk.run(&["explain", &id]).await.expect(0);
+    assert_eq!(text.out.lines().count(), 1);
+    text.says("was forgotten at");
+}
+
+#[tokio::test]
+async fn a_state_that_is_not_there_damaged_or_of_another_version_is_said() {
+    let desk = Desk::new().await;
+    for command in [&["explain", "1"][..], &["conflicts", "show", "1"], &["conflicts", "reopen", "1"]] {
+        desk.run(command).await.expect(2).says("there is no state file");
+    }
+    std::fs::write(desk.path("state.db"), vec![b'x'; 8192]).unwrap();
+    for command in [&["explain", "1"][..], &["state", "backup", "/tmp/never"], &["state", "export"]] {
+        desk.run(command).await.expect(2).says("is damaged or no state file");
+    }
+}
