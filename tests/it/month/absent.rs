@@ -2,6 +2,8 @@
 
 use deskferry::domain::record::{FieldKey, is_blank};
 
+use super::desk::Person;
+use super::judge::{FIELDS, key_of, wish};
 use super::line::{By, Record};
 use super::operations::Watched;
 use super::world::{Ceiling, Deletes, Inner};
@@ -22,14 +24,18 @@ impl Inner {
         self.run_since.is_some_and(|since| at >= since)
     }
 
-    /// Proven sweeps that began after this.
-    fn proofs_since(&self, at: i64) -> Vec<i64> {
-        self.sweeps.iter().filter(|(since, _)| *since > at).map(|(_, end)| *end).collect()
+    /// When the proven sweeps ended that missed a contact: begun after a page last showed it, or at least not over by then.
+    fn proofs(&self, person: i64) -> Vec<i64> {
+        let shown = self.shown.get(&person).copied().unwrap_or_default();
+        let proofs = self.sweeps.iter().zip(&self.saw);
+        let missed = proofs.filter(|((since, end), saw)| *since > shown || (*end > shown && !saw.contains(&person)));
+        missed.map(|((_, end), _)| *end).collect()
     }
 
     /// What an agent did to a record and stands.
     fn touched_by_agents(&self, record: &Record) -> Option<String> {
-        let same = |one: &serde_json::Value, other: &serde_json::Value| one == other || is_blank(one) && is_blank(other);
+        let same =
+            |one: &serde_json::Value, other: &serde_json::Value| one == other || is_blank(one) && is_blank(other);
         let field = record.cells.iter().find(|(_, cell)| !same(&cell.value, &cell.left));
         if let Some((key, cell)) = field {
             return Some(format!("{key}: {cell:?}"));
@@ -67,13 +73,13 @@ impl Inner {
         let gone = record.person.and_then(|person| Some((person, *self.gone.get(&person)?)));
         match gone {
             None => wrong.push(String::from("its contact is there")),
-            Some((person, gone)) => {
-                let at = self.shown.get(&person).copied().unwrap_or(gone);
-                let proofs = self.proofs_since(at);
+            Some((person, at)) => {
+                let proofs = self.proofs(person);
                 let grace = self.switches.grace_h * 3_600_000;
                 // The sweep of the run under way is one of them, and not among these.
                 let enough = if grace == 0 { !proofs.is_empty() } else { proofs.len() >= 2 };
-                let waited = grace == 0 || proofs.get(1).is_some_and(|end| self.now() >= end - JUDGED_BEFORE_MS + grace);
+                let waited =
+                    grace == 0 || proofs.get(1).is_some_and(|end| self.now() >= end - JUDGED_BEFORE_MS + grace);
                 if !enough || !waited {
                     wrong.push(format!("gone at {at}, proofs {proofs:?}"));
                 }
@@ -96,8 +102,7 @@ impl Inner {
         let wrong = if put {
             let policy = matches!(self.switches.deletes, Deletes::Tag | Deletes::Field);
             let hidden = person.is_some_and(|person| !person.is_listed() && !self.switches.by_id);
-            let shown = record.person.map(|person| self.shown.get(&person).copied().unwrap_or_default());
-            let proven = shown.is_some_and(|at| !self.proofs_since(at).is_empty());
+            let proven = record.person.is_some_and(|person| !self.proofs(person).is_empty());
             !policy || !((proven && (gone_at.is_some() || hidden)) || just)
         } else {
             let back = person.is_some_and(|person| person.is_listed() || self.switches.by_id);
@@ -131,6 +136,7 @@ impl Inner {
                 && record.cells.values().all(|cell| cell.agent_at.is_none())
                 && record.rows_at == [None; 2]
                 && record.tagged_at.is_none()
+                && self.departed.get(person).is_some_and(|person| agrees(person, record))
                 && self.touched_by_agents(record).is_none();
             let done = match policy {
                 Deletes::Ignore => continue,
@@ -155,4 +161,13 @@ impl Inner {
         }
         found
     }
+}
+
+/// Whether the record holds what its contact last said. One that had another word which its owner did not let through is
+/// kept, as an agent's would be: the state does not know whose it is.
+fn agrees(person: &Person, record: &Record) -> bool {
+    FIELDS.into_iter().all(|watched| {
+        let (held, wished) = (key_of(watched).map(|key| record.value(key)), wish(person, watched));
+        held.is_some_and(|held| *held == wished || is_blank(held) && is_blank(&wished))
+    })
 }

@@ -135,11 +135,7 @@ impl Oracle {
             }
             "run_missed" => {
                 let late = self.waiting.values().map(|due| at - due).max().unwrap_or_default();
-                if late > BEGUN_WITHIN_MS + 60_000 {
-                    Some(true)
-                } else {
-                    (late < BEGUN_WITHIN_MS).then_some(false)
-                }
+                if late > BEGUN_WITHIN_MS + 60_000 { Some(true) } else { (late < BEGUN_WITHIN_MS).then_some(false) }
             }
             "sweep_incomplete" if self.unsure_of_sweeps => None,
             "sweep_incomplete" => self.verdict.as_ref().map(|verdict| verdict.starts_with("short")),
@@ -187,7 +183,9 @@ impl Oracle {
             let alarm = alarm.as_str();
             match (self.expected(alarm, inner, now), found.contains(alarm)) {
                 (Some(true), false) => wrong.push(format!("the alarm {alarm} is missing ({self:?}, {now:?})")),
-                (Some(false), true) => wrong.push(format!("the alarm {alarm} is false ({self:?}, {now:?}, {standing})")),
+                (Some(false), true) => {
+                    wrong.push(format!("the alarm {alarm} is false ({self:?}, {now:?}, {standing})"))
+                }
                 // What nobody can say leaves an alarm as it was.
                 (None, _) | (Some(_), _) => {}
             }

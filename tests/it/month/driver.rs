@@ -8,7 +8,8 @@ use deskferry::clock::{Clock, Timestamp};
 use deskferry::daemon::due::Kind;
 use deskferry::daemon::published::Ended;
 use deskferry::daemon::{Outcome, Service};
-use deskferry::domain::ids::RunId;
+use deskferry::domain::base::Base;
+use deskferry::domain::ids::{LiveDeskId, RunId};
 use deskferry::domain::outcome::SetAsideKind;
 use deskferry::store::Store;
 use tokio_util::sync::CancellationToken;
@@ -329,6 +330,14 @@ impl Month {
         }
         self.world.end_run();
         self.world.now().judge_twins();
+        if let Some(id) = *super::WATCHED {
+            let link = service.store().links_for(&[LiveDeskId(id)]).await;
+            let link = link.ok().and_then(|mut links| links.remove(&LiveDeskId(id)));
+            let tags = link.as_ref().and_then(|link| Base::decode(&link.base)).map(|base| base.tags);
+            let link = link.map(|link| (link.target, link.fingerprint, link.updated_at, link.run, link.standing));
+            eprintln!("  {link:?}, {tags:?}");
+            eprintln!("  {since} to {}: killed {killed}, {}", self.world.clock.now().0, told(outcome.as_ref()));
+        }
         let mut wrong = std::mem::take(&mut self.world.now().violations);
         for ended in &ended {
             wrong.extend(self.excuse(ended.failure.as_deref(), ended.name));
@@ -379,13 +388,14 @@ impl Month {
 
     /// Sweeps that were proven, also where their run came to no end.
     async fn learn_of_proofs(&self, store: &Store) {
-        let finished = store.finished_sweeps(5).await.unwrap_or_default();
-        let mut inner = self.world.now();
-        for sweep in finished.iter().rev().filter(|sweep| sweep.verdict == "proven") {
-            let proof = (sweep.started_at.0, sweep.ended_at.0);
-            if !inner.sweeps.contains(&proof) {
-                inner.sweeps.push(proof);
-            }
+        // No more than one comes to its end in one activation.
+        let Some(sweep) = store.finished_sweeps(1).await.unwrap_or_default().pop() else { return };
+        let proof = (sweep.started_at.0, sweep.ended_at.0);
+        if sweep.verdict == "proven" && !self.world.now().sweeps.contains(&proof) {
+            let saw = saw(store).await;
+            let mut inner = self.world.now();
+            inner.sweeps.push(proof);
+            inner.saw.push(saw);
         }
     }
 
@@ -443,7 +453,10 @@ impl Month {
         if !proven && verdict != "counted" {
             let all_shown = inner.listed.iter().all(|id| inner.shown.get(id).is_some_and(|at| *at >= since));
             let still = inner.list_changed_at < since && all_shown;
-            return still.then(|| format!("the sweep ended {verdict}, though it was shown everybody")).into_iter().collect();
+            return still
+                .then(|| format!("the sweep ended {verdict}, though it was shown everybody"))
+                .into_iter()
+                .collect();
         }
         inner.disagreements(since, None, sure)
     }
@@ -485,6 +498,7 @@ impl Month {
         };
         let open = service.store().open_intents().await.unwrap_or_default();
         let report = service.store().check().await;
+        let seen = service.store().maybe_absent(None, LiveDeskId(0), 10_000).await.unwrap_or_default();
         service.store().clone().close().await;
         if !quiet || !open.is_empty() {
             return Some(format!("the month does not come to rest (quiet: {quiet}, in doubt: {open:?})"));
@@ -496,7 +510,7 @@ impl Month {
         let inner = self.world.now();
         let wrong = inner.absent_disagreements();
         if !wrong.is_empty() {
-            return Some(format!("at rest:\n  {}", wrong.join("\n  ")));
+            return Some(format!("at rest:\n  {}\n{seen:?}", wrong.join("\n  ")));
         }
         // Whose reasons are gone; contacts that nobody put right stay set aside, and what is above the ceiling stays so.
         let may_stand = ["dead_letters", "delete_ceiling"];
@@ -512,7 +526,9 @@ fn kind_of(name: &str) -> Option<Kind> {
 fn told(outcome: Option<&Outcome>) -> String {
     match outcome {
         Some(Outcome::Ran(ended)) => {
-            format!("{} ended {} ({:?}): {:?}", ended.name, ended.exit, ended.verdict, ended.failure)
+            let Ended { name, exit, verdict, failure, counts, .. } = ended;
+            let (tags, reasons) = (&counts["tags"], &counts["reasons"]);
+            format!("{name} ended {exit} ({verdict:?}): {failure:?}, tags {tags}, reasons {reasons}")
         }
         outcome => format!("{outcome:?}"),
     }

@@ -114,6 +114,18 @@ impl Inner {
             weather => self.weather(weather),
         }
         self.note_listed();
+        self.watch(&format!("{:?}", operation.op));
+    }
+
+    /// Prints what became of the contact that `DESKFERRY_MONTH_WATCH` names.
+    pub(super) fn watch(&mut self, what: &str) {
+        let Some(id) = *super::WATCHED else { return };
+        let record = self.record_of.get(&id).and_then(|id| self.records.get(id));
+        let stands = format!("{:?}\n      {record:?}", self.people.get(&id));
+        if stands != self.watched {
+            eprintln!("{} {what}\n      {stands}", self.now());
+            self.watched = stands;
+        }
     }
 
     /// Notes who is in LiveDesk's list now.
@@ -317,7 +329,8 @@ impl Inner {
 
     fn forget_person(&mut self, id: i64) {
         self.count("contacts deleted");
-        self.people.remove(&id);
+        let person = self.people.remove(&id).unwrap();
+        self.departed.insert(id, person);
         let now = self.now();
         self.gone.insert(id, now);
         self.unmeasured(id);

@@ -64,11 +64,11 @@ pub(super) fn key_of(watched: Watched) -> Option<FieldKey> {
     })
 }
 
-const FIELDS: [Watched; 6] =
+pub(super) const FIELDS: [Watched; 6] =
     [Watched::Name, Watched::Vip, Watched::City, Watched::Note, Watched::Interests, Watched::Topic];
 
 /// What the source says of a field.
-fn wish(person: &Person, watched: Watched) -> Value {
+pub(super) fn wish(person: &Person, watched: Watched) -> Value {
     let text = match watched {
         Watched::Name => &person.name,
         Watched::Vip => &person.vip,

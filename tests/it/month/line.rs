@@ -237,7 +237,13 @@ impl Inner {
             if cell.reset.take().as_ref() == Some(&value) {
                 cell.value = value;
             } else if cell.value != value {
-                *cell = Cell { value: value.clone(), program_at: Some(now), left: value.clone(), program: Some(value), ..cell.clone() };
+                *cell = Cell {
+                    value: value.clone(),
+                    program_at: Some(now),
+                    left: value.clone(),
+                    program: Some(value),
+                    ..cell.clone()
+                };
             }
         }
         if let Some(ids) = &write.tag_ids {
@@ -399,7 +405,12 @@ impl Line {
         answer: impl FnOnce(&mut Inner) -> T,
     ) -> Result<T, PortError> {
         let entered = self.0.enter(Side::Line, what, id).await?;
-        let answer = answer(&mut self.0.now());
+        let answer = {
+            let mut inner = self.0.now();
+            let answer = answer(&mut inner);
+            inner.watch(what);
+            answer
+        };
         self.0.leave(entered).await;
         Ok(answer)
     }

@@ -12,7 +12,8 @@
 //! which are kept in `regressions.rs`.
 //!
 //! `DESKFERRY_MONTH_SEEDS` (how many months), `DESKFERRY_MONTH_FIRST` (the first seed), `DESKFERRY_MONTH_OPERATIONS` (per
-//! month), `DESKFERRY_MONTH_SHRINK` (runs spent on shrinking).
+//! month), `DESKFERRY_MONTH_SHRINK` (runs spent on shrinking), `DESKFERRY_MONTH_WATCH` (the id of a contact whose whole story
+//! is printed).
 
 mod absent;
 mod alarms;
@@ -35,6 +36,10 @@ use world::{Lane, Switches};
 const SEEDS: u64 = 2;
 /// Operations of one.
 const OPERATIONS: usize = 2_000;
+
+/// The contact that is watched.
+static WATCHED: std::sync::LazyLock<Option<i64>> =
+    std::sync::LazyLock::new(|| std::env::var("DESKFERRY_MONTH_WATCH").ok()?.parse().ok());
 
 fn asked(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())

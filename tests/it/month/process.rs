@@ -148,9 +148,13 @@ impl Home {
             requests: None,
             leaves_doubts: true,
         };
-        let store = app::open_state(&self.loaded.settings, "month", clock).await.map_err(|error| with_causes(&error))?;
-        let pair =
-            Pair { world: Arc::clone(world), desk: Arc::new(Desk(Arc::clone(world))), line: Arc::new(Line(Arc::clone(world))) };
+        let store =
+            app::open_state(&self.loaded.settings, "month", clock).await.map_err(|error| with_causes(&error))?;
+        let pair = Pair {
+            world: Arc::clone(world),
+            desk: Arc::new(Desk(Arc::clone(world))),
+            line: Arc::new(Line(Arc::clone(world))),
+        };
         let service = Service::over(self.loaded.clone(), store, around, |_, _, around| {
             world.begin_process(around.requests.as_deref());
             Ok(pair)

@@ -168,6 +168,8 @@ pub(super) struct Inner {
     pub(super) people: BTreeMap<i64, Person>,
     /// Contacts that were deleted or merged away, and when.
     pub(super) gone: BTreeMap<i64, i64>,
+    /// As they were when they went.
+    pub(super) departed: BTreeMap<i64, Person>,
     /// Contacts that the list shows.
     pub(super) listed: BTreeSet<i64>,
     /// When a page of the whole list last showed a contact, of all that there ever were.
@@ -197,13 +199,17 @@ pub(super) struct Inner {
     pub(super) deleted: Vec<(i64, i64, i64)>,
     /// Contacts whose create was in doubt once, whose rows were unknown once, or that were in somebody's care.
     pub(super) ever_unsure: BTreeSet<i64>,
-    /// Sweeps that saw everything: when their first run began, and when they ended.
+    /// Sweeps that saw everything: when they began, and when they ended.
     pub(super) sweeps: Vec<(i64, i64)>,
+    /// Whom each of them saw.
+    pub(super) saw: Vec<BTreeSet<i64>>,
     pub(super) violations: Vec<String>,
     /// Requests, and those of them that wrote to FIRST LINE.
     pub(super) requests: u64,
     pub(super) writes: u64,
     pub(super) tally: BTreeMap<&'static str, u64>,
+    /// How the contact stood that is watched.
+    pub(super) watched: String,
     pub(super) now: i64,
 }
 
@@ -257,6 +263,7 @@ impl World {
             disk_until: None,
             people: BTreeMap::new(),
             gone: BTreeMap::new(),
+            departed: BTreeMap::new(),
             listed: BTreeSet::new(),
             shown: BTreeMap::new(),
             next_person: 100,
@@ -277,10 +284,12 @@ impl World {
             deleted: Vec::new(),
             ever_unsure: BTreeSet::new(),
             sweeps: Vec::new(),
+            saw: Vec::new(),
             violations: Vec::new(),
             requests: 0,
             writes: 0,
             tally: BTreeMap::new(),
+            watched: String::new(),
             now: START_MS,
         };
         let mut inner = inner;
