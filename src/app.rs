@@ -35,7 +35,7 @@ use crate::firstline::settings::{Credentials, FirstLineSettings};
 use crate::firstline::target::FirstLine;
 use crate::http::client::BuildError;
 pub use crate::http::limit::Budgets;
-use crate::http::limit::PaceView;
+pub use crate::http::limit::PaceView;
 use crate::http::observe::{HttpCounts, HttpObserver, WaitReason, Watch};
 use crate::http::quiet::QuietHours;
 use crate::http::retry::RetryPolicy;

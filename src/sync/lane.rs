@@ -1,7 +1,7 @@
 //! The fast lane: contacts that wrote lately, and contacts that are new. Pure: the caller reads the pages.
 //!
 //! Two lists, newest first: by activity down to what the last whole cycle carried, less an overlap; by creation down to
-//! there or to a page of contacts that are all known (who never wrote has no activity time). It is an accelerator: edits,
+//! there or to a page of contacts that are all known and were below the last whole cycle's newest (who never wrote has no activity time). It is an accelerator: edits,
 //! merges and deletions are seen by a sweep only (notes LiveDesk 5). Rows that lie in the future, by the server's own
 //! clock, are handed out; they neither raise a mark nor keep a walk from ending.
 
@@ -28,6 +28,9 @@ pub struct Floors {
     pub activity: i64,
     /// Of creation.
     pub created: i64,
+    /// The newest creation that a whole cycle saw, nothing taken off: who is known above it may be so from a cycle that was cut
+    /// off, and says nothing of those below.
+    pub whole: i64,
 }
 
 /// What the lane wants next.
@@ -68,6 +71,8 @@ pub struct Reached {
 struct Stretch {
     key: SortKey,
     floor: i64,
+    /// Below it, whoever is known says that all further ones are.
+    whole: i64,
     next: u32,
     /// Newest time seen that is not in the future.
     newest: Option<i64>,
@@ -85,6 +90,7 @@ impl Stretch {
         Self {
             key,
             floor: i64::MIN,
+            whole: i64::MIN,
             next: 1,
             newest: None,
             has_head: false,
@@ -147,6 +153,7 @@ impl Lane {
     pub fn set_floors(&mut self, now: i64, floors: Floors) {
         self.now = Some(now);
         (self.activity.floor, self.created.floor) = (floors.activity, floors.created);
+        self.created.whole = floors.whole;
     }
 
     /// What is wanted next.
@@ -252,7 +259,8 @@ impl Lane {
             stretch.last_ids.clear();
         } else {
             stretch.last_ids = ids;
-            stretch.done = below || (old && !fresh);
+            let reaches_whole = times.iter().any(|time| *time < stretch.whole);
+            stretch.done = below || (old && !fresh && reaches_whole);
             stretch.next = request.page.saturating_add(1);
         }
         Ok(self.hand_out(answer))
@@ -316,11 +324,21 @@ mod tests {
         server: &mut Server,
         floor: i64,
         known: &[i64],
+        between: impl FnMut(&mut Server, u64),
+    ) -> (Vec<i64>, Reached) {
+        walk_after(server, (floor, i64::MAX), known, between)
+    }
+
+    /// The same, after a whole cycle whose newest creation was `whole`.
+    fn walk_after(
+        server: &mut Server,
+        (floor, whole): (i64, i64),
+        known: &[i64],
         mut between: impl FnMut(&mut Server, u64),
     ) -> (Vec<i64>, Reached) {
         let known: HashSet<LiveDeskId> = known.iter().copied().map(LiveDeskId).collect();
         let mut lane = Lane::new(DirectionStyle::Parameter);
-        lane.set_floors(NOW, Floors { activity: floor, created: floor });
+        lane.set_floors(NOW, Floors { activity: floor, created: floor, whole });
         let mut shown = Vec::new();
         for turn in 0.. {
             match lane.want() {
@@ -362,6 +380,20 @@ mod tests {
         let known: Vec<i64> = (1..=20).collect();
         let (shown, _) = walk(&mut server(contacts), 100, &known, |_, _| {});
         assert!((21..=26).all(|id| shown.contains(&id)), "{shown:?}");
+    }
+
+    /// Its first pages were carried, the process died, and the next cycle took them for the tail that it knows.
+    #[test]
+    fn an_import_of_which_a_cycle_that_was_cut_off_carried_a_part_is_carried_whole() {
+        let mut contacts: Vec<_> = (1..=20).map(|id| (id, id * 10, Some(5))).collect();
+        contacts.extend((21..=31).map(|id| (id, 500, None)));
+        let known: Vec<i64> = (1..=24).collect();
+        let (shown, reached) = walk_after(&mut server(contacts.clone()), (100, 200), &known, |_, _| {});
+        assert!((21..=31).all(|id| shown.contains(&id)), "{shown:?}");
+        assert_eq!(reached.created, Some(500));
+        let known: Vec<i64> = (1..=31).collect();
+        let (_, reached) = walk_after(&mut server(contacts), (100, 501), &known, |_, _| {});
+        assert_eq!(reached.pages, 2, "where a whole cycle saw them, one page by creation is enough");
     }
 
     #[test]
@@ -413,7 +445,7 @@ mod tests {
     #[test]
     fn the_same_page_again_and_again_is_an_error_not_a_loop() {
         let mut lane = Lane::new(DirectionStyle::Parameter);
-        lane.set_floors(NOW, Floors { activity: 0, created: 0 });
+        lane.set_floors(NOW, Floors { activity: 0, created: 0, whole: 0 });
         let mut turns = 0;
         let error = loop {
             turns += 1;

@@ -71,7 +71,8 @@ pub(super) struct Desk(pub(super) Arc<World>);
 
 impl Desk {
     async fn list(&self, request: PageRequest, labelled: Option<bool>) -> Result<SourcePage, PortError> {
-        let entered = self.0.enter(Side::Desk).await?;
+        let what = if labelled.is_some() { "labelled" } else { request.order.key.as_str() };
+        let entered = self.0.enter(Side::Desk, what, i64::from(request.page)).await?;
         let page = self.0.now().desk_page(request, labelled);
         self.0.leave(entered).await;
         Ok(page)
@@ -93,7 +94,7 @@ impl ContactSource for Desk {
     }
 
     async fn by_id(&self, id: LiveDeskId, _known: LiveDeskId) -> Result<ByIdAnswer, PortError> {
-        let entered = self.0.enter(Side::Desk).await?;
+        let entered = self.0.enter(Side::Desk, "by id", id.0).await?;
         let answer = {
             let inner = self.0.now();
             match inner.people.get(&id.0) {
@@ -129,8 +130,11 @@ impl Inner {
         let count = rows.len() as u64;
         let size = self.switches.page_size;
         let from = size * (request.page.max(1) as usize - 1);
-        let rows = rows.into_iter().skip(from).take(size);
-        let rows = rows.map(|person| SourceRow::from(read_row(person.row()).unwrap())).collect();
+        let ids: Vec<i64> = rows.into_iter().skip(from).take(size).map(|person| person.id).collect();
+        let rows = ids.iter().map(|id| SourceRow::from(read_row(self.people[id].row()).unwrap())).collect();
+        for id in ids.into_iter().filter(|_| labelled.is_none()) {
+            self.shown.insert(id, self.now());
+        }
         let server_date = Some(self.now() / 1000);
         SourcePage { rows, malformed: Vec::new(), count: Some(count), server_date }
     }

@@ -1,93 +1,36 @@
-//! Lives through the month: processes that start, run what is due, are killed and start again, on a real state.
+//! Lives through the month: processes of the service that start, do what is due, are killed and start again, on a real
+//! state. The service is the product's own, with its loop turned by hand and the cron crate left out.
 
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use deskferry::clock::Clock;
-use deskferry::config::mapping_file::MappingSource;
+use deskferry::clock::{Clock, Timestamp};
+use deskferry::daemon::due::Kind;
+use deskferry::daemon::published::Ended;
+use deskferry::daemon::{Outcome, Service};
+use deskferry::domain::base::Base;
+use deskferry::domain::ids::{LiveDeskId, RunId};
 use deskferry::domain::outcome::SetAsideKind;
-use deskferry::domain::phone::Country;
-use deskferry::domain::sweep::Verdict;
-use deskferry::mapping::compile::compile;
-use deskferry::mapping::spec::MappingSpec;
-use deskferry::mapping::{CompileContext, Mapping, StampFields};
-use deskferry::store::{Access, Accounts, RunResult, Store, StoreError};
-use deskferry::sync::absence::DeleteRules;
-use deskferry::sync::engine::{Engine, EngineSettings, MatchKey, SharedKeys};
-use deskferry::sync::failures::FailurePolicy;
-use deskferry::sync::pipeline::{Entrants, Pipeline, RunEnd};
-use deskferry::sync::progress::Silent;
-use deskferry::sync::stamp::StampScheme;
-use deskferry::sync::summary::Summary;
-use serde_json::json;
+use deskferry::store::Store;
 use tokio_util::sync::CancellationToken;
 
-use super::desk::Desk;
-use super::judge::Sure;
-use super::line::{Line, definitions};
-use super::operations::{DAYS, Operation, SWEEP_EVERY_S, SYNC_EVERY_S};
-use super::world::{Lane, Switches, World, elapsed_s};
-
-const MAPPING: &str = r#"
-[select]
-when = "not blocked"
-[contact]
-first_name = "name"
-birth_at = { value = "custom_attributes.birthday | date", on_error = "reject" }
-[[cz_cols]]
-id = 32
-value = "custom_attributes.vip"
-owner = "source"
-[[cz_cols]]
-id = 33
-value = "custom_attributes.city"
-owner = "fill_blank"
-[[cz_cols]]
-id = 34
-value = "custom_attributes.note"
-owner = "target"
-[[cz_cols]]
-id = 35
-value = "custom_attributes.interests"
-owner = "union"
-[[cz_cols]]
-id = 36
-value = "custom_attributes.topic"
-[[emails]]
-value = "email"
-[[phones]]
-value = "phone_number"
-type = "mobile"
-[[tags]]
-label = "vip"
-tag = "VIP"
-owner = "source"
-"#;
+use super::alarms::{Now, Oracle};
+use super::judge::{DOUBT_MS, Sure};
+use super::operations::{DAYS, Moment, Operation, SWEEP_EVERY_S, SYNC_EVERY_S};
+use super::process::{Home, Pair};
+use super::world::{Lane, START_MS, Switches, World, elapsed_s};
 
 /// An import of just a page's contacts between two pages shows the page before again, also when it is read again.
 const STUCK: &str = "it is stuck";
-/// Sweeps at the end, in good weather, until both sides must agree.
-const LAST_SWEEPS: u32 = 8;
-/// The state's disk.
-const DISK: &str = "size=24m";
-
-/// What is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Sync,
-    Sweep,
-}
-
-impl Kind {
-    /// Which contacts enter.
-    fn entrants(self) -> Entrants {
-        match self {
-            Self::Sync => Entrants::Recent,
-            Self::Sweep => Entrants::All,
-        }
-    }
-}
+/// Weeks at the end, in good weather, until both sides must agree; and those that it takes to prove an absence, to wait for
+/// the grace, and to act.
+const LAST_WEEKS: u32 = 8;
+const WEEKS_TO_ACT: u32 = 4;
+/// How often alarms are looked at when nothing ends.
+const LOOK_EVERY_S: i64 = 15 * 60;
+/// How long it takes until somebody starts a process again that died, and one that could not begin.
+const RESTART_S: i64 = 30;
+const RESTART_FULL_S: i64 = 600;
 
 /// A month.
 #[derive(Clone, Debug)]
@@ -103,363 +46,507 @@ pub(super) struct Report {
     pub(super) processes: u32,
     pub(super) kills: u32,
     pub(super) syncs: u32,
+    /// Syncs between two pages of a sweep, among these.
+    pub(super) between: u32,
     pub(super) sweeps: u32,
     pub(super) proven: u32,
     pub(super) failed: u32,
+    pub(super) refused: u32,
     pub(super) disk_full: u32,
+    pub(super) deleted: usize,
     pub(super) contacts: usize,
     pub(super) customers: usize,
     pub(super) requests: u64,
+    pub(super) looks: u32,
+    pub(super) raised: BTreeMap<String, u32>,
+    pub(super) cleared: BTreeMap<String, u32>,
     pub(super) latencies: Vec<(Lane, i64)>,
-    pub(super) tally: std::collections::BTreeMap<&'static str, u64>,
+    pub(super) tally: BTreeMap<&'static str, u64>,
 }
 
 /// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
+    /// Nothing is due any more.
     Over,
-    Died,
+    /// Somebody has to start it again after so many seconds.
+    Ended(i64),
 }
 
-struct Month<'a> {
-    plan: &'a Plan,
+/// What came of one activation.
+enum Came {
+    ToAnEnd,
+    /// The process was killed.
+    Killed,
+}
+
+struct Month {
     world: Arc<World>,
-    mapping: Arc<Mapping>,
-    state: PathBuf,
-    /// Up to when activations were handled, in seconds.
-    handled_s: i64,
-    /// When the sweep began that was not walked to its end yet.
-    sweep_since: Option<i64>,
-    /// Whether every run of it had labels and tags.
+    home: Home,
+    /// Until when the service works, in seconds.
+    end_s: i64,
+    /// When each kind is due next, and alarms are looked at next, in seconds.
+    next: BTreeMap<Kind, i64>,
+    next_look: i64,
+    disk_is_full: bool,
+    /// It was full at some time during the activation.
+    disk_was_full: bool,
+    /// Whether a sweep was not walked to its end yet, and every run of it had labels and tags.
+    sweep_open: bool,
+    /// When the activation began that began the last sweep: labels are read first.
+    sweep_since: i64,
     sure_of_tags: bool,
-    /// The process before was killed, and no run was done since.
+    /// The process before was killed; until when what it had sent is in doubt, which begins with the next start.
     reborn: bool,
+    in_doubt_until: i64,
+    seen: BTreeSet<RunId>,
+    oracle: Oracle,
+    /// Commits when the request was let in at which the process dies.
+    commits: u64,
     report: Report,
     failure: Option<String>,
 }
 
 /// Lives through it. The error says what is wrong.
 pub(super) fn simulate(plan: &Plan) -> Result<Report, String> {
-    let folder = StateFolder::new();
-    let world = World::new(plan.seed, plan.switches, &plan.operations, folder.disk());
+    let home = Home::new(&plan.switches);
+    let world = World::new(plan.seed, plan.switches, &plan.operations, home.has_disk());
     let mut month = Month {
-        plan,
         world,
-        mapping: mapping(&plan.switches),
-        state: folder.path().join("deskferry.db"),
-        handled_s: 0,
-        sweep_since: None,
+        home,
+        end_s: DAYS * 24 * 3600,
+        next: BTreeMap::new(),
+        next_look: 0,
+        disk_is_full: false,
+        disk_was_full: false,
+        sweep_open: false,
+        sweep_since: 0,
         sure_of_tags: true,
         reborn: false,
+        in_doubt_until: 0,
+        seen: BTreeSet::new(),
+        oracle: Oracle::default(),
+        commits: 0,
         report: Report::default(),
         failure: None,
     };
-    loop {
-        // A process has a runtime of its own, so that a kill leaves nothing of it behind.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    month.process(|month| Box::pin(async { month.home.prepare(Arc::new(month.world.clock.clone())).await }));
+    while month.failure.is_none() {
         month.report.processes += 1;
-        let life = runtime.block_on(month.live());
-        drop(runtime);
-        if let Some(failure) = month.failure {
-            return Err(failure);
+        match month.process(|month| Box::pin(month.live())) {
+            Life::Over => break,
+            Life::Ended(seconds) => month.rest(seconds),
         }
-        if matches!(life, Life::Over) {
-            break;
-        }
+    }
+    month.last_weeks();
+    if let Some(failure) = month.failure {
+        return Err(failure);
     }
     let mut report = month.report;
     let inner = month.world.now();
     report.contacts = inner.people.len();
     report.customers = inner.records.len();
+    report.deleted = inner.deleted.len();
     report.latencies.clone_from(&inner.latencies);
     report.tally.clone_from(&inner.tally);
     report.requests = inner.requests;
+    (report.looks, report.raised, report.cleared) = (month.oracle.looks, month.oracle.raised, month.oracle.cleared);
     Ok(report)
 }
 
-impl Month<'_> {
-    async fn live(&mut self) -> Life {
-        let access = Access::Exclusive { holder: String::from("month") };
-        let clock = Arc::new(self.world.clock.clone());
-        let store = match Store::open(&self.state, access, clock).await {
-            Ok(store) => store,
-            Err(StoreError::DiskFull { .. }) => {
-                self.report.disk_full += 1;
-                self.world.idle_until(elapsed_s(&self.world.clock) + 600);
-                return Life::Died;
-            }
-            Err(error) => return self.fail(format!("the state cannot be opened: {error:?}")),
-        };
-        let accounts = Accounts { livedesk: String::from("desk"), firstline: String::from("line") };
-        match store.bind_accounts(&accounts).await {
-            Ok(()) => {}
-            Err(StoreError::DiskFull { .. }) => {
-                self.report.disk_full += 1;
-                self.world.idle_until(elapsed_s(&self.world.clock) + 600);
-                return Life::Died;
-            }
-            Err(error) => return self.fail(format!("the state cannot be bound: {error:?}")),
+impl Month {
+    /// A process has a runtime of its own, so that a kill leaves nothing of it behind.
+    fn process<T>(
+        &mut self,
+        work: impl for<'m> FnOnce(&'m mut Month) -> std::pin::Pin<Box<dyn Future<Output = T> + 'm>>,
+    ) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let result = runtime.block_on(work(self));
+        drop(runtime);
+        result
+    }
+
+    fn now_s(&self) -> i64 {
+        elapsed_s(&self.world.clock)
+    }
+
+    /// Nothing runs for so long.
+    fn rest(&mut self, seconds: i64) {
+        self.world.idle_until(self.now_s() + seconds);
+        if self.world.now().disk_until.is_none_or(|until| until <= self.world.clock.now().0) {
+            self.make_room();
         }
-        while let Some((at, kind)) = self.next() {
-            self.world.idle_until(at);
-            self.handled_s = elapsed_s(&self.world.clock).max(at);
-            // A service with an empty state begins with everything.
-            let kind = if store.is_empty().await.unwrap_or(true) { Kind::Sweep } else { kind };
-            if self.activation(&store, kind, kind.entrants()).await.is_none() {
-                // It takes a while until somebody starts it again.
-                self.world.idle_until(elapsed_s(&self.world.clock) + 30);
-                return Life::Died;
+    }
+
+    fn make_room(&mut self) {
+        self.home.empty();
+        self.disk_is_full = false;
+        self.world.now().disk_until = None;
+    }
+
+    fn fail(&mut self, failure: String) {
+        self.failure.get_or_insert(failure);
+    }
+
+    /// One process, until nothing is due before the end.
+    async fn live(&mut self) -> Life {
+        let stop = CancellationToken::new();
+        self.world.now().token = stop.clone();
+        self.oracle.process_begins(self.world.clock.now().0);
+        let service = match self.home.begin(&self.world, &stop).await {
+            Ok(service) => service,
+            Err(why) if why.contains("full") && self.disk_is_full => {
+                self.report.disk_full += 1;
+                return Life::Ended(RESTART_FULL_S);
             }
+            Err(why) => {
+                self.fail(format!("the service cannot begin: {why}"));
+                return Life::Over;
+            }
+        };
+        if std::mem::take(&mut self.reborn) {
+            self.in_doubt_until = self.world.clock.now().0 + DOUBT_MS;
+        }
+        for (kind, every) in [(Kind::Sync, SYNC_EVERY_S), (Kind::Sweep, SWEEP_EVERY_S)] {
+            self.next.insert(kind, (self.now_s() / every + 1) * every);
+        }
+        loop {
+            self.turn(&service).await;
             if self.failure.is_some() {
                 return Life::Over;
             }
+            if !Kind::ALL.into_iter().any(|kind| service.due().is_due(kind)) {
+                let next = self.next.values().copied().min().unwrap_or_default().min(self.next_look);
+                if next > self.end_s {
+                    service.store().clone().close().await;
+                    return Life::Over;
+                }
+                self.world.idle_until(next);
+                continue;
+            }
+            match self.activation(&service).await {
+                Came::Killed => return Life::Ended(RESTART_S),
+                Came::ToAnEnd if stop.is_cancelled() => {
+                    service.store().clone().close().await;
+                    return Life::Ended(RESTART_S);
+                }
+                Came::ToAnEnd => {}
+            }
         }
-        self.last_sweeps(&store).await;
-        store.close().await;
-        Life::Over
     }
 
-    fn fail(&mut self, failure: String) -> Life {
-        self.failure.get_or_insert(failure);
-        Life::Over
+    /// What goes on beside the runs: the disk, the schedule, and once in a while a look at the alarms.
+    async fn turn(&mut self, service: &Service<Pair>) {
+        self.look_at_disk().await;
+        let now = self.now_s();
+        let current = service.published().borrow().current.iter().filter_map(|run| kind_of(run.name)).collect();
+        self.oracle.running(current);
+        for (kind, every) in [(Kind::Sync, SYNC_EVERY_S), (Kind::Sweep, SWEEP_EVERY_S)] {
+            while self.next[&kind] <= now {
+                let at = self.next[&kind];
+                service.due().ask(kind);
+                self.oracle.due(kind, START_MS + at * 1000);
+                self.next.insert(kind, at + every);
+            }
+        }
+        service.expects(self.next.iter().map(|(kind, at)| (*kind, Timestamp(START_MS + at * 1000))).collect());
+        if now >= self.next_look {
+            self.next_look = (now / LOOK_EVERY_S + 1) * LOOK_EVERY_S;
+            self.look(service).await;
+        }
     }
 
-    /// What is due next, and when. What was missed is due once.
-    fn next(&self) -> Option<(i64, Kind)> {
-        let now = elapsed_s(&self.world.clock);
-        let after = |every: i64| (self.handled_s / every + 1) * every;
-        let (sync, sweep) = (after(SYNC_EVERY_S), after(SWEEP_EVERY_S));
-        let (at, kind) = if sweep <= sync || sweep <= now { (sweep, Kind::Sweep) } else { (sync, Kind::Sync) };
-        (at.max(now) <= DAYS * 24 * 3600).then_some((at, kind))
+    async fn look_at_disk(&mut self) {
+        let now = self.world.clock.now().0;
+        let until = self.world.now().disk_until;
+        match until {
+            Some(until) if until > now && !self.disk_is_full => {
+                self.home.fill().await;
+                self.disk_is_full = true;
+            }
+            Some(until) if until <= now => self.make_room(),
+            _ => {}
+        }
+        self.disk_was_full |= self.disk_is_full;
     }
 
-    /// One run and what is asked of it; `None` when the process was killed.
-    async fn activation(&mut self, store: &Store, kind: Kind, entrants: Entrants) -> Option<RunEnd> {
-        let stop = CancellationToken::new();
+    /// Holds the alarms that stand against those that have to.
+    async fn look(&mut self, service: &Service<Pair>) {
+        let standing = service.alarms().await;
+        let Ok((waiting, poisoned)) = service.store().dead_letter_counts().await else { return };
+        let now = Now { dead_letters: waiting + poisoned, disk_full: self.disk_is_full };
+        let wrong = self.oracle.judge(&standing, &self.world.now(), now);
+        if !wrong.is_empty() {
+            let minute = self.now_s() / 60;
+            self.fail(format!("at minute {minute} of the service:\n  {}", wrong.join("\n  ")));
+        }
+    }
+
+    /// Lets the platforms' requests in one by one, until the process is killed.
+    async fn keep_door(&mut self, service: &Service<Pair>) {
+        let store = service.store();
+        loop {
+            self.world.calm(store).await;
+            let dying = self.world.now().dying;
+            match dying {
+                Some(Moment::Before | Moment::After) => return,
+                Some(Moment::Commits(more)) if store.commits() >= self.commits + u64::from(more) => return,
+                Some(Moment::Commits(_)) => {}
+                None => {
+                    self.turn(service).await;
+                    self.commits = store.commits();
+                }
+            }
+            if !self.world.let_in() {
+                // Somebody waits for a timer of its own.
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    /// One activation and what is asked of it.
+    async fn activation(&mut self, service: &Service<Pair>) -> Came {
+        let stop = self.world.now().token.clone();
         self.world.begin_run(&stop);
+        self.disk_was_full = self.disk_is_full;
         let since = self.world.clock.now().0;
-        let end = tokio::select! {
-            biased;
-            () = self.dies(store) => None,
-            end = self.run(store, kind, entrants, stop) => Some(end),
+        if !self.sweep_open {
+            self.sweep_since = since;
+        }
+        let outcome = {
+            let step = service.step();
+            tokio::pin!(step);
+            tokio::select! {
+                biased;
+                () = self.keep_door(service) => None,
+                outcome = &mut step => outcome,
+            }
         };
-        let killed = end.is_none() || self.world.is_dying();
-        if killed || !matches!(&end, Some(Ok(RunEnd { failure: None, summary })) if !summary.interrupted) {
+        let killed = outcome.is_none() || self.world.now().dying.is_some();
+        let ended = self.ended(service);
+        let clean = |ended: &Ended| ended.failure.is_none() && ended.exit != 130;
+        if killed || ended.is_empty() || !ended.iter().all(clean) {
             self.world.now().note_unrecorded(since, killed);
         }
         self.world.end_run();
-        match kind {
-            Kind::Sync => self.report.syncs += 1,
-            Kind::Sweep => self.report.sweeps += 1,
-        }
         self.world.now().judge_twins();
+        if let Some(id) = *super::WATCHED {
+            let link = service.store().links_for(&[LiveDeskId(id)]).await;
+            let link = link.ok().and_then(|mut links| links.remove(&LiveDeskId(id)));
+            let tags = link.as_ref().and_then(|link| Base::decode(&link.base)).map(|base| base.tags);
+            let link = link.map(|link| (link.target, link.fingerprint, link.updated_at, link.run, link.standing));
+            eprintln!("  {link:?}, {tags:?}");
+            eprintln!("  {since} to {}: killed {killed}, {}", self.world.clock.now().0, told(outcome.as_ref()));
+        }
         let mut wrong = std::mem::take(&mut self.world.now().violations);
-        let done = end.as_ref().and_then(|end| end.as_ref().ok());
-        let done = done.filter(|end| end.failure.is_none() && !end.summary.interrupted);
-        if let Some(Ok(RunEnd { failure: Some(failure), .. })) = &end {
-            let text = chain(failure);
-            let excused = ["down", "key was refused", "full", STUCK].iter().any(|word| text.contains(word));
-            if !excused {
-                wrong.push(format!("the {kind:?} failed: {text}"));
-            }
+        for ended in &ended {
+            wrong.extend(self.excuse(ended.failure.as_deref(), ended.name));
+            self.oracle.ended(ended, self.disk_was_full);
+        }
+        match &outcome {
+            Some(outcome) => self.oracle.came_to(outcome),
+            None => self.oracle.killed(),
+        }
+        if let Some(Outcome::Refused(why) | Outcome::Misfit(why)) = &outcome {
+            self.report.refused += 1;
+            wrong.extend(self.excuse(Some(why), "activation"));
+        }
+        if self.disk_was_full && !(ended.iter().all(clean) && matches!(outcome, Some(Outcome::Ran(_)))) {
+            self.report.disk_full += 1;
+        }
+        self.learn_of_proofs(service.store()).await;
+        let not_of = unproven(service.store()).await;
+        let of_creates = since >= self.in_doubt_until;
+        self.reborn |= killed;
+        let mut sure = Sure { of_tags: false, saw: None, of_creates, not_of };
+        for ended in &ended {
+            wrong.extend(self.judge_run(service.store(), ended, since, clean(ended), &mut sure).await);
         }
         // A sweep that is gone on with does not come by those again whom it has passed without their tags.
-        let tags = end.as_ref().and_then(|end| end.as_ref().ok()).map(|end| &end.summary.tags);
-        let of_tags = tags.is_some_and(|tags| !tags.is_incomplete() && tags.labels_empty.is_empty());
-        let of_tags = of_tags && (self.sweep_since.is_none() || self.sure_of_tags);
-        self.sure_of_tags = of_tags;
-        let rows = done.iter().flat_map(|end| &end.summary.set_aside_rows);
-        let unproven = rows.filter(|row| row.reason.kind == SetAsideKind::Unproven).filter_map(|row| row.id);
-        let sure = Sure {
-            of_tags,
-            of_creates: !std::mem::replace(&mut self.reborn, killed),
-            not_of: unproven.map(|id| id.0).collect(),
-        };
-        self.report.failed += u32::from(done.is_none());
-        if kind == Kind::Sweep {
-            let since = *self.sweep_since.get_or_insert(since);
-            if let Some(end) = done {
-                self.sweep_since = None;
-                let report = end.summary.sweep.as_ref();
-                if report.is_some_and(|report| report.verdict == Verdict::Proven) {
-                    self.report.proven += 1;
-                    let mut inner = self.world.now();
-                    let now = inner.now();
-                    wrong.extend(inner.disagreements(since, None, &sure));
-                    inner.sweeps.push((since, now));
-                }
-            }
-        // Before everything was carried once, a sync keeps nothing in step.
-        } else if done.is_some() && self.report.proven > 0 {
-            wrong.extend(self.world.now().disagreements(since, Some(Lane::Sync), &sure));
-        }
+        self.sweep_open = service.store().open_sweep().await.is_ok_and(|open| open.is_some());
+        self.sure_of_tags &= !(killed && self.sweep_open);
         if !wrong.is_empty() {
-            let minute = (since - super::world::START_MS) / 60_000;
+            let minute = (since - START_MS) / 60_000;
             let wrong: Vec<&str> = wrong.iter().take(5).map(String::as_str).collect();
-            let summary = end.as_ref().map(|end| end.as_ref().map(|end| &end.summary));
-            let open = store.open_intents().await.unwrap_or_default();
+            let open = service.store().open_intents().await.unwrap_or_default();
+            let open: Vec<(i64, i64)> = open.iter().map(|intent| (intent.livedesk_id.0, intent.opened_at.0)).collect();
             self.fail(format!(
-                "after the {kind:?} at minute {minute} (killed: {killed}):\n  {}\n  {open:?}\n  {summary:?}",
-                wrong.join("\n  ")
+                "after the activation at minute {minute} (killed: {killed}):\n  {}\n  in doubt: {open:?}\n  {}",
+                wrong.join("\n  "),
+                told(outcome.as_ref()),
             ));
         }
         self.report.kills += u32::from(killed);
-        if killed {
-            None
-        } else {
-            end.and_then(Result::ok).or(Some(RunEnd { summary: Summary::default(), failure: None }))
-        }
-    }
-
-    /// The moment of a kill.
-    async fn dies(&self, store: &Store) {
-        let commits = u64::from(self.world.killed().await);
-        let from = store.commits();
-        for _ in 0..20_000 {
-            if store.commits() >= from + commits {
-                return;
+        match outcome {
+            Some(_) if !killed => {
+                self.look(service).await;
+                Came::ToAnEnd
             }
-            tokio::task::yield_now().await;
+            _ => Came::Killed,
         }
     }
 
-    async fn run(
-        &self,
-        store: &Store,
-        kind: Kind,
-        entrants: Entrants,
-        stop: CancellationToken,
-    ) -> Result<RunEnd, StoreError> {
-        let switches = &self.plan.switches;
-        let run = store.begin_run(&format!("{kind:?}").to_lowercase(), &json!({})).await?;
-        let engine = Engine::new(
-            Arc::new(Line(Arc::clone(&self.world))),
-            store.clone(),
-            Arc::clone(&self.mapping),
-            scheme(switches),
-            settings(switches),
-            Arc::new(self.world.clock.clone()) as Arc<dyn Clock>,
-            Arc::new(Silent),
-            stop,
-            run,
-        )
-        .await?;
-        let pipeline = Pipeline::new(Arc::new(Desk(Arc::clone(&self.world))), Arc::new(engine), 4)
-            .with_overlap(Duration::from_mins(10));
-        let end = match pipeline.preflight(&entrants).await {
-            Ok(_) => pipeline.run(entrants).await,
-            Err(error) => RunEnd { summary: Summary::default(), failure: Some(error) },
-        };
-        let result = RunResult { exit_code: i32::from(end.summary.exit_code()), verdict: None, counts: json!({}) };
-        store.finish_run(run, result).await?;
-        Ok(end)
+    /// Sweeps that were proven, also where their run came to no end.
+    async fn learn_of_proofs(&self, store: &Store) {
+        // No more than one comes to its end in one activation.
+        let Some(sweep) = store.finished_sweeps(1).await.unwrap_or_default().pop() else { return };
+        let proof = (sweep.started_at.0, sweep.ended_at.0);
+        if sweep.verdict == "proven" && !self.world.now().sweeps.contains(&proof) {
+            let saw = saw(store).await;
+            let mut inner = self.world.now();
+            inner.sweeps.push(proof);
+            inner.saw.push(saw);
+        }
     }
 
-    /// The month is over and nothing goes wrong any more: both sides come to agree, and then there is nothing to do.
-    async fn last_sweeps(&mut self, store: &Store) {
+    /// Runs that ended in this activation, the inner ones first.
+    fn ended(&mut self, service: &Service<Pair>) -> Vec<Ended> {
+        let published = service.published().borrow().clone();
+        let mut ended: Vec<Ended> = published.last.into_values().collect();
+        ended.retain(|ended| ended.run.is_some_and(|run| self.seen.insert(run)));
+        ended.sort_by_key(|ended| std::cmp::Reverse(ended.run));
+        ended
+    }
+
+    /// A run may only fail when something is wrong outside.
+    fn excuse(&self, failure: Option<&str>, name: &str) -> Option<String> {
+        let failure = failure?;
+        let excused = ["down", "key was refused", STUCK].iter().any(|word| failure.contains(word));
+        let full = self.disk_was_full && failure.contains("full");
+        (!excused && !full).then(|| format!("the {name} failed: {failure}"))
+    }
+
+    /// Holds both sides against each other after a run, as far as that run has to have brought them together.
+    async fn judge_run(
+        &mut self,
+        store: &Store,
+        ended: &Ended,
+        since: i64,
+        clean: bool,
+        sure: &mut Sure,
+    ) -> Vec<String> {
+        self.report.failed += u32::from(!clean);
+        let took = ended.counts["duration_ms"].as_i64().unwrap_or_default();
+        let began = ended.at.0 - took;
+        if ended.kind == Kind::Sync {
+            self.report.syncs += 1;
+            self.report.between += u32::from(began > since);
+            // Before everything was carried once, a sync keeps nothing in step.
+            if clean && self.report.proven > 0 {
+                return self.world.now().disagreements(began, Some(Lane::Sync), sure);
+            }
+            return Vec::new();
+        }
+        self.report.sweeps += 1;
+        let tags = &ended.counts["tags"];
+        let nothing = |key: &str| tags[key].as_object().is_none_or(serde_json::Map::is_empty);
+        let read = nothing("labels_unknown") && nothing("refused") && tags["not_shown"].as_u64().unwrap_or(0) == 0;
+        let of_tags = read && tags["labels_empty"].as_array().is_none_or(Vec::is_empty) && tags.is_object();
+        sure.of_tags = of_tags && (!self.sweep_open || self.sure_of_tags);
+        self.sure_of_tags = sure.of_tags;
+        let Some(verdict) = ended.verdict.as_deref().filter(|_| clean) else { return Vec::new() };
+        let since = self.sweep_since;
+        let proven = verdict == "proven";
+        self.report.proven += u32::from(proven);
+        sure.saw = if proven { None } else { Some(saw(store).await) };
+        let inner = self.world.now();
+        if !proven && verdict != "counted" {
+            let all_shown = inner.listed.iter().all(|id| inner.shown.get(id).is_some_and(|at| *at >= since));
+            let still = inner.list_changed_at < since && all_shown;
+            return still
+                .then(|| format!("the sweep ended {verdict}, though it was shown everybody"))
+                .into_iter()
+                .collect();
+        }
+        inner.disagreements(since, None, sure)
+    }
+
+    /// The month is over and nothing goes wrong any more: both sides come to agree, and then there is nothing to do. The
+    /// service is started once a week, so that each of its sweeps has to be proven.
+    fn last_weeks(&mut self) {
         self.world.now().calm();
+        self.make_room();
         let mut quiet = false;
-        for _ in 0..LAST_SWEEPS {
-            self.world.idle_until(elapsed_s(&self.world.clock) + 3600);
-            let (writes, proven) = (self.world.now().writes, self.report.proven);
-            let end = self.activation(store, Kind::Sweep, Entrants::All).await;
+        for week in 1..=LAST_WEEKS {
             if self.failure.is_some() {
                 return;
             }
+            self.rest(7 * 24 * 3600);
+            self.end_s = self.now_s();
+            let (writes, proven) = (self.world.now().writes, self.report.proven);
+            self.process(|month| Box::pin(month.live()));
             quiet = self.world.now().writes == writes && self.report.proven > proven;
-            if quiet && end.is_some() {
+            if quiet && week >= WEEKS_TO_ACT {
                 break;
             }
         }
-        let open = store.open_intents().await.unwrap_or_default();
+        if self.failure.is_some() {
+            return;
+        }
+        let wrong = self.process(|month| Box::pin(month.at_rest(quiet)));
+        if let Some(wrong) = wrong {
+            self.fail(wrong);
+        }
+    }
+
+    /// What must hold when all has come to rest.
+    async fn at_rest(&mut self, quiet: bool) -> Option<String> {
+        let stop = CancellationToken::new();
+        let service = match self.home.begin(&self.world, &stop).await {
+            Ok(service) => service,
+            Err(why) => return Some(format!("the service cannot begin: {why}")),
+        };
+        let open = service.store().open_intents().await.unwrap_or_default();
+        let report = service.store().check().await;
+        let seen = service.store().maybe_absent(None, LiveDeskId(0), 10_000).await.unwrap_or_default();
+        service.store().clone().close().await;
         if !quiet || !open.is_empty() {
-            self.fail(format!("the month does not come to rest (quiet: {quiet}, in doubt: {open:?})"));
+            return Some(format!("the month does not come to rest (quiet: {quiet}, in doubt: {open:?})"));
         }
-        let report = store.check().await;
-        if report.as_ref().map_or(true, |report| !report.problems().is_empty()) {
-            self.fail(format!("the state is not sound: {report:?}"));
+        match report {
+            Ok(report) if report.problems().is_empty() => {}
+            report => return Some(format!("the state is not sound: {report:?}")),
         }
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
-fn scheme(switches: &Switches) -> StampScheme {
-    StampScheme {
-        membership_prefix: switches.stamp_number.then(|| String::from("LD-")),
-        custom_field: switches.stamp_column.then_some(31),
-    }
-}
-
-fn settings(switches: &Switches) -> EngineSettings {
-    EngineSettings {
-        match_keys: vec![MatchKey::Email, MatchKey::Phone],
-        shared_keys: SharedKeys::Create,
-        settle: Duration::from_secs(2),
-        doubt_horizon: Duration::from_mins(5),
-        id_walk_limit: 5_000,
-        phone_country: Country::parse("TW").unwrap(),
-        clears: true,
-        failures: FailurePolicy::default(),
-        jobs: switches.jobs,
-        wait: false,
-        deletes: DeleteRules::default(),
-    }
-}
-
-fn mapping(switches: &Switches) -> Arc<Mapping> {
-    let source = MappingSource::from_text(Path::new("mapping.toml"), MAPPING.to_owned()).unwrap();
-    let spec: MappingSpec = source.parse().unwrap();
-    let definitions = definitions();
-    let context = CompileContext {
-        definitions: Some(&definitions),
-        stamp: StampFields { membership_no: switches.stamp_number, cz_col: switches.stamp_column.then_some(31) },
-        time_zone: jiff::tz::TimeZone::get("Asia/Taipei").unwrap(),
-        phone_country: Country::parse("TW").unwrap(),
-    };
-    Arc::new(compile(&spec, &context).unwrap())
-}
-
-/// A folder in memory for the state: a small disk of its own where this user may mount one.
-struct StateFolder {
-    folder: tempfile::TempDir,
-    mounted: bool,
-}
-
-impl StateFolder {
-    fn new() -> Self {
-        let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        let folder = folder.unwrap();
-        let mounted = command("mount", &["-t", "tmpfs", "-o", DISK, "tmpfs", folder.path().to_str().unwrap()]);
-        Self { folder, mounted }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// The disk that can be filled.
-    fn disk(&self) -> Option<PathBuf> {
-        self.mounted.then(|| self.path().to_owned())
-    }
-}
-
-impl Drop for StateFolder {
-    fn drop(&mut self) {
-        if self.mounted {
-            command("umount", &["-l", self.folder.path().to_str().unwrap()]);
+        let inner = self.world.now();
+        let wrong = inner.absent_disagreements();
+        if !wrong.is_empty() {
+            return Some(format!("at rest:\n  {}\n{seen:?}", wrong.join("\n  ")));
         }
+        // Whose reasons are gone; contacts that nobody put right stay set aside, and what is above the ceiling stays so.
+        let may_stand = ["dead_letters", "delete_ceiling"];
+        let stands = self.oracle.standing().iter().find(|alarm| !may_stand.contains(&alarm.as_str()));
+        stands.map(|alarm| format!("at rest:\n  the alarm {alarm} still stands"))
     }
 }
 
-fn command(program: &str, args: &[&str]) -> bool {
-    std::process::Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
+fn kind_of(name: &str) -> Option<Kind> {
+    if name == "backfill" { Some(Kind::Sweep) } else { Kind::parse(name) }
+}
+
+fn told(outcome: Option<&Outcome>) -> String {
+    match outcome {
+        Some(Outcome::Ran(ended)) => {
+            let Ended { name, exit, verdict, failure, counts, .. } = ended;
+            let (tags, reasons) = (&counts["tags"], &counts["reasons"]);
+            format!("{name} ended {exit} ({verdict:?}): {failure:?}, tags {tags}, reasons {reasons}")
+        }
+        outcome => format!("{outcome:?}"),
+    }
+}
+
+/// Whom the last sweep that came to its end saw.
+async fn saw(store: &Store) -> BTreeSet<i64> {
+    let mut saw = BTreeSet::new();
+    let last = store.finished_sweeps(1).await.unwrap_or_default().pop();
+    if let Some(last) = last {
+        let _none_if_unreadable = store.sighted(last.sweep, |id| saw.extend([id.0])).await;
+    }
+    saw
+}
+
+/// Contacts whose absence could not be proven.
+async fn unproven(store: &Store) -> BTreeSet<i64> {
+    let letters = store.dead_letters().await.unwrap_or_default();
+    let unproven = letters.into_iter().filter(|letter| letter.kind == SetAsideKind::Unproven);
+    unproven.map(|letter| letter.livedesk_id.0).collect()
 }

@@ -1,5 +1,7 @@
 //! What each operation does to the world.
 
+use std::collections::BTreeSet;
+
 use deskferry::domain::record::{FieldKey, is_blank};
 use serde_json::{Value, json};
 
@@ -65,6 +67,7 @@ impl Inner {
             }),
             Op::Spoil(who) => self.on_person(who, |inner, id| {
                 inner.person(id).spoilt = true;
+                inner.ever_unsure.insert(id);
                 inner.unmeasured(id);
             }),
             Op::Forbid(who) => self.on_person(who, |inner, id| {
@@ -72,6 +75,7 @@ impl Inner {
                 let person = inner.person(id);
                 person.name = name;
                 person.changed.insert(Watched::Name, now);
+                inner.ever_unsure.insert(id);
                 inner.unmeasured(id);
             }),
             Op::Heal(who) => {
@@ -109,6 +113,30 @@ impl Inner {
             }
             weather => self.weather(weather),
         }
+        self.note_listed();
+        self.watch(&format!("{:?}", operation.op));
+    }
+
+    /// Prints what became of the contact that `DESKFERRY_MONTH_WATCH` names.
+    pub(super) fn watch(&mut self, what: &str) {
+        let Some(id) = *super::WATCHED else { return };
+        let record = self.record_of.get(&id).and_then(|id| self.records.get(id));
+        let stands = format!("{:?}\n      {record:?}", self.people.get(&id));
+        if stands != self.watched {
+            eprintln!("{} {what}\n      {stands}", self.now());
+            self.watched = stands;
+        }
+    }
+
+    /// Notes who is in LiveDesk's list now.
+    fn note_listed(&mut self) {
+        let now = self.now();
+        let listed: BTreeSet<i64> =
+            self.people.values().filter(|person| person.is_listed()).map(|person| person.id).collect();
+        if listed != self.listed {
+            self.list_changed_at = now;
+            self.listed = listed;
+        }
     }
 
     fn weather(&mut self, op: Op) {
@@ -137,10 +165,9 @@ impl Inner {
                 self.count("torn");
                 self.torn = times;
             }
-            Op::DiskFull(minutes) if self.disk.is_some() => {
+            Op::DiskFull(minutes) if self.has_disk => {
                 self.count("disk full");
                 self.disk_until = Some(until(minutes));
-                self.fill_disk();
             }
             Op::Kill(calls, moment) if self.kill.is_none() => self.kill = Some((calls, moment)),
             Op::Stop(calls) => self.stop = Some(calls),
@@ -156,29 +183,10 @@ impl Inner {
         self.queue.clear();
         self.fates.clear();
         (self.torn, self.kill, self.stop) = (0, None, None);
-        self.empty_disk();
-    }
-
-    fn fill_disk(&self) {
-        use std::io::Write;
-        let Some(disk) = &self.disk else { return };
-        let mut ballast = std::fs::File::create(disk.join("ballast")).unwrap();
-        let mut size = 1 << 20;
-        while size > 0 {
-            if ballast.write_all(&vec![0; size]).is_err() {
-                size /= 2;
-            }
-        }
-    }
-
-    pub(super) fn empty_disk(&mut self) {
         self.disk_until = None;
-        if let Some(disk) = &self.disk {
-            let _was_not_full = std::fs::remove_file(disk.join("ballast"));
-        }
     }
 
-    fn person(&mut self, id: i64) -> &mut Person {
+    pub(super) fn person(&mut self, id: i64) -> &mut Person {
         self.people.get_mut(&id).unwrap()
     }
 
@@ -321,8 +329,10 @@ impl Inner {
 
     fn forget_person(&mut self, id: i64) {
         self.count("contacts deleted");
-        self.people.remove(&id);
-        self.gone.insert(id, self.now());
+        let person = self.people.remove(&id).unwrap();
+        self.departed.insert(id, person);
+        let now = self.now();
+        self.gone.insert(id, now);
         self.unmeasured(id);
     }
 
@@ -405,7 +415,7 @@ impl Inner {
                 record.rows_at[usize::from(kind == Watched::Phone)] = Some(now);
             }
             Op::AgentTags(_) => {
-                let Some(tag) = self.tags.first().map(|tag| tag.0) else { return };
+                let Some(tag) = self.tags.iter().find(|tag| tag.1 == "VIP").map(|tag| tag.0) else { return };
                 let record = self.records.get_mut(&id).unwrap();
                 let unsure = record.person.is_some_and(|person| self.unsure.contains(&person));
                 match record.tags.remove(&tag) {

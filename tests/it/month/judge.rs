@@ -5,13 +5,14 @@ use deskferry::domain::record::{FieldKey, FieldValue, is_blank};
 use deskferry::domain::target::{ContactWrite, WriteValue};
 use serde_json::{Value, json};
 
+use super::absent::MARK_FIELD;
 use super::desk::Person;
 use super::line::{By, Cell, LateWrite, Record, canonical};
 use super::operations::Watched;
 use super::world::{Inner, Lane};
 
 /// A doubt may be as old as its horizon, and a run later it must be settled.
-const DOUBT_MS: i64 = 6 * 60 * 1000;
+pub(super) const DOUBT_MS: i64 = 6 * 60 * 1000;
 
 /// What a run can be held to.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Sure {
     pub(super) of_tags: bool,
     /// No process was killed right before: what it had sent is in doubt from the next start on.
     pub(super) of_creates: bool,
+    /// Whom it saw, where it is not proven that it saw everybody.
+    pub(super) saw: Option<std::collections::BTreeSet<i64>>,
     /// Contacts whose absence could not be proven: somebody else was writing to the list.
     pub(super) not_of: std::collections::BTreeSet<i64>,
 }
@@ -61,11 +64,11 @@ pub(super) fn key_of(watched: Watched) -> Option<FieldKey> {
     })
 }
 
-const FIELDS: [Watched; 6] =
+pub(super) const FIELDS: [Watched; 6] =
     [Watched::Name, Watched::Vip, Watched::City, Watched::Note, Watched::Interests, Watched::Topic];
 
 /// What the source says of a field.
-fn wish(person: &Person, watched: Watched) -> Value {
+pub(super) fn wish(person: &Person, watched: Watched) -> Value {
     let text = match watched {
         Watched::Name => &person.name,
         Watched::Vip => &person.vip,
@@ -93,7 +96,7 @@ fn side(kind: Watched) -> usize {
     usize::from(kind == Watched::Phone)
 }
 
-fn stamp_of(write: &ContactWrite) -> Option<i64> {
+pub(super) fn stamp_of(write: &ContactWrite) -> Option<i64> {
     let text = |key| match write.fields.get(&key) {
         Some(WriteValue::Typed(FieldValue::Text(text))) => Some(text.as_str()),
         _ => None,
@@ -158,6 +161,12 @@ impl Inner {
                 WriteValue::Typed(value) => Value::String(value.canonical()),
             };
             let cell = record.cells.get(key).cloned().unwrap_or_default();
+            if *key == MARK_FIELD {
+                if cell.value != value && cell.reset.as_ref() != Some(&value) {
+                    self.judge_mark(&record, !is_blank(&value));
+                }
+                continue;
+            }
             if let Some(wrong) = judge_field(rule(*key, &record), &cell, &value) {
                 let person = record.person;
                 self.violation(&format!("{key} of customer {id} (contact {person:?}): {wrong} ({cell:?} <- {value})"));
@@ -204,7 +213,15 @@ impl Inner {
     }
 
     fn judge_tags(&mut self, record: &Record, ids: &[i64]) {
-        let before = record.tags_reset.as_ref().unwrap_or(&record.tags);
+        let marks = self.marks();
+        let mut before = record.tags_reset.clone().unwrap_or_else(|| record.tags.clone());
+        for mark in &marks {
+            if before.remove(mark).is_some() != ids.contains(mark) {
+                self.judge_mark(record, ids.contains(mark));
+            }
+        }
+        let before = &before;
+        let ids: Vec<i64> = ids.iter().copied().filter(|id| !marks.contains(id)).collect();
         let person = record.person.and_then(|person| self.people.get(&person));
         let in_run = |at: i64| self.run_since.is_some_and(|since| at >= since);
         // Labels are read once, at the start; who was hidden then has none.
@@ -275,6 +292,7 @@ impl Inner {
         let now = self.now();
         let Some(record) = self.records.get(&id) else { return };
         let Some(person) = record.person.and_then(|person| self.people.get(&person)) else { return };
+        let marks = self.marks();
         let mut done = Vec::new();
         for ((of, watched), pending) in self.pending.range((person.id, Watched::Name)..=(person.id, Watched::Label)) {
             let there = match (key_of(*watched), watched) {
@@ -283,7 +301,7 @@ impl Inner {
                     person.interests.iter().all(|option| held.iter().any(|held| held == option))
                 }
                 (Some(key), _) => *record.value(key) == wish(person, *watched),
-                (None, Watched::Label) => person.labelled != record.tags.is_empty(),
+                (None, Watched::Label) => person.labelled == record.tags.keys().any(|tag| !marks.contains(tag)),
                 (None, kind) => match row_wish(person, *kind) {
                     Some(wished) => record.rows(*kind).iter().any(|row| canonical(*kind, &row.text) == wished),
                     None => record.rows(*kind).iter().all(|row| row.by == By::Agent),
@@ -328,10 +346,13 @@ impl Inner {
     /// `lane`, only about changes that this lane owed.
     pub(super) fn disagreements(&self, since: i64, lane: Option<Lane>, sure: &Sure) -> Vec<String> {
         let mut found = Vec::new();
+        let marks = self.marks();
         for person in self.people.values() {
             let excused = person.blocked || person.spoilt || person.is_forbidden() || !person.is_listed();
             let doubtful = self.doubted.get(&person.id).is_some_and(|at| *at > since - DOUBT_MS);
-            if excused || doubtful || sure.not_of.contains(&person.id) || person.touched >= since {
+            // A sweep that only counted may have missed one.
+            let unseen = sure.saw.as_ref().is_some_and(|saw| !saw.contains(&person.id));
+            if excused || doubtful || unseen || sure.not_of.contains(&person.id) || person.touched >= since {
                 continue;
             }
             let owed = |watched: Watched| match lane {
@@ -370,8 +391,8 @@ impl Inner {
             let nobody = !self.people.values().any(|person| person.labelled && person.is_listed());
             let changed = person.changed.get(&Watched::Label).copied().unwrap_or_default();
             if sure.of_tags && owed(Watched::Label) && !nobody && record.tagged_at.is_none_or(|at| at < changed) {
-                let tagged = record.tags.values().any(|by| *by == By::Program);
-                if person.labelled && record.tags.is_empty() || !person.labelled && tagged {
+                let vip = record.tags.iter().find(|(id, _)| !marks.contains(id)).map(|(_, by)| *by);
+                if person.labelled && vip.is_none() || !person.labelled && vip == Some(By::Program) {
                     found.push(format!(
                         "{}: labelled {}, tags {:?}",
                         name(Watched::Label),

@@ -27,8 +27,10 @@ pub(super) struct Cell {
     pub(super) value: Value,
     pub(super) agent_at: Option<i64>,
     pub(super) program_at: Option<i64>,
-    /// What the program last wrote there.
+    /// What the program last wrote there; forgotten where the state may not know of it.
     pub(super) program: Option<Value>,
+    /// The same, never forgotten.
+    pub(super) left: Value,
     /// What an update that left it out took away.
     pub(super) reset: Option<Value>,
 }
@@ -69,6 +71,8 @@ pub(super) struct Record {
     pub(super) removed: Vec<(Watched, String, i64)>,
     /// When agents last changed the rows.
     pub(super) rows_at: [Option<i64>; 2],
+    /// When the program last did.
+    pub(super) our_rows_at: [i64; 2],
     /// Whose it is.
     pub(super) person: Option<i64>,
 }
@@ -150,6 +154,7 @@ impl Inner {
             tagged_once: false,
             removed: Vec::new(),
             rows_at: [None; 2],
+            our_rows_at: [0; 2],
             person: None,
         };
         self.records.insert(id, record);
@@ -165,7 +170,7 @@ impl Inner {
             id,
             profile_id: Some(record.id + 500_000),
             standard: FieldKey::STANDARD.into_iter().map(|key| (key, record.value(key).clone())).collect(),
-            custom: whole.then(|| (31..=36).map(|id| (id, record.value(FieldKey::Custom(id)).clone())).collect()),
+            custom: whole.then(|| (31..=37).map(|id| (id, record.value(FieldKey::Custom(id)).clone())).collect()),
             custom_unreadable: false,
             emails: (!apart).then(|| record.emails.iter().map(|row| email(record.id, row)).collect()),
             phones: (!apart).then(|| record.phones.iter().map(|row| phone(record.id, row)).collect()),
@@ -213,6 +218,7 @@ impl Inner {
     fn put(&mut self, id: i64, write: &ContactWrite, replaces: bool) {
         let now = self.now();
         let found_from = now + self.switches.lag_s * 1000;
+        let marks = self.marks();
         let Some(record) = self.records.get_mut(&id) else { return };
         record.written_at = now;
         if replaces {
@@ -231,12 +237,18 @@ impl Inner {
             if cell.reset.take().as_ref() == Some(&value) {
                 cell.value = value;
             } else if cell.value != value {
-                *cell = Cell { value: value.clone(), program_at: Some(now), program: Some(value), ..cell.clone() };
+                *cell = Cell {
+                    value: value.clone(),
+                    program_at: Some(now),
+                    left: value.clone(),
+                    program: Some(value),
+                    ..cell.clone()
+                };
             }
         }
         if let Some(ids) = &write.tag_ids {
             let before = record.tags_reset.take().unwrap_or_else(|| record.tags.clone());
-            record.tagged_once |= ids.iter().any(|id| !before.contains_key(id));
+            record.tagged_once |= ids.iter().any(|id| !before.contains_key(id) && !marks.contains(id));
             record.tags = ids.iter().map(|id| (*id, before.get(id).copied().unwrap_or(By::Program))).collect();
         }
         record.found_from = record.found_from.min(found_from);
@@ -257,7 +269,9 @@ impl Inner {
     fn hang(&mut self, record: i64, kind: Watched, text: &str) -> Option<i64> {
         let (id, at) = (self.next_child(), self.now());
         let row = Row { id, text: text.to_owned(), by: By::Program, edited: false, at };
-        self.records.get_mut(&record)?.rows_mut(kind).push(row);
+        let record_of = self.records.get_mut(&record)?;
+        record_of.rows_mut(kind).push(row);
+        record_of.our_rows_at[usize::from(kind == Watched::Phone)] = at;
         self.arrived(record);
         Some(id)
     }
@@ -308,7 +322,10 @@ impl Inner {
         self.writes += 1;
         let (record, place) = self.row_mut(kind, id).ok_or(PortError::NotFound)?;
         self.judge_row_change(record, kind, place);
-        text.clone_into(&mut self.records.get_mut(&record).unwrap().rows_mut(kind)[place].text);
+        let at = self.now();
+        let record_of = self.records.get_mut(&record).unwrap();
+        text.clone_into(&mut record_of.rows_mut(kind)[place].text);
+        record_of.our_rows_at[usize::from(kind == Watched::Phone)] = at;
         self.arrived(record);
         self.torn()
     }
@@ -317,7 +334,10 @@ impl Inner {
         self.writes += 1;
         if let Some((record, place)) = self.row_mut(kind, id) {
             self.judge_row_removal(record, kind, place);
-            self.records.get_mut(&record).unwrap().rows_mut(kind).remove(place);
+            let at = self.now();
+            let record_of = self.records.get_mut(&record).unwrap();
+            record_of.rows_mut(kind).remove(place);
+            record_of.our_rows_at[usize::from(kind == Watched::Phone)] = at;
             self.arrived(record);
         }
         self.torn()
@@ -343,6 +363,7 @@ impl Inner {
             && let Some(person) = self.records[&record].person
         {
             self.doubted.insert(person, self.now());
+            self.ever_unsure.insert(person);
         }
         match fate {
             None => Ok(ChildId(self.hang(record, kind, text).unwrap())),
@@ -377,9 +398,19 @@ fn phone(record: i64, row: &Row) -> TargetPhone {
 pub(super) struct Line(pub(super) Arc<World>);
 
 impl Line {
-    async fn answered<T>(&self, answer: impl FnOnce(&mut Inner) -> T) -> Result<T, PortError> {
-        let entered = self.0.enter(Side::Line).await?;
-        let answer = answer(&mut self.0.now());
+    async fn answered<T>(
+        &self,
+        what: &'static str,
+        id: i64,
+        answer: impl FnOnce(&mut Inner) -> T,
+    ) -> Result<T, PortError> {
+        let entered = self.0.enter(Side::Line, what, id).await?;
+        let answer = {
+            let mut inner = self.0.now();
+            let answer = answer(&mut inner);
+            inner.watch(what);
+            answer
+        };
         self.0.leave(entered).await;
         Ok(answer)
     }
@@ -391,7 +422,7 @@ impl ContactTarget for Line {
         filter: Option<&ContactFilter>,
         page: u32,
     ) -> Result<TargetPage<TargetContact>, PortError> {
-        self.answered(|inner| {
+        self.answered("contacts", i64::from(page), |inner| {
             let records = inner.records.values().filter(|record| filter.is_none_or(|f| inner.matches(record, f)));
             inner.page(records.map(|record| inner.answer(record, true)).collect(), page)
         })
@@ -399,7 +430,7 @@ impl ContactTarget for Line {
     }
 
     async fn contact(&self, id: FirstLineId) -> Result<Option<TargetContact>, PortError> {
-        self.answered(|inner| {
+        self.answered("contact", id.0, |inner| {
             inner.read.insert(id.0);
             inner.records.get(&id.0).map(|record| inner.answer(record, false))
         })
@@ -407,7 +438,7 @@ impl ContactTarget for Line {
     }
 
     async fn emails(&self, filter: &ChildFilter, page: u32) -> Result<TargetPage<TargetEmail>, PortError> {
-        self.answered(|inner| {
+        self.answered("emails", i64::from(page), |inner| {
             let rows = inner.child_rows(Watched::Email, filter);
             inner.page(rows.iter().map(|(owner, row)| email(*owner, row)).collect(), page)
         })
@@ -415,7 +446,7 @@ impl ContactTarget for Line {
     }
 
     async fn phones(&self, filter: &ChildFilter, page: u32) -> Result<TargetPage<TargetPhone>, PortError> {
-        self.answered(|inner| {
+        self.answered("phones", i64::from(page), |inner| {
             let rows = inner.child_rows(Watched::Phone, filter);
             inner.page(rows.iter().map(|(owner, row)| phone(*owner, row)).collect(), page)
         })
@@ -423,11 +454,11 @@ impl ContactTarget for Line {
     }
 
     async fn definitions(&self) -> Result<Vec<FieldDefinition>, PortError> {
-        Ok(definitions())
+        self.answered("definitions", 0, |_| definitions()).await
     }
 
     async fn create(&self, write: &ContactWrite) -> Result<NewContact, PortError> {
-        self.answered(|inner| {
+        self.answered("create", super::judge::stamp_of(write).unwrap_or_default(), |inner| {
             inner.writes += 1;
             if is_refused(write) {
                 return Err(refusal());
@@ -437,6 +468,7 @@ impl ContactTarget for Line {
             if let (Some(_), Some(person)) = (fate, person) {
                 let now = inner.now();
                 inner.doubted.insert(person, now);
+                inner.ever_unsure.insert(person);
             }
             match fate {
                 None => Ok(inner.make(write)),
@@ -455,7 +487,7 @@ impl ContactTarget for Line {
     }
 
     async fn update(&self, id: FirstLineId, write: &ContactWrite) -> Result<TargetContact, PortError> {
-        self.answered(|inner| {
+        self.answered("update", id.0, |inner| {
             inner.writes += 1;
             if !inner.records.contains_key(&id.0) {
                 return Err(PortError::NotFound);
@@ -473,24 +505,32 @@ impl ContactTarget for Line {
     }
 
     async fn create_email(&self, contact: FirstLineId, address: &str) -> Result<ChildId, PortError> {
-        self.answered(|inner| inner.create_row(contact.0, Watched::Email, address)).await?
+        self.answered("create_email", contact.0, |inner| inner.create_row(contact.0, Watched::Email, address)).await?
     }
 
     async fn update_email(&self, id: ChildId, address: &str) -> Result<(), PortError> {
-        self.answered(|inner| inner.change_row(Watched::Email, id, address)).await?
+        self.answered("update_email", id.0, |inner| inner.change_row(Watched::Email, id, address)).await?
     }
 
     async fn delete_email(&self, id: ChildId) -> Result<(), PortError> {
-        self.answered(|inner| inner.remove_row(Watched::Email, id)).await?
+        self.answered("delete_email", id.0, |inner| inner.remove_row(Watched::Email, id)).await?
     }
 
     async fn delete_contact(&self, id: FirstLineId) -> Result<(), PortError> {
-        // No scenario lets the program delete customers.
-        panic!("customer {id} was to be deleted")
+        self.answered("delete", id.0, |inner| {
+            inner.writes += 1;
+            if !inner.records.contains_key(&id.0) {
+                return Err(PortError::NotFound);
+            }
+            inner.judge_deletion(id.0);
+            inner.records.remove(&id.0);
+            inner.torn()
+        })
+        .await?
     }
 
     async fn delete_phone(&self, id: ChildId) -> Result<(), PortError> {
-        self.answered(|inner| inner.remove_row(Watched::Phone, id)).await?
+        self.answered("delete_phone", id.0, |inner| inner.remove_row(Watched::Phone, id)).await?
     }
 
     async fn create_phone(
@@ -500,15 +540,15 @@ impl ContactTarget for Line {
         number: &str,
         _kind: i64,
     ) -> Result<ChildId, PortError> {
-        self.answered(|inner| inner.create_row(contact.0, Watched::Phone, number)).await?
+        self.answered("create_phone", contact.0, |inner| inner.create_row(contact.0, Watched::Phone, number)).await?
     }
 
     async fn update_phone(&self, id: ChildId, _: FirstLineId, number: &str, _kind: i64) -> Result<(), PortError> {
-        self.answered(|inner| inner.change_row(Watched::Phone, id, number)).await?
+        self.answered("update_phone", id.0, |inner| inner.change_row(Watched::Phone, id, number)).await?
     }
 
     async fn tags(&self, name: &str) -> Result<Option<Vec<Named>>, PortError> {
-        self.answered(|inner| {
+        self.answered("tags", 0, |inner| {
             let like = |tag: &&(i64, String)| tag.1.to_lowercase().contains(&name.to_lowercase());
             Some(inner.tags.iter().filter(like).map(|(id, name)| Named { id: *id, name: name.clone() }).collect())
         })
@@ -516,7 +556,7 @@ impl ContactTarget for Line {
     }
 
     async fn create_tag(&self, name: &str) -> Result<Named, PortError> {
-        self.answered(|inner| match inner.fate() {
+        self.answered("create_tag", 0, |inner| match inner.fate() {
             None => Ok(inner.make_tag(name)),
             Some(Fate::Lost) => Err(doubt()),
             Some(Fate::Applied) => {
@@ -567,6 +607,7 @@ pub(super) fn definitions() -> Vec<FieldDefinition> {
         field(34, "Note", FieldKind::Text),
         interests,
         field(36, "Topic", FieldKind::Text),
+        field(37, "Gone", FieldKind::Text),
     ]
 }
 

@@ -12,14 +12,19 @@
 //! which are kept in `regressions.rs`.
 //!
 //! `DESKFERRY_MONTH_SEEDS` (how many months), `DESKFERRY_MONTH_FIRST` (the first seed), `DESKFERRY_MONTH_OPERATIONS` (per
-//! month), `DESKFERRY_MONTH_SHRINK` (runs spent on shrinking).
+//! month), `DESKFERRY_MONTH_SHRINK` (runs spent on shrinking), `DESKFERRY_MONTH_WATCH` (the id of a contact whose whole story
+//! is printed).
 
+mod absent;
+mod alarms;
 mod desk;
+mod door;
 mod driver;
 mod events;
 mod judge;
 mod line;
 mod operations;
+mod process;
 mod regressions;
 mod shrink;
 mod world;
@@ -30,7 +35,11 @@ use world::{Lane, Switches};
 /// Months when nothing else is asked for.
 const SEEDS: u64 = 2;
 /// Operations of one.
-const OPERATIONS: usize = 1_200;
+const OPERATIONS: usize = 2_000;
+
+/// The contact that is watched.
+static WATCHED: std::sync::LazyLock<Option<i64>> =
+    std::sync::LazyLock::new(|| std::env::var("DESKFERRY_MONTH_WATCH").ok()?.parse().ok());
 
 fn asked(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
@@ -58,6 +67,18 @@ fn month(seed: u64, operations: usize) -> Report {
     panic!("seed {seed}, {switches:?}\n{}\n{failure}", shrink::print(&short));
 }
 
+/// A report in one paragraph.
+fn told(report: &Report) -> String {
+    let Report { contacts, customers, syncs, between, sweeps, proven, failed, refused, kills, .. } = report;
+    let Report { processes, disk_full, deleted, requests, looks, raised, cleared, tally, .. } = report;
+    format!(
+        "{contacts} contacts, {customers} customers; {syncs} syncs ({between} of them within sweeps), {sweeps} sweeps \
+         ({proven} proven), {failed} cut off or failed, {refused} refused; {kills} kills, {processes} starts, {disk_full} \
+         on a full disk; {deleted} customers deleted; {requests} requests; {looks} looks at alarms, raised {raised:?}, \
+         cleared {cleared:?}; {tally:?}"
+    )
+}
+
 /// Median and longest latency of a lane, in minutes.
 fn latency(reports: &[Report], lane: Lane) -> (usize, i64, i64) {
     let all = reports.iter().flat_map(|report| &report.latencies);
@@ -73,22 +94,9 @@ fn after_a_month_of_work_faults_and_kills_both_sides_agree_by_every_owners_rule(
     let operations = usize::try_from(asked("DESKFERRY_MONTH_OPERATIONS", OPERATIONS as u64)).unwrap();
     let mut reports = Vec::new();
     for seed in first..first + asked("DESKFERRY_MONTH_SEEDS", SEEDS) {
+        let began = std::time::Instant::now();
         let report = month(seed, operations);
-        eprintln!(
-            "month {seed}: {} contacts, {} customers; {} syncs, {} sweeps ({} proven, {} cut off or failed), {} kills, \
-             {} starts, {} on a full disk; {} requests; {:?}",
-            report.contacts,
-            report.customers,
-            report.syncs,
-            report.sweeps,
-            report.proven,
-            report.failed,
-            report.kills,
-            report.processes,
-            report.disk_full,
-            report.requests,
-            report.tally,
-        );
+        eprintln!("month {seed} in {} s: {}", began.elapsed().as_secs(), told(&report));
         reports.push(report);
     }
     for lane in [Lane::Sync, Lane::Sweep] {

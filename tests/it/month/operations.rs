@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 /// Which platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
     /// LiveDesk.
     Desk,
@@ -194,7 +194,7 @@ fn op(rng: &mut StdRng) -> Op {
         835..840 => Op::Token(side(rng), rng.random_range(1..240)),
         840..890 => Op::Doubt(fate(rng), rng.random_range(1..4)),
         890..900 => Op::Torn(rng.random_range(1..3)),
-        900..905 => Op::DiskFull(rng.random_range(1..120)),
+        900..905 => Op::DiskFull(rng.random_range(40..160)),
         905..935 => Op::Kill(rng.random_range(0..90), moment(rng)),
         _ => Op::Stop(rng.random_range(0..90)),
     }

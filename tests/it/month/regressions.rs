@@ -2,7 +2,7 @@
 
 use super::driver::{Plan, simulate};
 use super::operations::{Fate, Op, Operation};
-use super::world::{FilterKind, Switches};
+use super::world::{Ceiling, Deletes, FilterKind, Switches};
 
 /// Platforms without surprises.
 const PLAIN: Switches = Switches {
@@ -20,8 +20,11 @@ const PLAIN: Switches = Switches {
     id_gap: 0,
     stamp_number: true,
     stamp_column: false,
-    jobs: 1,
+    concurrency: 1,
     prefetch: 1,
+    deletes: Deletes::Ignore,
+    ceiling: Ceiling::High,
+    grace_h: 0,
 };
 
 /// Lives through these operations.

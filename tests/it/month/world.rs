@@ -1,4 +1,4 @@
-//! Both platforms in one process: what they hold, the weather, and the door through which every request of the engine comes.
+//! Both platforms in one process: what they hold, and the weather. Requests come through the door (`door.rs`).
 //!
 //! No HTTP and no sandbox: plain maps behind one lock, so that a month costs seconds. Time is what requests take, and what
 //! the driver lets go by in between, so the same list of operations brings the same month. Operations happen at the first request
@@ -6,26 +6,21 @@
 //! end, because FIRST LINE has no conditional update and that race is known (docs/ARCHITECTURE.md, "An update").
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use deskferry::clock::{Clock, TestClock};
 use deskferry::sync::ports::PortError;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::Person;
+use super::door::Door;
 use super::line::{LateWrite, Record};
-use super::operations::{Fate, Moment, Op, Operation, Side, Watched};
+use super::operations::{Fate, Moment, Op, Operation, Watched};
 
 /// Midnight in Taipei, the first of March 2026.
 pub(super) const START_MS: i64 = 1_772_294_400_000;
-/// How long a request takes.
-const REQUEST_MS: i64 = 300;
-/// The same while a platform throttles: the client waits and asks again.
-const THROTTLED_MS: i64 = 5_000;
 
 /// Seconds since the month began.
 pub(super) fn elapsed_s(clock: &TestClock) -> i64 {
@@ -63,8 +58,31 @@ pub(super) struct Switches {
     pub(super) id_gap: i64,
     pub(super) stamp_number: bool,
     pub(super) stamp_column: bool,
-    pub(super) jobs: usize,
+    /// Requests to FIRST LINE at once.
+    pub(super) concurrency: usize,
     pub(super) prefetch: usize,
+    pub(super) deletes: Deletes,
+    pub(super) ceiling: Ceiling,
+    /// Hours between the first judgement and a deletion.
+    pub(super) grace_h: i64,
+}
+
+/// What the program may do about contacts that are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deletes {
+    Ignore,
+    Tag,
+    Field,
+    Delete,
+}
+
+/// How many of them one run may do something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ceiling {
+    /// The default: at an account of this size, one or two.
+    Low,
+    /// All of them.
+    High,
 }
 
 impl Switches {
@@ -86,8 +104,12 @@ impl Switches {
             id_gap: [0, 0, 3][rng.random_range(0..3)],
             stamp_number: stamp != 1,
             stamp_column: stamp != 0,
-            jobs: [1, 1, 4][rng.random_range(0..3)],
+            concurrency: [1, 1, 2][rng.random_range(0..3)],
             prefetch: [1, 2][rng.random_range(0..2)],
+            deletes: [Deletes::Ignore, Deletes::Tag, Deletes::Field, Deletes::Delete, Deletes::Delete]
+                [rng.random_range(0..5)],
+            ceiling: [Ceiling::Low, Ceiling::High][rng.random_range(0..2)],
+            grace_h: [0, 24][rng.random_range(0..2)],
         }
     }
 }
@@ -128,19 +150,30 @@ pub(super) struct Inner {
     pub(super) read: BTreeSet<i64>,
     pub(super) kill: Option<(u32, Moment)>,
     pub(super) stop: Option<u32>,
-    /// The process under way is about to be killed.
-    pub(super) dying: bool,
+    /// How the process under way is about to be killed.
+    pub(super) dying: Option<Moment>,
+    /// When a side was first asked in vain, and whether its last answer was a refusal; of the process under way.
+    pub(super) failing_since: [Option<i64>; 2],
+    pub(super) refused: [Option<bool>; 2],
     /// E-mails and phones of agents' customers who are still to write.
     pub(super) promised: Vec<(Option<String>, Option<String>)>,
     pub(super) token: CancellationToken,
     pub(super) weather: [Weather; 2],
     pub(super) fates: VecDeque<Fate>,
     pub(super) torn: u32,
-    pub(super) disk: Option<PathBuf>,
+    /// Whether there is a disk that can be filled.
+    pub(super) has_disk: bool,
+    /// Until when it is full.
     pub(super) disk_until: Option<i64>,
     pub(super) people: BTreeMap<i64, Person>,
     /// Contacts that were deleted or merged away, and when.
     pub(super) gone: BTreeMap<i64, i64>,
+    /// As they were when they went.
+    pub(super) departed: BTreeMap<i64, Person>,
+    /// Contacts that the list shows.
+    pub(super) listed: BTreeSet<i64>,
+    /// When a page of the whole list last showed a contact, of all that there ever were.
+    pub(super) shown: BTreeMap<i64, i64>,
     pub(super) next_person: i64,
     pub(super) salt: u64,
     pub(super) records: BTreeMap<i64, Record>,
@@ -160,14 +193,24 @@ pub(super) struct Inner {
     pub(super) unsure: BTreeSet<i64>,
     pub(super) pending: BTreeMap<(i64, Watched), Pending>,
     pub(super) latencies: Vec<(Lane, i64)>,
-    /// Sweeps that saw everything: when their first run began, and when they ended.
+    /// When who LiveDesk lists last changed.
+    pub(super) list_changed_at: i64,
+    /// Customers that the program deleted, of whom, and when.
+    pub(super) deleted: Vec<(i64, i64, i64)>,
+    /// Contacts whose create was in doubt once, whose rows were unknown once, or that were in somebody's care.
+    pub(super) ever_unsure: BTreeSet<i64>,
+    /// Sweeps that saw everything: when they began, and when they ended.
     pub(super) sweeps: Vec<(i64, i64)>,
+    /// Whom each of them saw.
+    pub(super) saw: Vec<BTreeSet<i64>>,
     pub(super) violations: Vec<String>,
     /// Requests, and those of them that wrote to FIRST LINE.
     pub(super) requests: u64,
     pub(super) writes: u64,
     pub(super) tally: BTreeMap<&'static str, u64>,
-    now: i64,
+    /// How the contact stood that is watched.
+    pub(super) watched: String,
+    pub(super) now: i64,
 }
 
 impl Inner {
@@ -194,17 +237,12 @@ impl Inner {
 /// Both platforms.
 pub(super) struct World {
     pub(super) clock: TestClock,
-    inner: Mutex<Inner>,
-    killed: Notify,
-}
-
-/// A request that was let in.
-pub(super) struct Request {
-    dies_after: bool,
+    pub(super) inner: Mutex<Inner>,
+    pub(super) door: Door,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, switches: Switches, operations: &[Operation], disk: Option<PathBuf>) -> Arc<Self> {
+    pub(super) fn new(seed: u64, switches: Switches, operations: &[Operation], has_disk: bool) -> Arc<Self> {
         let inner = Inner {
             switches,
             queue: operations.iter().copied().collect(),
@@ -213,16 +251,21 @@ impl World {
             read: BTreeSet::new(),
             kill: None,
             stop: None,
-            dying: false,
+            dying: None,
+            failing_since: [None; 2],
+            refused: [None; 2],
             promised: Vec::new(),
             token: CancellationToken::new(),
             weather: [Weather::default(); 2],
             fates: VecDeque::new(),
             torn: 0,
-            disk,
+            has_disk,
             disk_until: None,
             people: BTreeMap::new(),
             gone: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            listed: BTreeSet::new(),
+            shown: BTreeMap::new(),
             next_person: 100,
             salt: seed,
             records: BTreeMap::new(),
@@ -237,11 +280,16 @@ impl World {
             unsure: BTreeSet::new(),
             pending: BTreeMap::new(),
             latencies: Vec::new(),
+            list_changed_at: START_MS,
+            deleted: Vec::new(),
+            ever_unsure: BTreeSet::new(),
             sweeps: Vec::new(),
+            saw: Vec::new(),
             violations: Vec::new(),
             requests: 0,
             writes: 0,
             tally: BTreeMap::new(),
+            watched: String::new(),
             now: START_MS,
         };
         let mut inner = inner;
@@ -257,7 +305,7 @@ impl World {
         }
         let clock = TestClock::default();
         clock.advance_ms(START_MS);
-        Arc::new(Self { clock, inner: Mutex::new(inner), killed: Notify::new() })
+        Arc::new(Self { clock, inner: Mutex::new(inner), door: Door::default() })
     }
 
     /// Everything, at this moment: what was due has happened.
@@ -287,7 +335,6 @@ impl World {
     pub(super) fn begin_run(&self, token: &CancellationToken) {
         let mut inner = self.now();
         inner.token = token.clone();
-        inner.dying = false;
         inner.run_since = Some(inner.now);
     }
 
@@ -299,77 +346,6 @@ impl World {
         let deferred = std::mem::take(&mut inner.deferred);
         for operation in deferred {
             inner.apply(operation);
-        }
-    }
-
-    /// Waits for the moment in which the process is killed; answers after how many commits more.
-    pub(super) async fn killed(&self) -> u32 {
-        loop {
-            self.killed.notified().await;
-            let mut inner = self.inner.lock().unwrap();
-            // A permit may be left of an earlier process.
-            if inner.dying {
-                return match inner.kill.take() {
-                    Some((_, Moment::Commits(commits))) => commits,
-                    _ => 0,
-                };
-            }
-        }
-    }
-
-    /// Whether the process under way is about to be killed.
-    pub(super) fn is_dying(&self) -> bool {
-        self.inner.lock().unwrap().dying
-    }
-
-    /// Lets a request in: time goes by, what was due happens, and the weather is what it is.
-    pub(super) async fn enter(&self, side: Side) -> Result<Request, PortError> {
-        tokio::task::yield_now().await;
-        let (dies_after, dies_before) = {
-            let mut inner = self.inner.lock().unwrap();
-            let throttled = inner.weather[side as usize].throttled_until > inner.now;
-            self.clock.advance_ms(if throttled { THROTTLED_MS } else { REQUEST_MS });
-            inner.now = self.clock.now().0;
-            inner.requests += 1;
-            inner.happen();
-            inner.count_down()
-        };
-        if dies_before {
-            self.killed.notify_one();
-            std::future::pending::<()>().await;
-        }
-        loop {
-            let (wait, stopped) = {
-                let inner = self.now();
-                let weather = inner.weather[side as usize];
-                if weather.down_until <= inner.now {
-                    if weather.locked_until > inner.now {
-                        return Err(stop());
-                    }
-                    return Ok(Request { dies_after });
-                }
-                if !weather.patient {
-                    return Err(unavailable());
-                }
-                (weather.down_until - inner.now, inner.token.is_cancelled())
-            };
-            if stopped {
-                return Err(PortError::Interrupted);
-            }
-            // Time goes by in steps: somebody may ask the process to stop meanwhile.
-            self.clock.advance_ms(wait.min(60_000));
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// The answer is on its way; some processes do not live to see it.
-    pub(super) async fn leave(&self, request: Request) {
-        if request.dies_after {
-            self.killed.notify_one();
-            let commits = matches!(self.inner.lock().unwrap().kill, Some((_, Moment::Commits(_))));
-            if !commits {
-                std::future::pending::<()>().await;
-            }
         }
     }
 }
@@ -386,46 +362,19 @@ impl Inner {
             let Some(person) = record.person else { continue };
             if killed && record.by == super::line::By::Program && record.made_at >= since {
                 self.doubted.insert(person, self.now);
+                self.ever_unsure.insert(person);
             }
             let rows = record.emails.iter().chain(&record.phones);
             let hung = rows.into_iter().any(|row| row.by == super::line::By::Program && row.at >= since);
             if hung || record.written_at >= since {
                 self.unsure.insert(person);
+                self.ever_unsure.insert(person);
             }
-        }
-    }
-
-    /// Counts a request down to the one at which the process dies: after it, before it.
-    fn count_down(&mut self) -> (bool, bool) {
-        if let Some(left) = self.stop {
-            self.stop = left.checked_sub(1);
-            if left == 0 {
-                self.token.cancel();
-            }
-        }
-        match &mut self.kill {
-            _ if self.dying => (false, false),
-            Some((0, Moment::Before)) => {
-                self.dying = true;
-                (false, true)
-            }
-            Some((0, _)) => {
-                self.dying = true;
-                (true, false)
-            }
-            Some((left, _)) => {
-                *left -= 1;
-                (false, false)
-            }
-            None => (false, false),
         }
     }
 
     /// What is due happens.
-    fn happen(&mut self) {
-        if self.disk_until.is_some_and(|until| until <= self.now) {
-            self.empty_disk();
-        }
+    pub(super) fn happen(&mut self) {
         self.arrive_late();
         while self.queue.front().is_some_and(|operation| START_MS + operation.at * 1000 <= self.now) {
             if let Some(operation) = self.queue.pop_front() {
@@ -440,7 +389,7 @@ pub(super) fn unavailable() -> PortError {
     PortError::Unavailable { message: String::from("the platform is down"), source: None }
 }
 
-fn stop() -> PortError {
+pub(super) fn stop() -> PortError {
     PortError::Stop { message: String::from("the key was refused"), source: None }
 }
 

@@ -1,0 +1,201 @@
+//! Which alarms have to stand, told from what happened and without the program: what the door knows of the platforms, when
+//! runs were due and began, how they ended, and whether the disk is full.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use deskferry::daemon::Outcome;
+use deskferry::daemon::due::Kind;
+use deskferry::daemon::published::Ended;
+use serde_json::Value;
+
+use super::world::Inner;
+
+/// The limits of `[ops]` in the month.
+pub(super) const DEAD_LETTERS_ABOVE: u64 = 2;
+const REACHED_WITHIN_MS: i64 = 15 * 60_000;
+const SWEEP_WITHIN_MS: i64 = 36 * 3_600_000;
+const BEGUN_WITHIN_MS: i64 = 15 * 60_000;
+
+/// How the last run of a lane ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    Exit(u8),
+    /// Killed, or its end may not have been recorded.
+    Unsure,
+}
+
+/// What is remembered of what happened.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    last: BTreeMap<Kind, Last>,
+    /// Whether no run can begin; `None` where it is not sure.
+    held: Option<bool>,
+    /// Activations that nobody served, of the process under way.
+    waiting: BTreeMap<Kind, i64>,
+    /// Kinds of runs under way.
+    running: BTreeSet<Kind>,
+    /// The verdict of the last sweep, where it is known.
+    verdict: Option<String>,
+    /// When a sweep was last complete, and whether another one may have been since.
+    complete_at: Option<i64>,
+    watched_since: Option<i64>,
+    unsure_of_sweeps: bool,
+    /// Whether the last sweep of this process was held by the ceiling.
+    ceiling: Option<bool>,
+    standing: BTreeSet<String>,
+    pub(super) raised: BTreeMap<String, u32>,
+    pub(super) cleared: BTreeMap<String, u32>,
+    pub(super) looks: u32,
+}
+
+/// What the look knows beside what happened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) dead_letters: u64,
+    pub(super) disk_full: bool,
+}
+
+impl Oracle {
+    pub(super) fn process_begins(&mut self, now: i64) {
+        self.held = Some(false);
+        self.waiting.clear();
+        self.running.clear();
+        self.ceiling = None;
+        self.watched_since.get_or_insert(now);
+    }
+
+    /// An activation comes round.
+    pub(super) fn due(&mut self, kind: Kind, at: i64) {
+        if !self.running.contains(&kind) {
+            self.waiting.entry(kind).or_insert(at);
+        }
+    }
+
+    /// Runs under way, as they are seen.
+    pub(super) fn running(&mut self, kinds: BTreeSet<Kind>) {
+        self.waiting.retain(|kind, _| !kinds.contains(kind));
+        self.running = kinds;
+    }
+
+    /// A run ended.
+    pub(super) fn ended(&mut self, ended: &Ended, disk_was_full: bool) {
+        self.waiting.remove(&ended.kind);
+        self.running.remove(&ended.kind);
+        let exit = if disk_was_full { Last::Unsure } else { Last::Exit(ended.exit) };
+        self.last.insert(ended.kind, exit);
+        match &ended.failure {
+            None if ended.exit == 130 => {}
+            None => self.held = Some(false),
+            Some(why) if why.contains("key was refused") => self.held = Some(true),
+            Some(why) if why.contains("is down") => {}
+            Some(_) => self.held = None,
+        }
+        let Some(verdict) = ended.verdict.clone().filter(|_| ended.kind == Kind::Sweep) else {
+            self.unsure_of_sweeps |= ended.kind == Kind::Sweep && ended.exit != 0;
+            return;
+        };
+        self.ceiling = Some(!ended.counts["delete_ceiling"].is_null());
+        if verdict.starts_with("short") {
+            self.unsure_of_sweeps = false;
+        } else {
+            self.complete_at = Some(ended.at.0);
+            self.unsure_of_sweeps = false;
+        }
+        self.verdict = Some(verdict);
+    }
+
+    /// What came of an activation, besides runs.
+    pub(super) fn came_to(&mut self, outcome: &Outcome) {
+        if let Outcome::Refused(_) | Outcome::Misfit(_) = outcome {
+            self.held = Some(true);
+        }
+    }
+
+    /// The process was killed with these runs under way.
+    pub(super) fn killed(&mut self) {
+        for kind in std::mem::take(&mut self.running) {
+            self.last.insert(kind, Last::Unsure);
+            self.unsure_of_sweeps |= kind == Kind::Sweep;
+        }
+    }
+
+    /// Whether an alarm has to stand; `None` where both are right.
+    fn expected(&self, alarm: &str, inner: &Inner, now: Now) -> Option<bool> {
+        let at = inner.now();
+        match alarm {
+            "run_failed" => {
+                let failed = self.last.values().any(|last| *last == Last::Exit(2));
+                let sure = self.last.values().all(|last| matches!(last, Last::Exit(0 | 1)));
+                match self.held {
+                    Some(true) => Some(true),
+                    _ if failed => Some(true),
+                    Some(false) if sure && !self.last.is_empty() => Some(false),
+                    _ => None,
+                }
+            }
+            "run_missed" => {
+                let late = self.waiting.values().map(|due| at - due).max().unwrap_or_default();
+                if late > BEGUN_WITHIN_MS + 60_000 { Some(true) } else { (late < BEGUN_WITHIN_MS).then_some(false) }
+            }
+            "sweep_incomplete" if self.unsure_of_sweeps => None,
+            "sweep_incomplete" => self.verdict.as_ref().map(|verdict| verdict.starts_with("short")),
+            "sweep_overdue" => {
+                let since = self.complete_at.max(self.watched_since)?;
+                if at - since <= SWEEP_WITHIN_MS {
+                    return Some(false);
+                }
+                (!self.unsure_of_sweeps).then_some(true)
+            }
+            "delete_ceiling" => self.ceiling,
+            "credentials_refused" => {
+                let failed = self.last.values().any(|last| *last == Last::Exit(2)) || self.held == Some(true);
+                if inner.refused.contains(&Some(true)) {
+                    return failed.then_some(true);
+                }
+                (inner.refused == [Some(false); 2]).then_some(false)
+            }
+            "dead_letters" => Some(now.dead_letters > DEAD_LETTERS_ABOVE),
+            "disk_low" => Some(now.disk_full),
+            "platform_down" => {
+                if inner.failing_since.iter().flatten().any(|since| at - since > REACHED_WITHIN_MS) {
+                    return Some(true);
+                }
+                let answered = inner.refused.iter().all(Option::is_some) && inner.failing_since == [None; 2];
+                answered.then_some(false)
+            }
+            _ => None,
+        }
+    }
+
+    /// Holds the alarms that stand against those that have to; what is wrong.
+    pub(super) fn judge(&mut self, standing: &Value, inner: &Inner, now: Now) -> Vec<String> {
+        self.looks += 1;
+        let named = standing.as_array().into_iter().flatten();
+        let found: BTreeSet<String> = named.filter_map(|alarm| Some(alarm["alarm"].as_str()?.to_owned())).collect();
+        for alarm in found.difference(&self.standing) {
+            *self.raised.entry(alarm.clone()).or_default() += 1;
+        }
+        for alarm in self.standing.difference(&found) {
+            *self.cleared.entry(alarm.clone()).or_default() += 1;
+        }
+        let mut wrong = Vec::new();
+        for alarm in deskferry::ops::alerts::alarm::Alarm::ALL {
+            let alarm = alarm.as_str();
+            match (self.expected(alarm, inner, now), found.contains(alarm)) {
+                (Some(true), false) => wrong.push(format!("the alarm {alarm} is missing ({self:?}, {now:?})")),
+                (Some(false), true) => {
+                    wrong.push(format!("the alarm {alarm} is false ({self:?}, {now:?}, {standing})"))
+                }
+                // What nobody can say leaves an alarm as it was.
+                (None, _) | (Some(_), _) => {}
+            }
+        }
+        self.standing = found;
+        wrong
+    }
+
+    /// Alarms that stand.
+    pub(super) fn standing(&self) -> &BTreeSet<String> {
+        &self.standing
+    }
+}
