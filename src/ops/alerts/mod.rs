@@ -205,6 +205,7 @@ impl Sender {
     pub async fn deliver(&self) -> Delivery {
         let waiting: Vec<(Alarm, News)> =
             self.desk.memory().outbox.iter().map(|(alarm, news)| (*alarm, news.clone())).collect();
+        self.webhook.begin_round();
         let mut delivery = Delivery::Clear;
         for (alarm, news) in waiting {
             match self.webhook.post(&notice(alarm, &news, &self.accounts)).await {

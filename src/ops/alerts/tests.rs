@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -339,6 +340,26 @@ async fn what_cannot_be_delivered_is_tried_again_and_survives_a_restart() {
     assert_eq!(sender.unwrap().deliver().await, Delivery::Clear);
     assert_eq!(server.seen().len(), 2, "what was delivered is not delivered again");
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_was_away_for_a_moment_gets_the_alarm_with_the_next_try() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = state(&folder.path().join("state.db")).await;
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = Arc::clone(&away);
+    let server =
+        TestServer::with(move |_| if is_away.load(Ordering::SeqCst) { Act::Reset } else { answer(200, &[], "ok") })
+            .await;
+    let (alerts, sender) = opened(&store, 0, Some(&server.base_url)).await;
+    let sender = sender.unwrap();
+    alerts.tick(&full_disk(HOUR)).await;
+    for _ in 0..3 {
+        assert_eq!(sender.deliver().await, Delivery::Failed);
+    }
+    away.store(false, Ordering::SeqCst);
+    assert_eq!(sender.deliver().await, Delivery::Clear);
+    assert_eq!(server.seen().last().unwrap().json()["alarm"], "disk_low");
 }
 
 #[tokio::test]

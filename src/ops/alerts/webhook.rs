@@ -90,6 +90,12 @@ impl Webhook {
         Ok(Self { client, path, auth })
     }
 
+    /// Forgets that the receiver was away. Within a round of deliveries it is tried three times and no more; the next round
+    /// begins anew.
+    pub fn begin_round(&self) {
+        self.client.forget_outage();
+    }
+
     /// Posts one document. Any success will do; what is answered is not read. To post twice does no harm.
     pub async fn post(&self, document: &Value) -> Result<(), WebhookError> {
         let mut request = Request::post(&self.path, Repeat::Safe).json(document.to_string());
