@@ -15,6 +15,9 @@ use super::trigger::Kind;
 /// Runs under way at once, at most: a sweep and the quick cycle that it lets through.
 const RUNNING: usize = 4;
 
+/// The schedule knows whole seconds: a run that ended so shortly before its time was begun by it.
+const EARLY_MS: i64 = 1_000;
+
 /// The board. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Board(Arc<Mutex<Snapshot>>);
@@ -30,6 +33,8 @@ pub struct Snapshot {
     pub next: BTreeMap<Kind, Timestamp>,
     /// The earliest activation of each kind that passed, and since which no run of that kind was under way.
     pub passed: BTreeMap<Kind, Timestamp>,
+    /// When a run that served each kind last ended.
+    pub ran: BTreeMap<Kind, Timestamp>,
     /// Why no run can begin at all, until somebody acts.
     pub held: Option<String>,
     /// How LiveDesk answers.
@@ -123,6 +128,7 @@ impl Board {
     pub fn ran(&self, name: &str, at: Timestamp) {
         let Some(kind) = Kind::of_run(name) else { return };
         let mut board = self.lock();
+        board.ran.insert(kind, at);
         if board.passed.get(&kind).is_some_and(|passed| *passed <= at) {
             board.passed.remove(&kind);
         }
@@ -134,7 +140,9 @@ impl Board {
         let before = std::mem::replace(&mut board.next, next);
         for (kind, at) in before {
             let moved = board.next.get(&kind).is_some_and(|next| *next != at);
-            if moved && at <= now && !board.is_served(kind) {
+            // An end that lies ahead was told by a clock that was set back since.
+            let ran = board.ran.get(&kind).is_some_and(|ran| *ran <= now && at.0 <= ran.0.saturating_add(EARLY_MS));
+            if moved && at <= now && !ran && !board.is_served(kind) {
                 board.passed.entry(kind).or_insert(at);
             }
         }
@@ -236,6 +244,31 @@ mod tests {
         assert_eq!(overdue(302), Some(Timestamp(300)), "a run before it does not serve it");
         board.ran("sync", Timestamp(302));
         assert_eq!(overdue(303), None, "one too short to be seen does");
+    }
+
+    #[test]
+    fn a_sync_that_ended_before_the_schedule_was_looked_at_again_was_not_missed() {
+        let board = Board::new(Timestamp(0));
+        let overdue = |now| board.snapshot().overdue(Kind::Sync, Timestamp(now));
+        board.next(sync_at(100), Timestamp(0));
+        board.ran("sync", Timestamp(101));
+        board.next(sync_at(200_000), Timestamp(103));
+        assert_eq!(overdue(104), None);
+        // The scheduler knows whole seconds, and may be a little early.
+        board.ran("sync", Timestamp(199_400));
+        board.next(sync_at(300_000), Timestamp(200_001));
+        assert_eq!(overdue(200_002), None);
+        board.next(sync_at(400_000), Timestamp(300_001));
+        assert_eq!(overdue(300_002), Some(Timestamp(300_000)), "the run before the last one does not serve it");
+    }
+
+    #[test]
+    fn a_run_of_before_the_clock_was_set_back_serves_nothing_that_comes_after() {
+        let board = Board::new(Timestamp(0));
+        board.ran("sync", Timestamp(9_000_000));
+        board.next(sync_at(1_000_000), Timestamp(900_000));
+        board.next(sync_at(2_000_000), Timestamp(1_000_001));
+        assert_eq!(board.snapshot().overdue(Kind::Sync, Timestamp(1_000_002)), Some(Timestamp(1_000_000)));
     }
 
     #[test]
