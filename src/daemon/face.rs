@@ -12,7 +12,7 @@ use super::due::{Due, Kind};
 use super::published::{Published, Standing};
 use super::works::Works;
 use crate::app::{self, AppError, Sides};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::settings::Settings;
 use crate::ops::alerts::Sender;
 use crate::ops::board::{HeldDeletes, Running};
@@ -91,7 +91,8 @@ pub(super) fn put<P: Sides>(ops: &Ops, works: &Works<P>, now: &Published) {
         now.current.iter().map(|current| Running { run: current.run, kind: current.name, since: current.since });
     ops.board.running(running.collect());
     ops.board.next(now.next.clone(), works.now());
-    ops.board.carried_until(now.carried_until.max(now.swept_since));
+    let known = |at: Option<Timestamp>| at.and_then(|at| at.unless_ahead_of(works.now()));
+    ops.board.carried_until(known(now.carried_until).max(known(now.swept_since)));
     ops.board.held(match &now.standing {
         Standing::Refused(why) => Some(why.clone()),
         Standing::Starting | Standing::Ready => None,

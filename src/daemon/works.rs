@@ -324,7 +324,8 @@ impl<P: Sides> Works<P> {
     /// A nightly sweep may end *counted*; once a week, and the first time, it has to be *proven*.
     async fn goal(&self, name: &str) -> Result<Goal, StoreError> {
         let proven = self.store.last_sweep_that_was(Verdict::Proven).await?;
-        let recent = proven.is_some_and(|sweep| self.now().0 - sweep.ended_at.0 < PROVEN_MS);
+        let ended = proven.and_then(|sweep| sweep.ended_at.unless_ahead_of(self.now()));
+        let recent = ended.is_some_and(|at| self.now().0 - at.0 < PROVEN_MS);
         Ok(if recent && name == Kind::Sweep.as_str() { Goal::Counted } else { Goal::Proven })
     }
 }

@@ -355,6 +355,13 @@ async fn a_nightly_sweep_may_be_counted_and_one_a_week_is_proven() {
 }
 
 #[tokio::test]
+async fn a_proven_sweep_of_before_the_clock_was_set_back_does_not_put_off_the_next_one() {
+    let desk = Desk::in_step(60).await;
+    desk.clock.0.fetch_sub(30 * 24 * HOUR_MS, Ordering::SeqCst);
+    assert_eq!(desk.play(Kind::Sweep).await.verdict.as_deref(), Some("proven"));
+}
+
+#[tokio::test]
 async fn both_lags_grow_with_the_clock_and_fall_with_their_lane() {
     let desk = Desk::in_step(30).await;
     let lags = || {

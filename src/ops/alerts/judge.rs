@@ -135,7 +135,8 @@ fn sweep_incomplete(facts: &Facts) -> Finding {
 fn sweep_overdue(facts: &Facts, limits: &Limits, watched_since: Timestamp, now: Timestamp) -> Finding {
     let Some(within) = limits.sweep_within else { return Finding::Fine };
     let Some(vitals) = &facts.vitals else { return Finding::Unknown };
-    let complete = vitals.last_complete_sweep.as_ref().map(|sweep| sweep.ended_at);
+    let ended = vitals.last_complete_sweep.as_ref().map(|sweep| sweep.ended_at);
+    let complete = ended.and_then(|at| at.unless_ahead_of(now));
     let reference = complete.map_or(watched_since, |at| Timestamp(at.0.max(watched_since.0)));
     if !older(reference, within, now) {
         return Finding::Fine;
@@ -143,9 +144,15 @@ fn sweep_overdue(facts: &Facts, limits: &Limits, watched_since: Timestamp, now: 
     let within_text = humantime::format_duration(Duration::from_secs(within.as_secs()));
     Finding::Raised {
         since: Some(Timestamp(reference.0.saturating_add(ms(within)))),
-        text: match complete {
-            Some(at) => format!("no sweep was complete for more than {within_text}; the last one ended {}", moment(at)),
-            None => format!("no sweep was ever complete, and more than {within_text} have passed"),
+        text: match (complete, ended) {
+            (Some(at), _) => {
+                format!("no sweep was complete for more than {within_text}; the last one ended {}", moment(at))
+            }
+            (None, Some(at)) => format!(
+                "when the last sweep was complete is not known: it is noted for {}, and the clock was set back since",
+                moment(at)
+            ),
+            (None, None) => format!("no sweep was ever complete, and more than {within_text} have passed"),
         },
         details: json!({ "last_complete": complete.map(moment), "within_s": within.as_secs() }),
     }

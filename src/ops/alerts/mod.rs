@@ -113,6 +113,10 @@ impl Alerts {
         let changes = {
             let mut memory = self.desk.memory();
             let before = memory.clone();
+            // A first start under a clock that was ahead would put everything off until it is reached again.
+            if memory.watched_since.unless_ahead_of(now).is_none() {
+                memory.watched_since = now;
+            }
             let findings = judge(facts, &self.limits, memory.watched_since, now);
             let changes = memory.learn(findings, now, self.desk.has_webhook);
             if *memory != before {

@@ -156,6 +156,30 @@ fn a_run_that_is_late_because_it_is_under_way_was_not_missed() {
 }
 
 #[test]
+fn a_time_that_lies_ahead_because_the_clock_was_set_back_is_not_taken_for_a_fresh_one() {
+    let mut facts = healthy(HOUR * 100);
+    vitals(&mut facts).last_complete_sweep = Some(sweep("proven", HOUR * 10_000));
+    assert_eq!(raised(&facts), ["sweep_overdue"]);
+    facts.now = Some(Timestamp(HOUR * 100));
+    vitals(&mut facts).last_complete_sweep = Some(sweep("proven", HOUR * 100 + 10_000));
+    assert_eq!(raised(&facts), [""; 0], "clocks differ a little");
+}
+
+#[tokio::test]
+async fn a_first_start_under_a_clock_that_was_ahead_does_not_put_off_an_overdue_sweep_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = state(&folder.path().join("state.db")).await;
+    let (alerts, _) = opened(&store, 10_000 * HOUR, None).await;
+    for (now, overdue) in [(HOUR, false), (36 * HOUR, false), (38 * HOUR, true)] {
+        let mut facts = healthy(now);
+        vitals(&mut facts).last_complete_sweep = None;
+        alerts.tick(&facts).await;
+        let standing = alerts.standing().to_string();
+        assert_eq!(standing.contains("sweep_overdue"), overdue, "{standing}");
+    }
+}
+
+#[test]
 fn a_401_in_mid_run_is_a_token_that_is_renewed_and_one_that_ended_a_run_is_an_alarm() {
     let mut facts = healthy(HOUR);
     facts.board.firstline.refused = Some(true);
