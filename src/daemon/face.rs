@@ -15,7 +15,7 @@ use crate::app::{self, AppError, Sides};
 use crate::clock::{Clock, Timestamp};
 use crate::config::settings::Settings;
 use crate::ops::alerts::Sender;
-use crate::ops::board::{HeldDeletes, Running};
+use crate::ops::board::{self, HeldDeletes, Running};
 use crate::ops::server::Server;
 use crate::ops::trigger::{Accepted, Trigger};
 use crate::ops::{self, Ops, Platform};
@@ -90,6 +90,7 @@ pub(super) fn put<P: Sides>(ops: &Ops, works: &Works<P>, now: &Published) {
     let running =
         now.current.iter().map(|current| Running { run: current.run, kind: current.name, since: current.since });
     ops.board.running(running.collect());
+    ops.board.beginning(now.beginning.map(|what| board::Beginning { kind: what.name, since: what.since }));
     ops.board.next(now.next.clone(), works.now());
     let known = |at: Option<Timestamp>| at.and_then(|at| at.unless_ahead_of(works.now()));
     ops.board.carried_until(known(now.carried_until).max(known(now.swept_since)));

@@ -23,6 +23,15 @@ pub enum Standing {
     Refused(String),
 }
 
+/// What is about to become a run: both accounts are looked at first, and a platform that is down is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// `sync`, `sweep` or `backfill`.
+    pub name: &'static str,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// A run under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Current {
@@ -60,6 +69,8 @@ pub struct Ended {
 pub struct Published {
     /// Whether it can work.
     pub standing: Standing,
+    /// What is about to become a run.
+    pub beginning: Option<Beginning>,
     /// Runs under way: one, or a sweep that stands still and the sync within it.
     pub current: Vec<Current>,
     /// The last end of each kind.

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::due::{Due, Kind};
-use super::published::{Current, Ended, Published, Standing};
+use super::published::{Beginning, Current, Ended, Published, Standing};
 use super::within::{Between, Definitions};
 use crate::app::gate::{self, GateError};
 use crate::app::{self, Platforms, Sides, Surroundings};
@@ -220,12 +220,15 @@ impl<P: Sides> Works<P> {
         name: &'static str,
         directory: Option<&Arc<LazyDirectory>>,
     ) -> Result<(Ended, Played, Option<RunError>), NotBegun> {
-        let fit = self.fit().await?;
-        let goal = self.goal(name).await?;
-        let run = self.store.begin_run(name, &json!({})).await?;
-        chronicle::began(run, name);
         let since = self.now();
-        self.board.send_modify(|board| board.current.push(Current { run, name, since }));
+        self.board.send_modify(|board| board.beginning = Some(Beginning { name, since }));
+        let begun = self.begin(name).await;
+        let since = self.now();
+        self.board.send_modify(|board| {
+            board.beginning = None;
+            board.current.extend(begun.iter().map(|(.., run)| Current { run: *run, name, since }));
+        });
+        let (fit, goal, run) = begun?;
         let before = self.platforms.requests();
         if directory.is_none() {
             self.kept().aside = (0, 0);
@@ -250,6 +253,15 @@ impl<P: Sides> Works<P> {
         self.judge(&end, name).await;
         let highest = highest.unwrap_or(FirstLineId(0));
         Ok((ended, Played { highest }, end.failure))
+    }
+
+    /// Whatever comes before a run has a number. A platform that is down is waited for here.
+    async fn begin(self: &Arc<Self>, name: &'static str) -> Result<(Fit, Goal, RunId), NotBegun> {
+        let fit = self.fit().await?;
+        let goal = self.goal(name).await?;
+        let run = self.store.begin_run(name, &json!({})).await?;
+        chronicle::began(run, name);
+        Ok((fit, goal, run))
     }
 
     async fn carry(

@@ -27,6 +27,8 @@ pub struct Board(Arc<Mutex<Snapshot>>);
 pub struct Snapshot {
     /// When the service began.
     pub started_at: Option<Timestamp>,
+    /// What is about to become a run: both platforms are looked at first, and may have to be waited for.
+    pub beginning: Option<Beginning>,
     /// Runs under way, the outer one first.
     pub running: Vec<Running>,
     /// The next activation of each kind that is on.
@@ -52,6 +54,15 @@ pub struct Snapshot {
 pub struct Running {
     /// Its number.
     pub run: RunId,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What is about to become a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
     /// Its kind.
     pub kind: &'static str,
     /// Since when.
@@ -87,9 +98,9 @@ impl Snapshot {
         }
     }
 
-    /// Whether a run of this name is under way.
+    /// Whether a run of this name is under way, or about to be.
     pub fn is_running(&self, name: &str) -> bool {
-        self.running.iter().any(|running| running.kind == name)
+        self.at_work().any(|kind| kind == name)
     }
 
     /// The activation that should have begun by now and has not.
@@ -122,6 +133,15 @@ impl Board {
         }
         board.running = runs;
         board.running.truncate(RUNNING);
+    }
+
+    /// What is about to become a run.
+    pub fn beginning(&self, what: Option<Beginning>) {
+        let mut board = self.lock();
+        if let Some(kind) = what.and_then(|what| Kind::of_run(what.kind)) {
+            board.passed.remove(&kind);
+        }
+        board.beginning = what;
     }
 
     /// A run of this name was under way at this time, and may have been too short to be seen.
@@ -184,7 +204,11 @@ impl Board {
 impl Snapshot {
     /// Whether a run that serves this kind is under way.
     fn is_served(&self, kind: Kind) -> bool {
-        self.running.iter().any(|running| Kind::of_run(running.kind) == Some(kind))
+        self.at_work().any(|name| Kind::of_run(name) == Some(kind))
+    }
+
+    fn at_work(&self) -> impl Iterator<Item = &'static str> {
+        self.running.iter().map(|running| running.kind).chain(self.beginning.map(|beginning| beginning.kind))
     }
 
     fn reach_mut(&mut self, platform: Platform) -> &mut Reach {

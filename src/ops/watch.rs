@@ -1,6 +1,7 @@
 //! What is heard of requests: every answer and every pause goes into the counters and onto the board.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -32,6 +33,7 @@ impl Watch for Watcher {
                 metrics: self.metrics.clone(),
                 board: self.board.clone(),
                 clock: Arc::clone(&self.clock),
+                is_down: AtomicBool::new(false),
             }),
             None => Arc::new(Silent),
         }
@@ -44,16 +46,25 @@ struct Ear {
     metrics: Metrics,
     board: Board,
     clock: Arc<dyn Clock>,
+    /// Whether the log was told of an outage, and not of its end.
+    is_down: AtomicBool,
 }
 
 impl HttpObserver for Ear {
     fn waiting(&self, reason: WaitReason, _wait: Duration) {
         if reason == WaitReason::Down {
             self.metrics.platform_up(self.platform, false);
+            if !self.is_down.swap(true, Ordering::Relaxed) {
+                tracing::warn!(platform = self.platform.as_str(), "the platform does not answer and is waited for");
+            }
         }
     }
 
-    fn resumed(&self) {}
+    fn resumed(&self) {
+        if self.is_down.swap(false, Ordering::Relaxed) {
+            tracing::info!(platform = self.platform.as_str(), "the platform answers again");
+        }
+    }
 
     fn answered(&self, route: &str, status: Option<u16>, took: Duration) {
         self.metrics.answered(self.platform, route, status, took);

@@ -1,6 +1,7 @@
 //! The service against both simulated platforms: what arrives when, what an idle cycle costs, one thing at a time, and
 //! how it lives and dies.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -430,6 +431,41 @@ async fn an_outage_fails_no_run_and_what_came_meanwhile_is_played_once() {
     assert!(matches!(desk.service.step().await, Some(Outcome::Ran(_))));
     assert!(desk.service.step().await.is_none());
     desk.world.assert_right().await;
+}
+
+#[tokio::test]
+async fn an_outage_from_the_start_on_is_one_alarm_and_no_run_was_missed() {
+    let world = World::start(SandboxConfig { contacts: 20, edge_cases: false, ..SandboxConfig::default() }).await;
+    world.backfill().await;
+    let desk = Desk::over(world).await;
+    let faults = desk.world.sandbox.firstline_faults();
+    faults.start_outage();
+    let before = faults.requests();
+    let (due, now) = (desk.service.due(), desk.clock.now());
+    let next = |minutes: i64| {
+        let at = Timestamp(now.0 + minutes * 60_000);
+        BTreeMap::from([(Kind::Sync, at), (Kind::Sweep, at)])
+    };
+    desk.service.expects(next(1));
+    due.ask(Kind::Sync);
+    let watch = async {
+        while faults.requests() < before + 3 {
+            tokio::task::yield_now().await;
+        }
+        for minute in [2, 20] {
+            desk.clock.0.store(minute * 60_000, Ordering::SeqCst);
+            desk.service.expects(next(minute + 1));
+        }
+        let alarms = desk.service.alarms().await.to_string();
+        let beginning = desk.service.published().borrow().beginning;
+        faults.end_outage();
+        (alarms, beginning)
+    };
+    let (outcome, (alarms, beginning)) = tokio::join!(desk.service.step(), watch);
+    assert!(alarms.contains("platform_down") && !alarms.contains("run_missed"), "{alarms}");
+    assert_eq!(beginning.map(|beginning| beginning.name), Some("sync"));
+    assert!(matches!(&outcome, Some(Outcome::Ran(ended)) if ended.exit == 0), "{outcome:?}");
+    assert_eq!(desk.service.published().borrow().beginning, None);
 }
 
 /// How often the service is killed when nothing else is asked for; `DESKFERRY_DAEMON_KILLS` says otherwise.

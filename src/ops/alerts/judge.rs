@@ -104,6 +104,9 @@ fn run_missed(facts: &Facts, now: Timestamp) -> Finding {
     let overdue = |kind: Kind| facts.board.overdue(kind, now).map(|at| (kind, at));
     let missed: Vec<(Kind, Timestamp)> =
         Kind::ALL.into_iter().filter_map(overdue).filter(|(_, at)| older(*at, TOLERANCE, now)).collect();
+    if !missed.is_empty() && is_in_the_way(facts, now) {
+        return Finding::Unknown;
+    }
     let Some((_, first)) = missed.iter().min_by_key(|(_, at)| *at) else {
         // Of a service that has just begun nobody has said yet what is due.
         let fresh = facts.board.started_at.is_none_or(|at| !older(at, TOLERANCE, now));
@@ -117,6 +120,13 @@ fn run_missed(facts: &Facts, now: Timestamp) -> Finding {
         text: format!("{} did not begin", names.join(" and ")),
         details: json!({ "missed": details.collect::<Vec<Value>>() }),
     }
+}
+
+/// Whether whatever is due has to wait: for a platform, of which another alarm speaks, or for a run that is at work.
+fn is_in_the_way(facts: &Facts, now: Timestamp) -> bool {
+    let reaches = Platform::ALL.map(|of| facts.board.reach(of));
+    let is_at_work = reaches.iter().any(|reach| reach.answered_at.is_some_and(|at| !older(at, TOLERANCE, now)));
+    reaches.iter().any(|reach| reach.failing_since.is_some()) || (!facts.board.running.is_empty() && is_at_work)
 }
 
 fn sweep_incomplete(facts: &Facts) -> Finding {

@@ -156,6 +156,23 @@ fn a_run_that_is_late_because_it_is_under_way_was_not_missed() {
 }
 
 #[test]
+fn a_run_that_something_is_in_the_way_of_was_not_missed_and_the_way_is_named_by_another_alarm() {
+    let mut facts = healthy(HOUR * 30);
+    let now = facts.now.unwrap();
+    facts.board.passed.insert(Kind::Sweep, Timestamp(now.0 - 16 * MINUTE));
+    let sync = Running { run: RunId(1), kind: "sync", since: Timestamp(now.0 - HOUR) };
+    facts.board.running = vec![sync.clone()];
+    assert_eq!(findings(&facts)[&Alarm::RunMissed], Finding::Unknown, "another run is at work");
+    facts.board.livedesk.answered_at = Some(Timestamp(now.0 - 16 * MINUTE));
+    facts.board.firstline.answered_at = Some(Timestamp(now.0 - 16 * MINUTE));
+    assert_eq!(raised(&facts), ["run_missed"], "one that hangs is in the way of everything");
+    facts.board.firstline.failing_since = Some(Timestamp(now.0 - 16 * MINUTE));
+    assert_eq!(raised(&facts), ["platform_down"], "it waits out an outage");
+    facts.board.running.clear();
+    assert_eq!(raised(&facts), ["platform_down"], "or could not even begin");
+}
+
+#[test]
 fn a_time_that_lies_ahead_because_the_clock_was_set_back_is_not_taken_for_a_fresh_one() {
     let mut facts = healthy(HOUR * 100);
     vitals(&mut facts).last_complete_sweep = Some(sweep("proven", HOUR * 10_000));
