@@ -83,7 +83,7 @@ pub struct HeldDeletes {
 pub struct Reach {
     /// When it last answered.
     pub answered_at: Option<Timestamp>,
-    /// Since when it was asked in vain; `None` when its last answer came after that.
+    /// Since when it was asked in vain, 429 included; `None` when an answer of use came after that.
     pub failing_since: Option<Timestamp>,
     /// Its last status was 401, 403 or 419, or a refused login.
     pub refused: Option<bool>,
@@ -189,6 +189,14 @@ impl Board {
     pub fn answered(&self, platform: Platform, now: Timestamp, refused: bool) {
         let mut board = self.lock();
         *board.reach_mut(platform) = Reach { answered_at: Some(now), failing_since: None, refused: Some(refused) };
+    }
+
+    /// A platform answered that it takes no requests now. It is there, and of no use for as long as it says nothing else.
+    pub fn throttled(&self, platform: Platform, now: Timestamp) {
+        let mut board = self.lock();
+        let reach = board.reach_mut(platform);
+        let failing_since = Some(reach.failing_since.unwrap_or(now));
+        *reach = Reach { answered_at: Some(now), failing_since, refused: Some(false) };
     }
 
     /// A platform was asked and did not answer.

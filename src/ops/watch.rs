@@ -72,6 +72,10 @@ impl HttpObserver for Ear {
         match status {
             // What stands before the platform answered, not the platform.
             None | Some(502..=504) => self.board.unanswered(self.platform, now),
+            Some(429) => {
+                self.metrics.platform_up(self.platform, true);
+                self.board.throttled(self.platform, now);
+            }
             Some(status) => {
                 self.metrics.platform_up(self.platform, true);
                 self.board.answered(self.platform, now, is_refusal(route, status));
@@ -111,6 +115,20 @@ mod tests {
         assert_eq!(board.snapshot().firstline.failing_since, Some(Timestamp(70)));
         ear.answered("/contact", Some(422), Duration::ZERO);
         assert_eq!((board.snapshot().firstline.failing_since, board.snapshot().firstline.refused), (None, Some(false)));
+    }
+
+    #[test]
+    fn a_platform_that_says_nothing_but_429_answers_and_is_of_no_use() {
+        let (ear, board, _, clock) = ear("LiveDesk");
+        let reach = || board.snapshot().livedesk;
+        ear.answered("/contacts", Some(200), Duration::ZERO);
+        for _ in 0..3 {
+            clock.advance_ms(50);
+            ear.answered("/contacts", Some(429), Duration::ZERO);
+        }
+        assert_eq!((reach().failing_since, reach().answered_at), (Some(Timestamp(50)), Some(Timestamp(150))));
+        ear.answered("/contacts", Some(404), Duration::ZERO);
+        assert_eq!(reach().failing_since, None, "an answer of use ends it");
     }
 
     #[test]

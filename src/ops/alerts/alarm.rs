@@ -21,7 +21,7 @@ pub enum Alarm {
     DeadLetters,
     /// The state's disk is nearly full.
     DiskLow,
-    /// A platform does not answer.
+    /// A platform does not answer, or with nothing but 429.
     PlatformDown,
 }
 

@@ -256,7 +256,7 @@ fn platform_down(facts: &Facts, limits: &Limits, now: Timestamp) -> Finding {
     let details = down.iter().map(|(of, since)| json!({ "platform": of.as_str(), "since": moment(*since) }));
     Finding::Raised {
         since: Some(*first),
-        text: format!("no answer from {}", names.join(" and from ")),
+        text: format!("no answer of use from {}", names.join(" and from ")),
         details: json!({ "platforms": details.collect::<Vec<Value>>() }),
     }
 }
