@@ -404,6 +404,23 @@ async fn a_receiver_that_was_away_for_a_moment_gets_the_alarm_with_the_next_try(
 }
 
 #[tokio::test]
+async fn whatever_a_receiver_says_beside_its_success_the_alarm_has_arrived() {
+    let large = "x".repeat(200_000);
+    for act in [
+        json_answer(200, &json!({ "code": 200, "message": "accepted" })),
+        answer(202, &[("content-type", "text/html")], "<p>thank you</p>"),
+        answer(200, &[], &large),
+        Act::SendAndClose(b"HTTP/1.1 200 X\r\ncontent-length: 10\r\n\r\nok".to_vec()),
+    ] {
+        let server = TestServer::with(move |_| act.clone()).await;
+        let settings = WebhookSettings { pause: Duration::from_millis(1), ..WebhookSettings::default() };
+        let webhook = Webhook::new(&server.base_url, settings, Arc::new(TestClock::default())).unwrap();
+        webhook.post(&json!({ "x": 1 })).await.unwrap();
+        assert_eq!(server.seen().len(), 1, "once");
+    }
+}
+
+#[tokio::test]
 async fn a_webhook_gets_the_whole_of_its_address_and_no_message_repeats_it() {
     let server = TestServer::with(|_| answer(204, &[], "")).await;
     let mut url = server.base_url.join("/services/T0/s3cret-path?sig=s3cret%2Fquery").unwrap();
