@@ -63,8 +63,8 @@ impl Alarm {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::RunFailed => {
-                "the log line of the run names the cause; mend it, then `deskferry sync` or POST /api/runs tries again, \
-                 as the next activation does by itself"
+                "the log line of the run names the cause; mend it, then POST /api/runs tries again, as the next \
+                 activation does by itself"
             }
             Self::RunMissed => {
                 "look at /api/status for what is under way and at the log for why it does not end; restarting the \
