@@ -42,8 +42,9 @@ impl Face {
         clock: Arc<dyn Clock>,
         due: Due,
     ) -> Result<Self, ServiceError> {
-        let trigger =
-            Trigger::new(move |kind| Ok(if due.ask(kind) { Accepted::Queued } else { Accepted::AlreadyWaiting }));
+        let trigger = Trigger::new(move |kind| {
+            Ok(if due.ask_for_proof(kind) { Accepted::Queued } else { Accepted::AlreadyWaiting })
+        });
         let webhook = app::ops::webhook(settings, Arc::clone(&clock))
             .map_err(|source| AppError::Client { platform: "the webhook of alarms", source })?;
         let (ops, server, sender) = Ops::open(app::ops::settings(settings), store, clock, trigger, webhook).await?;

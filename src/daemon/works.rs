@@ -61,6 +61,8 @@ pub(super) struct Kept {
     pub(super) recognised: bool,
     /// Requests of the quick cycles within the sweep under way, which are their own.
     aside: (u64, u64),
+    /// A person asked for the sweep under way.
+    proof: bool,
     /// Why a first backfill must not begin: tried again when a sweep is due or asked for, not with every sync.
     pub(super) held: Option<String>,
 }
@@ -144,6 +146,9 @@ impl<P: Sides> Works<P> {
 
     /// Plays what was asked for. Before anything was carried, that is a backfill.
     pub(super) async fn play(self: &Arc<Self>, asked: Kind) -> Outcome {
+        if asked == Kind::Sweep {
+            self.kept().proof = self.due.take_proof();
+        }
         let result = match self.what_for(asked).await {
             Ok(Ok((kind, name))) => {
                 let mut last = self.once(kind, name, None).await;
@@ -333,11 +338,12 @@ impl<P: Sides> Works<P> {
         Ok(fit)
     }
 
-    /// A nightly sweep may end *counted*; once a week, and the first time, it has to be *proven*.
+    /// A nightly sweep may end *counted*; once a week, the first time, and when a person asks, it has to be *proven*.
     async fn goal(&self, name: &str) -> Result<Goal, StoreError> {
         let proven = self.store.last_sweep_that_was(Verdict::Proven).await?;
         let ended = proven.and_then(|sweep| sweep.ended_at.unless_ahead_of(self.now()));
         let recent = ended.is_some_and(|at| self.now().0 - at.0 < PROVEN_MS);
-        Ok(if recent && name == Kind::Sweep.as_str() { Goal::Counted } else { Goal::Proven })
+        let asked = self.kept().proof;
+        Ok(if recent && !asked && name == Kind::Sweep.as_str() { Goal::Counted } else { Goal::Proven })
     }
 }

@@ -23,6 +23,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
+use crate::ops;
 use crate::world::World;
 use crate::world::process::Process;
 
@@ -541,6 +542,45 @@ async fn a_sync_before_anything_was_carried_asks_for_a_backfill_and_after_it_is_
     world.assert_right().await;
     let end = world.command(&["status"]).await;
     assert!(end.says("last sync"), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_that_a_person_asks_for_is_proven_and_the_status_shows_what_stands() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let mut world = busy_world(20, 0).await;
+    world.choices.instead.push(("listen = \"127.0.0.1:0\"", format!("listen = \"{address}\"")));
+    let mut service = world.spawn_beside("service-", &[], &["run"]);
+    until_swept(&world, &mut service).await;
+    // The first backfill may still be under way.
+    while ops::post(address, "application/json", "{\"kind\":\"sweep\"}").await.status != 202 {
+        assert!(service.run_for(Duration::from_millis(50)).await, "{}", service.stderr());
+    }
+    let verdicts = async || {
+        let runs = ops::get(address, "/api/runs?limit=50").await.json();
+        let runs = runs["runs"].as_array().unwrap().clone();
+        let sweeps = runs.into_iter().filter(|run| run["kind"] == "sweep" && !run["ended_at"].is_null());
+        sweeps.map(|run| run["sweep"].clone()).collect::<Vec<_>>()
+    };
+    while verdicts().await.is_empty() {
+        assert!(service.run_for(Duration::from_millis(50)).await, "{}", service.stderr());
+    }
+    assert_eq!(verdicts().await, ["proven"]);
+    service.signal("TERM").await;
+    assert_eq!(service.end().await.code(), Some(0));
+
+    let end = world.command(&["status"]).await;
+    assert!(!end.says("alarm"), "{end:?}");
+    let store = world.store().await;
+    let standing = json!({ "since": 1_772_323_200_000_i64, "text": "1 MiB are free", "details": {} });
+    let memory = json!({ "watched_since": 0, "standing": { "disk_low": standing }, "outbox": {} });
+    store.profile_put("alarms", &memory).await.unwrap();
+    store.close().await;
+    let end = world.command(&["status"]).await;
+    assert!(end.says("alarm       disk_low since 2026-03-01T00:00:00Z: 1 MiB are free"), "{end:?}");
+    let end = world.command(&["--json", "status"]).await;
+    assert_eq!(end.json()["alarms"][0]["alarm"], "disk_low");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -79,8 +79,8 @@ impl Alarm {
                  ops.sweep_within: then raise the rate or the limit"
             }
             Self::DeleteCeiling => {
-                "nothing was done. Look whether the contacts are really gone from LiveDesk; if they are, raise \
-                 deletes.ceiling and deletes.ceiling_percent for one sweep"
+                "nothing was done. Look whether the contacts are really gone from LiveDesk; if they are, stop the service \
+                 and run `deskferry backfill --deletes-ceiling N`"
             }
             Self::CredentialsRefused => {
                 "renew the key or token of that platform and restart the service; `deskferry check` tries them"

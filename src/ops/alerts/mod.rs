@@ -142,18 +142,28 @@ impl Alerts {
 
     /// Alarms that stand, for who asks.
     pub fn standing(&self) -> Value {
-        let memory = self.desk.memory();
-        let alarms = memory.standing.iter().map(|(alarm, standing)| {
-            json!({
-                "alarm": alarm.as_str(),
-                "since": moment(standing.since),
-                "text": standing.text,
-                "remedy": alarm.remedy(),
-                "details": standing.details,
-            })
-        });
-        alarms.collect()
+        standing(&self.desk.memory())
     }
+}
+
+/// What this state's service remembers; none, where none ever ran.
+pub async fn remembered(store: &Store) -> Result<Option<Memory>, StoreError> {
+    // Only what stands is asked for, and that has its own times.
+    Ok(store.profile_get(KEY).await?.map(|stored| Memory::from_json(&stored, Timestamp(0))))
+}
+
+/// Alarms that stand, for who asks.
+pub fn standing(memory: &Memory) -> Value {
+    let alarms = memory.standing.iter().map(|(alarm, standing)| {
+        json!({
+            "alarm": alarm.as_str(),
+            "since": moment(standing.since),
+            "text": standing.text,
+            "remedy": alarm.remedy(),
+            "details": standing.details,
+        })
+    });
+    alarms.collect()
 }
 
 impl Desk {
