@@ -1,6 +1,7 @@
 //! What the guide tells an operator to do on a bad day, done: back up, lose, restore, move.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use sqlx::{Connection, SqliteConnection};
 
@@ -12,6 +13,21 @@ async fn back_up(desk: &Desk, copy: &str) {
     let copy = desk.path(copy);
     sqlx::query("VACUUM INTO ?1").bind(copy.to_str().unwrap()).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
+}
+
+#[test]
+fn the_guide_hands_sqlite_a_file_name_and_no_name_of_a_column() {
+    let guide = super::read("docs/operations.md");
+    let line = guide.lines().find(|line| line.contains("VACUUM INTO") && line.contains("sh -c")).unwrap();
+    let typed = line.strip_prefix("sudo -u deskferry ").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let stub = folder.path().join("sqlite3");
+    fs::write(&stub, "#!/bin/sh\nprintf '%s\\n' \"$@\"\n").unwrap();
+    fs::set_permissions(&stub, fs::Permissions::from_mode(0o700)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let output = std::process::Command::new("sh").args(["-c", typed]).env("PATH", path).output().unwrap();
+    let given = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(given, "/var/lib/deskferry/deskferry.db\nVACUUM INTO '/var/lib/deskferry/backup.db'\n", "{line}");
 }
 
 fn remove_state(desk: &Desk) {
