@@ -8,6 +8,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
+/// So far ahead of ours another clock may be: LiveDesk's, or ours before it was corrected.
+const AHEAD_MS: i64 = 15 * 60 * 1000;
+
+impl Timestamp {
+    /// This stored time, unless it lies well ahead of `now`: then the clock was set back since, and it says nothing.
+    #[must_use]
+    pub fn unless_ahead_of(self, now: Self) -> Option<Self> {
+        (self.0 <= now.0.saturating_add(AHEAD_MS)).then_some(self)
+    }
+}
+
 /// A source of the current time.
 pub trait Clock: Send + Sync + 'static {
     /// Now.

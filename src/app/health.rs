@@ -3,7 +3,6 @@
 //! It reads `[ops]` and nothing else of the configuration, so that a service goes on being well while its mapping file
 //! is being edited. It decides nothing: what alive and ready mean is the service's to say.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +72,7 @@ pub enum Unwell {
 #[expect(clippy::missing_panics_doc, reason = "every address makes a URL")]
 pub async fn ask(ops: &Ops, question: Question, around: &Surroundings) -> Result<(), Unwell> {
     let base = Url::parse(&format!("http://{}", reachable(ops.listen))).expect("an address makes a URL");
-    let mut request = Request::get(question.path());
+    let mut request = Request::get(question.path()).unread();
     if let Some(token) = &ops.token {
         let header = AuthHeader::new(&format!("Bearer {}", token.expose())).map_err(|_| Unwell::Unsendable)?;
         request = request.auth(header);
@@ -91,7 +90,7 @@ pub async fn ask_url(url: &Url, around: &Surroundings) -> Result<(), Unwell> {
     base.set_query(None);
     base.set_fragment(None);
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| [url.path(), query].join("?"));
-    send(base, &Request::get(&target), around).await
+    send(base, &Request::get(&target).unread(), around).await
 }
 
 async fn send(base: Url, request: &Request, around: &Surroundings) -> Result<(), Unwell> {
@@ -109,8 +108,8 @@ async fn send(base: Url, request: &Request, around: &Surroundings) -> Result<(),
     let client = HttpClient::new(&settings, Arc::clone(&around.clock), Arc::new(Silent), around.stop.clone())
         .map_err(|source| AppError::Client { platform: SERVICE, source })?;
     // What is in the answer is for people; the status is the answer.
-    match client.body(request, |_| Ok::<(), Infallible>(())).await {
-        Ok(Ok(())) => Ok(()),
+    match client.send(request).await {
+        Ok(()) => Ok(()),
         Err(error) => Err(match error.status() {
             Some(status) => Unwell::Status { status },
             None => Unwell::Unreachable(match error {

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use url::Url;
 
 use crate::clock::Clock;
 use crate::config::secret::SecretString;
 use crate::config::settings::Settings;
 use crate::http::client::BuildError;
+use crate::ops::alerts;
 use crate::ops::alerts::judge::Limits;
 use crate::ops::alerts::webhook::{Webhook, WebhookSettings};
 use crate::ops::{Budget, OpsSettings, Platform};
+use crate::store::{Store, StoreError};
 
 /// Limits of alarms, the address to listen on and its token, as `[ops]` has them.
 pub fn settings(settings: &Settings) -> OpsSettings {
@@ -42,4 +45,9 @@ pub fn webhook(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Option<Webh
     };
     Webhook::new(&url, WebhookSettings { proxy, ca_file: route.ca_file.clone(), ..WebhookSettings::default() }, clock)
         .map(Some)
+}
+
+/// The alarms that stand, as the service remembered them last: what the state knows beside a service, and without one.
+pub async fn standing_alarms(store: &Store) -> Result<Value, StoreError> {
+    Ok(alerts::remembered(store).await?.as_ref().map_or_else(|| json!([]), alerts::standing))
 }

@@ -92,11 +92,11 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             preflight.target_total,
             preflight.earlier_customers.end()
         );
-        return Err(session.refuse(Failure::new(message)).await);
+        return Err(session.decline(Failure::new(message)).await);
     }
     let ask = io::stdin().is_terminal() && io::stderr().is_terminal() && !args.yes && args.expect_total.is_none();
     if ask && !confirmed()? {
-        return Err(session.refuse(Failure::new("not confirmed; nothing was written")).await);
+        return Err(session.decline(Failure::new("not confirmed; nothing was written")).await);
     }
     // Single contacts are a person's wish; only a backfill that goes over everybody says that the account is to be carried again.
     if args.only.is_empty()

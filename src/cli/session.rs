@@ -159,6 +159,18 @@ impl Session {
         Ok(())
     }
 
+    /// Takes back a run that a person did not want before it wrote anything: it says nothing about how the next one would go.
+    pub async fn decline(self, failure: Failure) -> Failure {
+        self.bar.finish();
+        match self.store.drop_run(self.run).await {
+            Ok(()) => {
+                self.store.close().await;
+                failure
+            }
+            Err(_) => self.refuse(failure).await,
+        }
+    }
+
     /// Ends a run that was refused before it wrote anything.
     pub async fn refuse(self, failure: Failure) -> Failure {
         self.bar.finish();

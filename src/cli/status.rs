@@ -42,6 +42,7 @@ struct Status {
     last_sweep: Option<FinishedSweep>,
     lane: Option<LaneMark>,
     stopped: Vec<String>,
+    alarms: Value,
     runs: Vec<Run>,
     hold: Option<Hold>,
 }
@@ -83,6 +84,7 @@ impl Status {
             last_sweep: store.finished_sweeps(1).await?.pop(),
             lane: store.lane().await?,
             stopped: gate::stopped(store).await?,
+            alarms: app::ops::standing_alarms(store).await?,
             runs: store.runs(LATEST).await?,
             hold: store.hold().await?,
         })
@@ -135,6 +137,7 @@ impl Status {
             })),
             "stopped_fields": self.stopped,
             "hold": self.hold.map(hold_json),
+            "alarms": self.alarms,
             "runs": self.runs.iter().map(as_json).collect::<Vec<_>>(),
         })
     }
@@ -190,6 +193,10 @@ impl Status {
             ));
         }
         lines.extend(self.stopped.iter().map(|stopped| format!("stopped     {stopped}")));
+        let text = |alarm: &Value, key: &str| alarm[key].as_str().unwrap_or_default().to_owned();
+        lines.extend(self.alarms.as_array().into_iter().flatten().map(|alarm| {
+            format!("alarm       {} since {}: {}", text(alarm, "alarm"), text(alarm, "since"), text(alarm, "text"))
+        }));
         lines.extend(self.runs.iter().map(as_line));
         lines
     }

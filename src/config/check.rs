@@ -5,9 +5,9 @@
 
 use url::{Host, Url};
 
-use super::Problem;
 use super::schema::Report;
 use super::settings::{DeletePolicy, I_UNDERSTAND, Include, Settings};
+use super::{Problem, cron};
 
 /// Host of the sample's `firstline.base_url`.
 const PLACEHOLDER: &str = "your-tenant.example";
@@ -140,6 +140,16 @@ pub(super) fn warnings(settings: &Settings, report: &Report) -> Vec<Problem> {
         }
     }
     let ops = &settings.ops;
+    let schedule = &settings.schedule;
+    let distance = schedule.sweep.as_deref().and_then(|sweep| cron::longest_distance(sweep, &schedule.time_zone));
+    if let Some(distance) = distance.filter(|distance| *distance >= ops.sweep_within) {
+        let (distance, within) = (humantime::format_duration(distance), humantime::format_duration(ops.sweep_within));
+        warnings.push(report.problem(
+            "schedule.sweep",
+            format!("comes round up to {distance} after the one before it, and ops.sweep_within is {within}: an alarm each time"),
+            "raise ops.sweep_within above that, with room for the sweep itself",
+        ));
+    }
     if !ops.listen.ip().is_loopback() && ops.token.as_ref().is_some_and(|token| token.expose().len() < SHORT_TOKEN) {
         warnings.push(report.problem(
             "ops.token",

@@ -1,5 +1,7 @@
 //! When a cron expression of the schedule comes round next.
 
+use std::time::Duration;
+
 use croner::parser::{CronParser, Seconds};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -12,6 +14,20 @@ pub fn next_after(expression: &str, zone: &TimeZone, after_ms: i64) -> Option<i6
     let after = Timestamp::from_millisecond(after_ms).ok()?.to_zoned(zone.clone());
     let next = parser.parse(expression).ok()?.find_next_occurrence(&after, false).ok()?;
     Some(next.timestamp().as_millisecond())
+}
+
+/// Where the activations of an expression are looked at that nobody has begun to keep: 2026-01-01T00:00:00Z.
+pub(super) const SOME_DAY_MS: i64 = 1_767_225_600_000;
+/// Activations whose distances are looked at: every day of a month, and its ends.
+const LOOKED_AT: usize = 64;
+
+/// The longest distance between two activations, as far as the next ones show.
+pub(super) fn longest_distance(expression: &str, zone: &TimeZone) -> Option<Duration> {
+    let first = next_after(expression, zone, SOME_DAY_MS)?;
+    let all = std::iter::successors(Some(first), |at| next_after(expression, zone, *at));
+    let all: Vec<i64> = all.take(LOOKED_AT).collect();
+    let longest = all.windows(2).map(|pair| pair[1] - pair[0]).max()?;
+    Some(Duration::from_millis(longest.unsigned_abs()))
 }
 
 #[cfg(test)]

@@ -507,3 +507,41 @@ fn a_deletion_needs_a_word_and_a_mark_needs_a_place() {
     let word = format!("{delete}\ni_understand = \"{}\"", super::settings::I_UNDERSTAND);
     assert_eq!(read_with(&format!("{LEAST}{word}"), &[]).unwrap().deletes.policy, DeletePolicy::Delete);
 }
+
+#[test]
+fn an_expression_that_never_comes_round_is_refused() {
+    for line in ["sync = \"0 0 0 31 2 *\"", "sweep = \"0 0 3 31 4,6,9,11 *\""] {
+        let found = one(&format!("[schedule]\n{line}"));
+        assert!(found.contains("never comes round"), "{line}: {found}");
+    }
+    let text = format!("{LEAST}[schedule]\nsweep = \"0 0 3 29 2 *\"\n[ops]\nsweep_within = \"1500days\"\n");
+    assert!(read_with(&text, &[]).unwrap().schedule.sweep.is_some(), "every four years is rare, and not never");
+}
+
+#[test]
+fn sweeps_that_are_further_apart_than_ops_sweep_within_are_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deskferry.toml");
+    fs::write(folder.path().join("mapping.toml"), "").unwrap();
+    let warned = |schedule: &str, within: &str| {
+        let text = format!("{LEAST}[schedule]\nsweep = \"{schedule}\"\n[ops]\nsweep_within = \"{within}\"\n");
+        fs::write(&path, text).unwrap();
+        let warnings = load(&path, variables(&[])).unwrap().warnings;
+        warnings.into_iter().map(|warning| warning.to_string()).collect::<Vec<_>>().join("; ")
+    };
+    for (schedule, within) in
+        [("0 0 3 * * 0", "36h"), ("0 0 3 * * 1-5", "48h"), ("0 0 3 1 * *", "30days"), ("0 0 3 * * *", "24h")]
+    {
+        let text = warned(schedule, within);
+        assert!(text.contains("ops.sweep_within"), "{schedule} {within}: {text}");
+    }
+    for (schedule, within) in [
+        ("0 0 3 * * *", "36h"),
+        ("0 0 3 * * 0", "8days"),
+        ("0 0 3 * * 1-5", "4days"),
+        ("", "36h"),
+        ("0 0 3 1 * *", "32days"),
+    ] {
+        assert_eq!(warned(schedule, within), "", "{schedule} {within}");
+    }
+}

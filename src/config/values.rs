@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
+use super::cron;
 use super::tree::Raw;
 use crate::domain::phone::Country;
 
@@ -171,11 +172,12 @@ pub(super) fn time_zone(raw: &Raw) -> Result<TimeZone, Wrong> {
     }
 }
 
-/// A cron expression with seconds.
+/// A cron expression with seconds that comes round.
 pub(super) fn cron(raw: &Raw) -> Result<String, Wrong> {
     let written = text(raw)?.trim();
     match CronParser::builder().seconds(Seconds::Required).build().parse(written) {
-        Ok(_) => Ok(written.to_owned()),
+        Ok(_) if cron::next_after(written, &TimeZone::UTC, cron::SOME_DAY_MS).is_some() => Ok(written.to_owned()),
+        Ok(_) => wrong("never comes round", "write a day that exists, or \"\" to switch it off"),
         Err(_) => wrong("not a cron expression with seconds", "write six fields such as \"0 */5 * * * *\""),
     }
 }

@@ -20,6 +20,8 @@ struct Asked {
 struct Flags {
     sync: bool,
     sweep: bool,
+    /// Whether a person asked for the sweep.
+    proof: bool,
 }
 
 impl Flags {
@@ -37,6 +39,19 @@ impl Due {
         let was = std::mem::replace(self.flags().of(kind), true);
         self.0.changed.notify_one();
         !was
+    }
+
+    /// Asks for one on a person's word. Who asks for a sweep wants to know: it is to be proven.
+    pub fn ask_for_proof(&self, kind: Kind) -> bool {
+        if kind == Kind::Sweep {
+            self.flags().proof = true;
+        }
+        self.ask(kind)
+    }
+
+    /// Takes a person's wish for proof, with the sweep that fulfils it.
+    pub fn take_proof(&self) -> bool {
+        std::mem::take(&mut self.flags().proof)
     }
 
     /// Whether one is due.

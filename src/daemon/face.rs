@@ -12,11 +12,11 @@ use super::due::{Due, Kind};
 use super::published::{Published, Standing};
 use super::works::Works;
 use crate::app::{self, AppError, Sides};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::settings::Settings;
 use crate::domain::sweep::Verdict;
 use crate::ops::alerts::Sender;
-use crate::ops::board::{HeldDeletes, Running};
+use crate::ops::board::{self, HeldDeletes, Running};
 use crate::ops::server::Server;
 use crate::ops::trigger::{Accepted, Trigger};
 use crate::ops::{self, Ops, Platform};
@@ -43,8 +43,9 @@ impl Face {
         clock: Arc<dyn Clock>,
         due: Due,
     ) -> Result<Self, ServiceError> {
-        let trigger =
-            Trigger::new(move |kind| Ok(if due.ask(kind) { Accepted::Queued } else { Accepted::AlreadyWaiting }));
+        let trigger = Trigger::new(move |kind| {
+            Ok(if due.ask_for_proof(kind) { Accepted::Queued } else { Accepted::AlreadyWaiting })
+        });
         let webhook = app::ops::webhook(settings, Arc::clone(&clock))
             .map_err(|source| AppError::Client { platform: "the webhook of alarms", source })?;
         let (ops, server, sender) = Ops::open(app::ops::settings(settings), store, clock, trigger, webhook).await?;
@@ -91,8 +92,10 @@ pub(super) fn put<P: Sides>(ops: &Ops, works: &Works<P>, now: &Published) {
     let running =
         now.current.iter().map(|current| Running { run: current.run, kind: current.name, since: current.since });
     ops.board.running(running.collect());
+    ops.board.beginning(now.beginning.map(|what| board::Beginning { kind: what.name, since: what.since }));
     ops.board.next(now.next.clone(), works.now());
-    ops.board.carried_until(now.carried_until.max(now.swept_since));
+    let known = |at: Option<Timestamp>| at.and_then(|at| at.unless_ahead_of(works.now()));
+    ops.board.carried_until(known(now.carried_until).max(known(now.swept_since)));
     ops.board.held(match &now.standing {
         Standing::Refused(why) | Standing::Held(why) => Some(why.clone()),
         Standing::Starting | Standing::Ready => None,

@@ -255,6 +255,9 @@ impl<P: Sides> Service<P> {
     /// What the service does now, in a few words.
     fn status(&self) -> String {
         let board = self.works.board.borrow();
+        if let Some(beginning) = board.beginning {
+            return format!("{} begins", beginning.name);
+        }
         match (&board.standing, board.current.as_slice()) {
             (_, [.., current]) => format!("{} (run {})", current.name, current.run),
             (Standing::Refused(why), []) => format!("refused: {why}"),

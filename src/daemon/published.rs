@@ -25,6 +25,15 @@ pub enum Standing {
     Held(String),
 }
 
+/// What is about to become a run: both accounts are looked at first, and a platform that is down is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// `sync`, `sweep` or `backfill`.
+    pub name: &'static str,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// A run under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Current {
@@ -62,6 +71,8 @@ pub struct Ended {
 pub struct Published {
     /// Whether it can work.
     pub standing: Standing,
+    /// What is about to become a run.
+    pub beginning: Option<Beginning>,
     /// Runs under way: one, or a sweep that stands still and the sync within it.
     pub current: Vec<Current>,
     /// The last end of each kind.
@@ -81,12 +92,33 @@ pub struct Published {
 impl Published {
     /// Age of the oldest change that a sync can see and that may not have been carried.
     pub fn sync_lag_ms(&self, now: Timestamp) -> Option<i64> {
-        let lag = self.carried_until.max(self.swept_since).map(|until| now.0 - until.0);
+        let known = |at: Option<Timestamp>| at.and_then(|at| at.unless_ahead_of(now));
+        let lag = known(self.carried_until).max(known(self.swept_since)).map(|until| now.0 - until.0);
         lag.map(|lag| lag.max(0))
     }
 
     /// Age of the oldest change of any kind that may not have been carried.
     pub fn sweep_lag_ms(&self, now: Timestamp) -> Option<i64> {
-        self.swept_since.map(|since| (now.0 - since.0).max(0))
+        self.swept_since.and_then(|since| since.unless_ahead_of(now)).map(|since| (now.0 - since.0).max(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Published, Timestamp};
+
+    #[test]
+    fn a_lag_is_not_known_where_the_clock_was_set_back_behind_what_was_carried() {
+        let day = 24 * 3_600_000;
+        let mut board = Published {
+            carried_until: Some(Timestamp(9 * day)),
+            swept_since: Some(Timestamp(9 * day)),
+            ..Published::default()
+        };
+        assert_eq!((board.sync_lag_ms(Timestamp(day)), board.sweep_lag_ms(Timestamp(day))), (None, None));
+        board.swept_since = Some(Timestamp(day / 2));
+        assert_eq!(board.sync_lag_ms(Timestamp(day)), Some(day / 2), "what is known of the other lane counts");
+        // LiveDesk's clock may be a little ahead of ours.
+        assert_eq!(board.sync_lag_ms(Timestamp(9 * day - 1_000)), Some(0));
     }
 }

@@ -64,7 +64,15 @@ impl Schedule {
     pub async fn look(&mut self) -> Result<(), ScheduleError> {
         let now = self.clock.now();
         let offset = offset(&self.plan.time_zone, now);
-        if offset != self.offset {
+        let set_back = self.set_back(now);
+        if set_back {
+            tracing::warn!("the clock was set back; the schedule goes on from the time that it shows now");
+            for kind in Kind::ALL {
+                self.said[index(kind)].store(0, Ordering::Relaxed);
+                self.next[index(kind)] = next(&self.plan, kind, now.0);
+            }
+        }
+        if set_back || offset != self.offset {
             let jobs = jobs(&self.plan, self.zone, &self.due, &self.clock, &self.said).await?;
             let mut old = std::mem::replace(&mut self.jobs, jobs);
             old.shutdown().await?;
@@ -87,15 +95,23 @@ impl Schedule {
         Ok(())
     }
 
+    /// Whether an activation comes round well before the one that is waited for: that one was reckoned from a later time.
+    fn set_back(&self, now: Timestamp) -> bool {
+        Kind::ALL.into_iter().any(|kind| {
+            let sooner = next(&self.plan, kind, now.0.saturating_add(LATE_MS));
+            sooner.zip(self.next[index(kind)]).is_some_and(|(sooner, expected)| sooner < expected)
+        })
+    }
+
     /// Says nothing more.
     pub async fn end(mut self) -> Result<(), ScheduleError> {
         Ok(self.jobs.shutdown().await?)
     }
 }
 
-/// Whether an activation came round between two moments.
+/// Whether an activation came round between two moments; yes, where the first lies ahead and so says nothing.
 pub fn came_round(plan: &settings::Schedule, kind: Kind, since: Timestamp, now: Timestamp) -> bool {
-    next(plan, kind, since.0).is_some_and(|next| next <= now.0)
+    since.unless_ahead_of(now).is_none_or(|since| next(plan, kind, since.0).is_some_and(|next| next <= now.0))
 }
 
 fn expression(plan: &settings::Schedule, kind: Kind) -> Option<&str> {
@@ -180,6 +196,37 @@ mod tests {
         schedule.look().await.unwrap();
         assert!(!due.is_due(Kind::Sweep));
         schedule.end().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_does_not_silence_the_schedule_until_it_has_caught_up() {
+        let clock = crate::clock::TestClock::default();
+        clock.advance_ms(1_772_323_200_000);
+        let due = Due::default();
+        let plan = plan("0 30 4 1 1 *", "0 0 3 1 1 *", "UTC");
+        let mut schedule = Schedule::start(&plan, due.clone(), Arc::new(clock.clone())).await.unwrap();
+        let expected = schedule.next(Kind::Sweep).unwrap();
+        let year = 366 * 24 * 3_600_000;
+        clock.advance_ms(-year);
+        schedule.look().await.unwrap();
+        assert!(schedule.next(Kind::Sweep).unwrap() < expected, "{:?}", schedule.next(Kind::Sweep));
+        assert_eq!((due.is_due(Kind::Sweep), due.is_due(Kind::Sync)), (false, false));
+        clock.advance_ms(year - 24 * 3_600_000);
+        schedule.look().await.unwrap();
+        assert!(due.take(Kind::Sweep) && due.take(Kind::Sync), "what came round since is made up for");
+        // What was said before the clock was set back is not said again for it.
+        schedule.said[1].store(clock.now().0 + 100 * year, Ordering::Relaxed);
+        schedule.look().await.unwrap();
+        schedule.look().await.unwrap();
+        assert!(schedule.next(Kind::Sweep).unwrap().0 < clock.now().0 + year, "{:?}", schedule.next(Kind::Sweep));
+        schedule.end().await.unwrap();
+    }
+
+    #[test]
+    fn a_sweep_that_began_after_now_was_begun_by_another_clock_and_is_owed() {
+        let plan = plan("", "0 0 3 * * *", "UTC");
+        let evening = Timestamp(1_772_390_400_000);
+        assert!(came_round(&plan, Kind::Sweep, Timestamp(evening.0 + 90 * 24 * 3_600_000), evening));
     }
 
     #[test]

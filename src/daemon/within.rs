@@ -52,7 +52,7 @@ impl<P: Sides> WriteGate for Definitions<P> {
             let works = &self.0;
             let Some(fit) = works.kept().fit.clone() else { return Ok(false) };
             let now = works.now();
-            if now.0 - fit.read_at.0 < FRESH_MS {
+            if fit.read_at.unless_ahead_of(now).is_some_and(|at| now.0 - at.0 < FRESH_MS) {
                 return Ok(true);
             }
             let found = works.platforms.target().definitions().await?;

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::due::{Due, Kind};
-use super::published::{Current, Ended, Published, Standing};
+use super::published::{Beginning, Current, Ended, Published, Standing};
 use super::within::{Between, Definitions};
 use crate::app::gate::{self, GateError};
 use crate::app::{self, Platforms, Sides, Surroundings};
@@ -61,6 +61,8 @@ pub(super) struct Kept {
     pub(super) recognised: bool,
     /// Requests of the quick cycles within the sweep under way, which are their own.
     aside: (u64, u64),
+    /// A person asked for the sweep under way.
+    proof: bool,
     /// Why a first backfill must not begin: tried again when a sweep is due or asked for, not with every sync.
     pub(super) held: Option<String>,
 }
@@ -155,6 +157,9 @@ impl<P: Sides> Works<P> {
             }),
             Err(error) => return self.refused(with_causes(&error)),
         };
+        if asked == Kind::Sweep {
+            self.kept().proof = self.due.take_proof();
+        }
         let result = match self.what_for(asked).await {
             Ok(Ok((kind, name))) => {
                 let mut last = self.once(kind, name, None).await;
@@ -246,12 +251,15 @@ impl<P: Sides> Works<P> {
         name: &'static str,
         directory: Option<&Arc<LazyDirectory>>,
     ) -> Result<(Ended, Played, Option<RunError>), NotBegun> {
-        let fit = self.fit().await?;
-        let goal = self.goal(name).await?;
-        let run = self.store.begin_run(name, &json!({})).await?;
-        chronicle::began(run, name);
         let since = self.now();
-        self.board.send_modify(|board| board.current.push(Current { run, name, since }));
+        self.board.send_modify(|board| board.beginning = Some(Beginning { name, since }));
+        let begun = self.begin(name).await;
+        let since = self.now();
+        self.board.send_modify(|board| {
+            board.beginning = None;
+            board.current.extend(begun.iter().map(|(.., run)| Current { run: *run, name, since }));
+        });
+        let (fit, goal, run) = begun?;
         let before = self.platforms.requests();
         if directory.is_none() {
             self.kept().aside = (0, 0);
@@ -276,6 +284,15 @@ impl<P: Sides> Works<P> {
         self.judge(&end, name).await;
         let highest = highest.unwrap_or(FirstLineId(0));
         Ok((ended, Played { highest }, end.failure))
+    }
+
+    /// Whatever comes before a run has a number. A platform that is down is waited for here.
+    async fn begin(self: &Arc<Self>, name: &'static str) -> Result<(Fit, Goal, RunId), NotBegun> {
+        let fit = self.fit().await?;
+        let goal = self.goal(name).await?;
+        let run = self.store.begin_run(name, &json!({})).await?;
+        chronicle::began(run, name);
+        Ok((fit, goal, run))
     }
 
     async fn carry(
@@ -347,10 +364,12 @@ impl<P: Sides> Works<P> {
         Ok(fit)
     }
 
-    /// A nightly sweep may end *counted*; once a week, and the first time, it has to be *proven*.
+    /// A nightly sweep may end *counted*; once a week, the first time, and when a person asks, it has to be *proven*.
     async fn goal(&self, name: &str) -> Result<Goal, StoreError> {
         let proven = self.store.last_sweep_that_was(Verdict::Proven).await?;
-        let recent = proven.is_some_and(|sweep| self.now().0 - sweep.ended_at.0 < PROVEN_MS);
-        Ok(if recent && name == Kind::Sweep.as_str() { Goal::Counted } else { Goal::Proven })
+        let ended = proven.and_then(|sweep| sweep.ended_at.unless_ahead_of(self.now()));
+        let recent = ended.is_some_and(|at| self.now().0 - at.0 < PROVEN_MS);
+        let asked = self.kept().proof;
+        Ok(if recent && !asked && name == Kind::Sweep.as_str() { Goal::Counted } else { Goal::Proven })
     }
 }

@@ -111,6 +111,12 @@ impl HttpClient {
         self.0.timeout
     }
 
+    /// Asks again as if the platform had never been away. For a client that does not wait for one that is down: nothing else
+    /// would let a request of it through again.
+    pub fn forget_outage(&self) {
+        self.0.gate.answered(Instant::now());
+    }
+
     /// What has been sent so far.
     pub fn counts(&self) -> HttpCounts {
         self.0.counters.read()

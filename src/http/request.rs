@@ -33,6 +33,8 @@ pub struct Request {
     pub(super) repeat: Repeat,
     /// How long it may wait for the platform before what it says may be out of date.
     pub(super) fresh_for: Option<Duration>,
+    /// Whether the body of a success is left unread.
+    pub(super) unread: bool,
 }
 
 impl Request {
@@ -58,7 +60,7 @@ impl Request {
 
     fn new(method: Method, path: &str, repeat: Repeat) -> Self {
         debug_assert!(path.starts_with('/'), "paths start with a slash");
-        Self { method, target: path.to_owned(), auth: None, body: None, repeat, fresh_for: None }
+        Self { method, target: path.to_owned(), auth: None, body: None, repeat, fresh_for: None, unread: false }
     }
 
     /// What is asked, whichever record it is about: requests of one route take about the same time.
@@ -92,6 +94,13 @@ impl Request {
     #[must_use]
     pub fn fresh_for(mut self, limit: Duration) -> Self {
         self.fresh_for = Some(limit);
+        self
+    }
+
+    /// Takes any success for one, whatever its body is or says.
+    #[must_use]
+    pub fn unread(mut self) -> Self {
+        self.unread = true;
         self
     }
 

@@ -15,6 +15,9 @@ use super::trigger::Kind;
 /// Runs under way at once, at most: a sweep and the quick cycle that it lets through.
 const RUNNING: usize = 4;
 
+/// The schedule knows whole seconds: a run that ended so shortly before its time was begun by it.
+const EARLY_MS: i64 = 1_000;
+
 /// The board. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Board(Arc<Mutex<Snapshot>>);
@@ -24,12 +27,16 @@ pub struct Board(Arc<Mutex<Snapshot>>);
 pub struct Snapshot {
     /// When the service began.
     pub started_at: Option<Timestamp>,
+    /// What is about to become a run: both platforms are looked at first, and may have to be waited for.
+    pub beginning: Option<Beginning>,
     /// Runs under way, the outer one first.
     pub running: Vec<Running>,
     /// The next activation of each kind that is on.
     pub next: BTreeMap<Kind, Timestamp>,
     /// The earliest activation of each kind that passed, and since which no run of that kind was under way.
     pub passed: BTreeMap<Kind, Timestamp>,
+    /// When a run that served each kind last ended.
+    pub ran: BTreeMap<Kind, Timestamp>,
     /// Why no run can begin at all, until somebody acts.
     pub held: Option<String>,
     /// How LiveDesk answers.
@@ -53,6 +60,15 @@ pub struct Running {
     pub since: Timestamp,
 }
 
+/// What is about to become a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// Contacts that are proven gone, and how many a run may act on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeldDeletes {
@@ -67,7 +83,7 @@ pub struct HeldDeletes {
 pub struct Reach {
     /// When it last answered.
     pub answered_at: Option<Timestamp>,
-    /// Since when it was asked in vain; `None` when its last answer came after that.
+    /// Since when it was asked in vain, 429 included; `None` when an answer of use came after that.
     pub failing_since: Option<Timestamp>,
     /// Its last status was 401, 403 or 419, or a refused login.
     pub refused: Option<bool>,
@@ -82,9 +98,9 @@ impl Snapshot {
         }
     }
 
-    /// Whether a run of this name is under way.
+    /// Whether a run of this name is under way, or about to be.
     pub fn is_running(&self, name: &str) -> bool {
-        self.running.iter().any(|running| running.kind == name)
+        self.at_work().any(|kind| kind == name)
     }
 
     /// The activation that should have begun by now and has not.
@@ -119,10 +135,20 @@ impl Board {
         board.running.truncate(RUNNING);
     }
 
+    /// What is about to become a run.
+    pub fn beginning(&self, what: Option<Beginning>) {
+        let mut board = self.lock();
+        if let Some(kind) = what.and_then(|what| Kind::of_run(what.kind)) {
+            board.passed.remove(&kind);
+        }
+        board.beginning = what;
+    }
+
     /// A run of this name was under way at this time, and may have been too short to be seen.
     pub fn ran(&self, name: &str, at: Timestamp) {
         let Some(kind) = Kind::of_run(name) else { return };
         let mut board = self.lock();
+        board.ran.insert(kind, at);
         if board.passed.get(&kind).is_some_and(|passed| *passed <= at) {
             board.passed.remove(&kind);
         }
@@ -134,7 +160,9 @@ impl Board {
         let before = std::mem::replace(&mut board.next, next);
         for (kind, at) in before {
             let moved = board.next.get(&kind).is_some_and(|next| *next != at);
-            if moved && at <= now && !board.is_served(kind) {
+            // An end that lies ahead was told by a clock that was set back since.
+            let ran = board.ran.get(&kind).is_some_and(|ran| *ran <= now && at.0 <= ran.0.saturating_add(EARLY_MS));
+            if moved && at <= now && !ran && !board.is_served(kind) {
                 board.passed.entry(kind).or_insert(at);
             }
         }
@@ -163,6 +191,14 @@ impl Board {
         *board.reach_mut(platform) = Reach { answered_at: Some(now), failing_since: None, refused: Some(refused) };
     }
 
+    /// A platform answered that it takes no requests now. It is there, and of no use for as long as it says nothing else.
+    pub fn throttled(&self, platform: Platform, now: Timestamp) {
+        let mut board = self.lock();
+        let reach = board.reach_mut(platform);
+        let failing_since = Some(reach.failing_since.unwrap_or(now));
+        *reach = Reach { answered_at: Some(now), failing_since, refused: Some(false) };
+    }
+
     /// A platform was asked and did not answer.
     pub fn unanswered(&self, platform: Platform, now: Timestamp) {
         self.lock().reach_mut(platform).failing_since.get_or_insert(now);
@@ -176,7 +212,11 @@ impl Board {
 impl Snapshot {
     /// Whether a run that serves this kind is under way.
     fn is_served(&self, kind: Kind) -> bool {
-        self.running.iter().any(|running| Kind::of_run(running.kind) == Some(kind))
+        self.at_work().any(|name| Kind::of_run(name) == Some(kind))
+    }
+
+    fn at_work(&self) -> impl Iterator<Item = &'static str> {
+        self.running.iter().map(|running| running.kind).chain(self.beginning.map(|beginning| beginning.kind))
     }
 
     fn reach_mut(&mut self, platform: Platform) -> &mut Reach {
@@ -236,6 +276,31 @@ mod tests {
         assert_eq!(overdue(302), Some(Timestamp(300)), "a run before it does not serve it");
         board.ran("sync", Timestamp(302));
         assert_eq!(overdue(303), None, "one too short to be seen does");
+    }
+
+    #[test]
+    fn a_sync_that_ended_before_the_schedule_was_looked_at_again_was_not_missed() {
+        let board = Board::new(Timestamp(0));
+        let overdue = |now| board.snapshot().overdue(Kind::Sync, Timestamp(now));
+        board.next(sync_at(100), Timestamp(0));
+        board.ran("sync", Timestamp(101));
+        board.next(sync_at(200_000), Timestamp(103));
+        assert_eq!(overdue(104), None);
+        // The scheduler knows whole seconds, and may be a little early.
+        board.ran("sync", Timestamp(199_400));
+        board.next(sync_at(300_000), Timestamp(200_001));
+        assert_eq!(overdue(200_002), None);
+        board.next(sync_at(400_000), Timestamp(300_001));
+        assert_eq!(overdue(300_002), Some(Timestamp(300_000)), "the run before the last one does not serve it");
+    }
+
+    #[test]
+    fn a_run_of_before_the_clock_was_set_back_serves_nothing_that_comes_after() {
+        let board = Board::new(Timestamp(0));
+        board.ran("sync", Timestamp(9_000_000));
+        board.next(sync_at(1_000_000), Timestamp(900_000));
+        board.next(sync_at(2_000_000), Timestamp(1_000_001));
+        assert_eq!(board.snapshot().overdue(Kind::Sync, Timestamp(1_000_002)), Some(Timestamp(1_000_000)));
     }
 
     #[test]

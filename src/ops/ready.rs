@@ -38,7 +38,7 @@ pub fn reasons(facts: &Facts, limits: &Limits, now: Timestamp) -> Vec<Value> {
     if let Some(within) = limits.sweep_within {
         match vitals.last_complete_sweep.as_ref().map(|sweep| sweep.ended_at) {
             None => reasons.push(json!({ "reason": "no_complete_sweep" })),
-            Some(at) if now.0 - at.0 > ms(within) => {
+            Some(at) if now.0 - at.0 > ms(within) || at.unless_ahead_of(now).is_none() => {
                 reasons.push(json!({ "reason": "sweep_overdue", "last_complete": moment(at) }));
             }
             Some(_) => {}
@@ -111,6 +111,8 @@ mod tests {
     #[test]
     fn an_old_sweep_and_an_unreadable_state_are_named() {
         assert_eq!(words(&reached(0), Some(swept(0)), 600_001), ["sweep_overdue"]);
+        let ahead = swept(1_000 * 3_600_000);
+        assert_eq!(words(&reached(0), Some(ahead), 1), ["sweep_overdue"], "the clock was set back since");
         assert_eq!(words(&reached(0), None, 1), ["state_unreadable"]);
     }
 }

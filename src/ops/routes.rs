@@ -111,6 +111,7 @@ async fn status(State(shown): State<Shown>) -> Json<Value> {
         "started_at": board.started_at.map(moment),
         "ready": reasons.is_empty(),
         "reasons": reasons,
+        "beginning": board.beginning.map(|what| json!({ "kind": what.kind, "since": moment(what.since) })),
         "running": running
             .map(|run| json!({ "run": run.run.0, "kind": run.kind, "since": moment(run.since) }))
             .collect::<Vec<_>>(),

@@ -1,6 +1,7 @@
 //! What is heard of requests: every answer and every pause goes into the counters and onto the board.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -32,6 +33,7 @@ impl Watch for Watcher {
                 metrics: self.metrics.clone(),
                 board: self.board.clone(),
                 clock: Arc::clone(&self.clock),
+                is_down: AtomicBool::new(false),
             }),
             None => Arc::new(Silent),
         }
@@ -44,16 +46,25 @@ struct Ear {
     metrics: Metrics,
     board: Board,
     clock: Arc<dyn Clock>,
+    /// Whether the log was told of an outage, and not of its end.
+    is_down: AtomicBool,
 }
 
 impl HttpObserver for Ear {
     fn waiting(&self, reason: WaitReason, _wait: Duration) {
         if reason == WaitReason::Down {
             self.metrics.platform_up(self.platform, false);
+            if !self.is_down.swap(true, Ordering::Relaxed) {
+                tracing::warn!(platform = self.platform.as_str(), "the platform does not answer and is waited for");
+            }
         }
     }
 
-    fn resumed(&self) {}
+    fn resumed(&self) {
+        if self.is_down.swap(false, Ordering::Relaxed) {
+            tracing::info!(platform = self.platform.as_str(), "the platform answers again");
+        }
+    }
 
     fn answered(&self, route: &str, status: Option<u16>, took: Duration) {
         self.metrics.answered(self.platform, route, status, took);
@@ -61,6 +72,10 @@ impl HttpObserver for Ear {
         match status {
             // What stands before the platform answered, not the platform.
             None | Some(502..=504) => self.board.unanswered(self.platform, now),
+            Some(429) => {
+                self.metrics.platform_up(self.platform, true);
+                self.board.throttled(self.platform, now);
+            }
             Some(status) => {
                 self.metrics.platform_up(self.platform, true);
                 self.board.answered(self.platform, now, is_refusal(route, status));
@@ -100,6 +115,20 @@ mod tests {
         assert_eq!(board.snapshot().firstline.failing_since, Some(Timestamp(70)));
         ear.answered("/contact", Some(422), Duration::ZERO);
         assert_eq!((board.snapshot().firstline.failing_since, board.snapshot().firstline.refused), (None, Some(false)));
+    }
+
+    #[test]
+    fn a_platform_that_says_nothing_but_429_answers_and_is_of_no_use() {
+        let (ear, board, _, clock) = ear("LiveDesk");
+        let reach = || board.snapshot().livedesk;
+        ear.answered("/contacts", Some(200), Duration::ZERO);
+        for _ in 0..3 {
+            clock.advance_ms(50);
+            ear.answered("/contacts", Some(429), Duration::ZERO);
+        }
+        assert_eq!((reach().failing_since, reach().answered_at), (Some(Timestamp(50)), Some(Timestamp(150))));
+        ear.answered("/contacts", Some(404), Duration::ZERO);
+        assert_eq!(reach().failing_since, None, "an answer of use ends it");
     }
 
     #[test]

@@ -301,6 +301,18 @@ impl Store {
         Ok(count.unsigned_abs())
     }
 
+    /// Live links that were last settled with another version of the mapping, or never: each is read again by the next sweep.
+    pub async fn unsettled_count(&self, version: &str) -> Result<u64, StoreError> {
+        let count = sqlx::query_scalar!(
+            "SELECT count(*) FROM link WHERE standing = 'live' AND coalesce(instr(mapping_version, ?1), 0) <> 1",
+            version
+        )
+        .fetch_one(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(count.unsigned_abs())
+    }
+
     /// The highest linked id at the target.
     pub async fn max_target_id(&self) -> Result<Option<FirstLineId>, StoreError> {
         let max = sqlx::query_scalar!(r#"SELECT max(target) AS "max: i64" FROM link"#)

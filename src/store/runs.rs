@@ -114,6 +114,17 @@ impl Store {
         .await
     }
 
+    /// Takes back a run that did nothing. Refused by the state where anything names it.
+    pub async fn drop_run(&self, run: RunId) -> Result<(), StoreError> {
+        self.transact(move |conn| {
+            Box::pin(async move {
+                sqlx::query!("DELETE FROM run WHERE id = ?1", run.0).execute(conn).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// The latest runs, newest first.
     pub async fn runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
         let rows = sqlx::query_as!(RunRow, "SELECT * FROM run ORDER BY id DESC LIMIT ?1", limit)

@@ -58,7 +58,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Answer {
     get_with(address, path, "").await
 }
 
-async fn post(address: SocketAddr, kind: &str, body: &str) -> Answer {
+pub(crate) async fn post(address: SocketAddr, kind: &str, body: &str) -> Answer {
     let length = body.len();
     let head =
         format!("POST /api/runs HTTP/1.1\r\nHost: {address}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n");

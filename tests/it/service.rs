@@ -1,6 +1,7 @@
 //! The service against both simulated platforms: what arrives when, what an idle cycle costs, one thing at a time, and
 //! how it lives and dies.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
+use crate::ops;
 use crate::world::World;
 use crate::world::process::Process;
 
@@ -355,6 +357,13 @@ async fn a_nightly_sweep_may_be_counted_and_one_a_week_is_proven() {
 }
 
 #[tokio::test]
+async fn a_proven_sweep_of_before_the_clock_was_set_back_does_not_put_off_the_next_one() {
+    let desk = Desk::in_step(60).await;
+    desk.clock.0.fetch_sub(30 * 24 * HOUR_MS, Ordering::SeqCst);
+    assert_eq!(desk.play(Kind::Sweep).await.verdict.as_deref(), Some("proven"));
+}
+
+#[tokio::test]
 async fn both_lags_grow_with_the_clock_and_fall_with_their_lane() {
     let desk = Desk::in_step(30).await;
     let lags = || {
@@ -446,6 +455,41 @@ async fn a_run_that_dies_again_and_again_has_failed_and_is_no_interruption() {
     assert_eq!(codes, [sweep(130), sweep(130), sweep(2), sweep(2)], "a quick cycle in between mends nothing");
 }
 
+#[tokio::test]
+async fn an_outage_from_the_start_on_is_one_alarm_and_no_run_was_missed() {
+    let world = World::start(SandboxConfig { contacts: 20, edge_cases: false, ..SandboxConfig::default() }).await;
+    world.backfill().await;
+    let desk = Desk::over(world).await;
+    let faults = desk.world.sandbox.firstline_faults();
+    faults.start_outage();
+    let before = faults.requests();
+    let (due, now) = (desk.service.due(), desk.clock.now());
+    let next = |minutes: i64| {
+        let at = Timestamp(now.0 + minutes * 60_000);
+        BTreeMap::from([(Kind::Sync, at), (Kind::Sweep, at)])
+    };
+    desk.service.expects(next(1));
+    due.ask(Kind::Sync);
+    let watch = async {
+        while faults.requests() < before + 3 {
+            tokio::task::yield_now().await;
+        }
+        for minute in [2, 20] {
+            desk.clock.0.store(minute * 60_000, Ordering::SeqCst);
+            desk.service.expects(next(minute + 1));
+        }
+        let alarms = desk.service.alarms().await.to_string();
+        let beginning = desk.service.published().borrow().beginning;
+        faults.end_outage();
+        (alarms, beginning)
+    };
+    let (outcome, (alarms, beginning)) = tokio::join!(desk.service.step(), watch);
+    assert!(alarms.contains("platform_down") && !alarms.contains("run_missed"), "{alarms}");
+    assert_eq!(beginning.map(|beginning| beginning.name), Some("sync"));
+    assert!(matches!(&outcome, Some(Outcome::Ran(ended)) if ended.exit == 0), "{outcome:?}");
+    assert_eq!(desk.service.published().borrow().beginning, None);
+}
+
 /// How often the service is killed when nothing else is asked for; `DESKFERRY_DAEMON_KILLS` says otherwise.
 const KILLS: u32 = 4;
 
@@ -520,6 +564,45 @@ async fn a_sync_before_anything_was_carried_asks_for_a_backfill_and_after_it_is_
     world.assert_right().await;
     let end = world.command(&["status"]).await;
     assert!(end.says("last sync"), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_that_a_person_asks_for_is_proven_and_the_status_shows_what_stands() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let mut world = busy_world(20, 0).await;
+    world.choices.instead.push(("listen = \"127.0.0.1:0\"", format!("listen = \"{address}\"")));
+    let mut service = world.spawn_beside("service-", &[], &["run"]);
+    until_swept(&world, &mut service).await;
+    // The first backfill may still be under way.
+    while ops::post(address, "application/json", "{\"kind\":\"sweep\"}").await.status != 202 {
+        assert!(service.run_for(Duration::from_millis(50)).await, "{}", service.stderr());
+    }
+    let verdicts = async || {
+        let runs = ops::get(address, "/api/runs?limit=50").await.json();
+        let runs = runs["runs"].as_array().unwrap().clone();
+        let sweeps = runs.into_iter().filter(|run| run["kind"] == "sweep" && !run["ended_at"].is_null());
+        sweeps.map(|run| run["sweep"].clone()).collect::<Vec<_>>()
+    };
+    while verdicts().await.is_empty() {
+        assert!(service.run_for(Duration::from_millis(50)).await, "{}", service.stderr());
+    }
+    assert_eq!(verdicts().await, ["proven"]);
+    service.signal("TERM").await;
+    assert_eq!(service.end().await.code(), Some(0));
+
+    let end = world.command(&["status"]).await;
+    assert!(!end.says("alarm"), "{end:?}");
+    let store = world.store().await;
+    let standing = json!({ "since": 1_772_323_200_000_i64, "text": "1 MiB are free", "details": {} });
+    let memory = json!({ "watched_since": 0, "standing": { "disk_low": standing }, "outbox": {} });
+    store.profile_put("alarms", &memory).await.unwrap();
+    store.close().await;
+    let end = world.command(&["status"]).await;
+    assert!(end.says("alarm       disk_low since 2026-03-01T00:00:00Z: 1 MiB are free"), "{end:?}");
+    let end = world.command(&["--json", "status"]).await;
+    assert_eq!(end.json()["alarms"][0]["alarm"], "disk_low");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -306,6 +306,28 @@ async fn another_total_than_the_expected_one_writes_nothing() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backfill_that_was_not_wanted_leaves_no_run_behind_that_failed() {
+    let world = World::with(20).await;
+    let output = program(&world, &["backfill", "--expect-total", "31"]).output().await.unwrap();
+    assert_could_not_run(&output, &["--expect-total"]);
+    let store = world.store().await;
+    assert_eq!(store.runs(9).await.unwrap(), []);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn the_outlook_counts_what_a_changed_mapping_has_to_look_at_again() {
+    let mut world = World::with(30).await;
+    world.backfill().await;
+    let (unchanged, _) = world.run(Entrants::All).await.unwrap();
+    world.mapping.insert_str(0, "owner = \"fill_blank\"\n");
+    let (changed, _) = world.run(Entrants::All).await.unwrap();
+    assert!(changed.target_requests >= unchanged.target_requests + changed.linked, "{unchanged:?} {changed:?}");
+    let (settled, _) = world.run(Entrants::All).await.unwrap();
+    assert_eq!(settled.target_requests, unchanged.target_requests);
+}
+
 /// A server that gives one answer to whatever it is asked, until the test ends.
 fn answering(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -21,7 +21,7 @@ pub enum Alarm {
     DeadLetters,
     /// The state's disk is nearly full.
     DiskLow,
-    /// A platform does not answer.
+    /// A platform does not answer, or with nothing but 429.
     PlatformDown,
 }
 
@@ -63,8 +63,8 @@ impl Alarm {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::RunFailed => {
-                "the log line of the run names the cause; mend it, then `deskferry sync` or POST /api/runs tries again, \
-                 as the next activation does by itself"
+                "the log line of the run names the cause; mend it, then POST /api/runs tries again, as the next \
+                 activation does by itself"
             }
             Self::RunMissed => {
                 "look at /api/status for what is under way and at the log for why it does not end; restarting the \
@@ -79,8 +79,8 @@ impl Alarm {
                  ops.sweep_within: then raise the rate or the limit"
             }
             Self::DeleteCeiling => {
-                "nothing was done. Look whether the contacts are really gone from LiveDesk; if they are, raise \
-                 deletes.ceiling and deletes.ceiling_percent for one sweep"
+                "nothing was done. Look whether the contacts are really gone from LiveDesk; if they are, stop the service \
+                 and run `deskferry backfill --deletes-ceiling N`"
             }
             Self::CredentialsRefused => {
                 "renew the key or token of that platform and restart the service; `deskferry check` tries them"

@@ -104,6 +104,9 @@ fn run_missed(facts: &Facts, now: Timestamp) -> Finding {
     let overdue = |kind: Kind| facts.board.overdue(kind, now).map(|at| (kind, at));
     let missed: Vec<(Kind, Timestamp)> =
         Kind::ALL.into_iter().filter_map(overdue).filter(|(_, at)| older(*at, TOLERANCE, now)).collect();
+    if !missed.is_empty() && is_in_the_way(facts, now) {
+        return Finding::Unknown;
+    }
     let Some((_, first)) = missed.iter().min_by_key(|(_, at)| *at) else {
         // Of a service that has just begun nobody has said yet what is due.
         let fresh = facts.board.started_at.is_none_or(|at| !older(at, TOLERANCE, now));
@@ -117,6 +120,13 @@ fn run_missed(facts: &Facts, now: Timestamp) -> Finding {
         text: format!("{} did not begin", names.join(" and ")),
         details: json!({ "missed": details.collect::<Vec<Value>>() }),
     }
+}
+
+/// Whether whatever is due has to wait: for a platform, of which another alarm speaks, or for a run that is at work.
+fn is_in_the_way(facts: &Facts, now: Timestamp) -> bool {
+    let reaches = Platform::ALL.map(|of| facts.board.reach(of));
+    let is_at_work = reaches.iter().any(|reach| reach.answered_at.is_some_and(|at| !older(at, TOLERANCE, now)));
+    reaches.iter().any(|reach| reach.failing_since.is_some()) || (!facts.board.running.is_empty() && is_at_work)
 }
 
 fn sweep_incomplete(facts: &Facts) -> Finding {
@@ -135,7 +145,8 @@ fn sweep_incomplete(facts: &Facts) -> Finding {
 fn sweep_overdue(facts: &Facts, limits: &Limits, watched_since: Timestamp, now: Timestamp) -> Finding {
     let Some(within) = limits.sweep_within else { return Finding::Fine };
     let Some(vitals) = &facts.vitals else { return Finding::Unknown };
-    let complete = vitals.last_complete_sweep.as_ref().map(|sweep| sweep.ended_at);
+    let ended = vitals.last_complete_sweep.as_ref().map(|sweep| sweep.ended_at);
+    let complete = ended.and_then(|at| at.unless_ahead_of(now));
     let reference = complete.map_or(watched_since, |at| Timestamp(at.0.max(watched_since.0)));
     if !older(reference, within, now) {
         return Finding::Fine;
@@ -143,9 +154,15 @@ fn sweep_overdue(facts: &Facts, limits: &Limits, watched_since: Timestamp, now: 
     let within_text = humantime::format_duration(Duration::from_secs(within.as_secs()));
     Finding::Raised {
         since: Some(Timestamp(reference.0.saturating_add(ms(within)))),
-        text: match complete {
-            Some(at) => format!("no sweep was complete for more than {within_text}; the last one ended {}", moment(at)),
-            None => format!("no sweep was ever complete, and more than {within_text} have passed"),
+        text: match (complete, ended) {
+            (Some(at), _) => {
+                format!("no sweep was complete for more than {within_text}; the last one ended {}", moment(at))
+            }
+            (None, Some(at)) => format!(
+                "when the last sweep was complete is not known: it is noted for {}, and the clock was set back since",
+                moment(at)
+            ),
+            (None, None) => format!("no sweep was ever complete, and more than {within_text} have passed"),
         },
         details: json!({ "last_complete": complete.map(moment), "within_s": within.as_secs() }),
     }
@@ -239,7 +256,7 @@ fn platform_down(facts: &Facts, limits: &Limits, now: Timestamp) -> Finding {
     let details = down.iter().map(|(of, since)| json!({ "platform": of.as_str(), "since": moment(*since) }));
     Finding::Raised {
         since: Some(*first),
-        text: format!("no answer from {}", names.join(" and from ")),
+        text: format!("no answer of use from {}", names.join(" and from ")),
         details: json!({ "platforms": details.collect::<Vec<Value>>() }),
     }
 }

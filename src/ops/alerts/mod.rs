@@ -113,6 +113,10 @@ impl Alerts {
         let changes = {
             let mut memory = self.desk.memory();
             let before = memory.clone();
+            // A first start under a clock that was ahead would put everything off until it is reached again.
+            if memory.watched_since.unless_ahead_of(now).is_none() {
+                memory.watched_since = now;
+            }
             let findings = judge(facts, &self.limits, memory.watched_since, now);
             let changes = memory.learn(findings, now, self.desk.has_webhook);
             if *memory != before {
@@ -138,18 +142,28 @@ impl Alerts {
 
     /// Alarms that stand, for who asks.
     pub fn standing(&self) -> Value {
-        let memory = self.desk.memory();
-        let alarms = memory.standing.iter().map(|(alarm, standing)| {
-            json!({
-                "alarm": alarm.as_str(),
-                "since": moment(standing.since),
-                "text": standing.text,
-                "remedy": alarm.remedy(),
-                "details": standing.details,
-            })
-        });
-        alarms.collect()
+        standing(&self.desk.memory())
     }
+}
+
+/// What this state's service remembers; none, where none ever ran.
+pub async fn remembered(store: &Store) -> Result<Option<Memory>, StoreError> {
+    // Only what stands is asked for, and that has its own times.
+    Ok(store.profile_get(KEY).await?.map(|stored| Memory::from_json(&stored, Timestamp(0))))
+}
+
+/// Alarms that stand, for who asks.
+pub fn standing(memory: &Memory) -> Value {
+    let alarms = memory.standing.iter().map(|(alarm, standing)| {
+        json!({
+            "alarm": alarm.as_str(),
+            "since": moment(standing.since),
+            "text": standing.text,
+            "remedy": alarm.remedy(),
+            "details": standing.details,
+        })
+    });
+    alarms.collect()
 }
 
 impl Desk {
@@ -205,6 +219,7 @@ impl Sender {
     pub async fn deliver(&self) -> Delivery {
         let waiting: Vec<(Alarm, News)> =
             self.desk.memory().outbox.iter().map(|(alarm, news)| (*alarm, news.clone())).collect();
+        self.webhook.begin_round();
         let mut delivery = Delivery::Clear;
         for (alarm, news) in waiting {
             match self.webhook.post(&notice(alarm, &news, &self.accounts)).await {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -152,6 +153,47 @@ fn a_run_that_is_late_because_it_is_under_way_was_not_missed() {
     assert_eq!(raised(&facts), [""; 0]);
     facts.board.running.clear();
     assert_eq!(raised(&facts), ["run_missed"]);
+}
+
+#[test]
+fn a_run_that_something_is_in_the_way_of_was_not_missed_and_the_way_is_named_by_another_alarm() {
+    let mut facts = healthy(HOUR * 30);
+    let now = facts.now.unwrap();
+    facts.board.passed.insert(Kind::Sweep, Timestamp(now.0 - 16 * MINUTE));
+    let sync = Running { run: RunId(1), kind: "sync", since: Timestamp(now.0 - HOUR) };
+    facts.board.running = vec![sync.clone()];
+    assert_eq!(findings(&facts)[&Alarm::RunMissed], Finding::Unknown, "another run is at work");
+    facts.board.livedesk.answered_at = Some(Timestamp(now.0 - 16 * MINUTE));
+    facts.board.firstline.answered_at = Some(Timestamp(now.0 - 16 * MINUTE));
+    assert_eq!(raised(&facts), ["run_missed"], "one that hangs is in the way of everything");
+    facts.board.firstline.failing_since = Some(Timestamp(now.0 - 16 * MINUTE));
+    assert_eq!(raised(&facts), ["platform_down"], "it waits out an outage");
+    facts.board.running.clear();
+    assert_eq!(raised(&facts), ["platform_down"], "or could not even begin");
+}
+
+#[test]
+fn a_time_that_lies_ahead_because_the_clock_was_set_back_is_not_taken_for_a_fresh_one() {
+    let mut facts = healthy(HOUR * 100);
+    vitals(&mut facts).last_complete_sweep = Some(sweep("proven", HOUR * 10_000));
+    assert_eq!(raised(&facts), ["sweep_overdue"]);
+    facts.now = Some(Timestamp(HOUR * 100));
+    vitals(&mut facts).last_complete_sweep = Some(sweep("proven", HOUR * 100 + 10_000));
+    assert_eq!(raised(&facts), [""; 0], "clocks differ a little");
+}
+
+#[tokio::test]
+async fn a_first_start_under_a_clock_that_was_ahead_does_not_put_off_an_overdue_sweep_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = state(&folder.path().join("state.db")).await;
+    let (alerts, _) = opened(&store, 10_000 * HOUR, None).await;
+    for (now, overdue) in [(HOUR, false), (36 * HOUR, false), (38 * HOUR, true)] {
+        let mut facts = healthy(now);
+        vitals(&mut facts).last_complete_sweep = None;
+        alerts.tick(&facts).await;
+        let standing = alerts.standing().to_string();
+        assert_eq!(standing.contains("sweep_overdue"), overdue, "{standing}");
+    }
 }
 
 #[test]
@@ -339,6 +381,43 @@ async fn what_cannot_be_delivered_is_tried_again_and_survives_a_restart() {
     assert_eq!(sender.unwrap().deliver().await, Delivery::Clear);
     assert_eq!(server.seen().len(), 2, "what was delivered is not delivered again");
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_was_away_for_a_moment_gets_the_alarm_with_the_next_try() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = state(&folder.path().join("state.db")).await;
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = Arc::clone(&away);
+    let server =
+        TestServer::with(move |_| if is_away.load(Ordering::SeqCst) { Act::Reset } else { answer(200, &[], "ok") })
+            .await;
+    let (alerts, sender) = opened(&store, 0, Some(&server.base_url)).await;
+    let sender = sender.unwrap();
+    alerts.tick(&full_disk(HOUR)).await;
+    for _ in 0..3 {
+        assert_eq!(sender.deliver().await, Delivery::Failed);
+    }
+    away.store(false, Ordering::SeqCst);
+    assert_eq!(sender.deliver().await, Delivery::Clear);
+    assert_eq!(server.seen().last().unwrap().json()["alarm"], "disk_low");
+}
+
+#[tokio::test]
+async fn whatever_a_receiver_says_beside_its_success_the_alarm_has_arrived() {
+    let large = "x".repeat(200_000);
+    for act in [
+        json_answer(200, &json!({ "code": 200, "message": "accepted" })),
+        answer(202, &[("content-type", "text/html")], "<p>thank you</p>"),
+        answer(200, &[], &large),
+        Act::SendAndClose(b"HTTP/1.1 200 X\r\ncontent-length: 10\r\n\r\nok".to_vec()),
+    ] {
+        let server = TestServer::with(move |_| act.clone()).await;
+        let settings = WebhookSettings { pause: Duration::from_millis(1), ..WebhookSettings::default() };
+        let webhook = Webhook::new(&server.base_url, settings, Arc::new(TestClock::default())).unwrap();
+        webhook.post(&json!({ "x": 1 })).await.unwrap();
+        assert_eq!(server.seen().len(), 1, "once");
+    }
 }
 
 #[tokio::test]

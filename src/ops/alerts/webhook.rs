@@ -90,16 +90,20 @@ impl Webhook {
         Ok(Self { client, path, auth })
     }
 
+    /// Forgets that the receiver was away. Within a round of deliveries it is tried three times and no more; the next round
+    /// begins anew.
+    pub fn begin_round(&self) {
+        self.client.forget_outage();
+    }
+
     /// Posts one document. Any success will do; what is answered is not read. To post twice does no harm.
     pub async fn post(&self, document: &Value) -> Result<(), WebhookError> {
-        let mut request = Request::post(&self.path, Repeat::Safe).json(document.to_string());
+        let mut request = Request::post(&self.path, Repeat::Safe).json(document.to_string()).unread();
         if let Some(auth) = &self.auth {
             request = request.auth(auth.clone());
         }
-        let sent = self.client.body(&request, |_| Ok::<(), std::convert::Infallible>(()));
-        match timeout(LIMIT, sent).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(never))) => match never {},
+        match timeout(LIMIT, self.client.send(&request)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(WebhookError::Slow),
         }

@@ -47,12 +47,18 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let made = self.engine.store.made_count().await?;
         let doubtful = self.engine.store.open_intents().await?;
         let doubtful = doubtful.iter().filter(|intent| intent.kind == IntentKind::Contact).count() as u64;
+        let unsettled = self.engine.store.unsettled_count(self.engine.mapping.version()).await?;
         let listed = first.count.unwrap_or_default();
         let expected = match entrants {
             Entrants::All => listed.saturating_sub(linked),
             Entrants::First(limit) => listed.saturating_sub(linked).min(*limit),
             Entrants::Only(ids) => ids.len() as u64,
             Entrants::Recent => 0,
+        };
+        let again = match entrants {
+            Entrants::All => unsettled,
+            Entrants::First(limit) => unsettled.min(*limit),
+            Entrants::Only(_) | Entrants::Recent => 0,
         };
         let target_total = total.total.unwrap_or(total.rows.len() as u64);
         let lists = 1 + self.engine.settings.match_keys.len() as u64;
@@ -64,7 +70,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             earlier_customers: target_total.saturating_sub(made + doubtful)..=target_total.saturating_sub(made),
             linked,
             expected,
-            target_requests: survey + expected * (1 + children),
+            target_requests: survey + again + expected * (1 + children),
             source_requests: 2 * listed.div_ceil(first.len().max(1) as u64),
         })
     }

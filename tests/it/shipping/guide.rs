@@ -2,17 +2,7 @@
 
 use std::fs;
 
-use sqlx::{Connection, SqliteConnection};
-
 use crate::cli_support::Desk;
-
-/// `VACUUM INTO`, as the guide says, beside whoever uses the state.
-async fn back_up(desk: &Desk, copy: &str) {
-    let mut connection = SqliteConnection::connect(desk.path("state.db").to_str().unwrap()).await.unwrap();
-    let copy = desk.path(copy);
-    sqlx::query("VACUUM INTO ?1").bind(copy.to_str().unwrap()).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-}
 
 fn remove_state(desk: &Desk) {
     for suffix in ["", "-wal", "-shm"] {
@@ -25,7 +15,7 @@ async fn an_old_copy_restored_as_the_guide_says_makes_no_second_copy_of_anybody(
     let desk = Desk::new().await;
     desk.run(&["backfill", "--limit", "8"]).await.expect(0);
     let held = desk.lock().await;
-    back_up(&desk, "copy.db").await;
+    desk.run(&["state", "backup", desk.path("copy.db").to_str().unwrap()]).await.expect(0);
     held.close().await;
     desk.run(&["backfill"]).await.expect(0);
     assert_eq!(desk.creates(), 20);

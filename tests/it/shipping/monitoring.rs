@@ -86,6 +86,19 @@ fn every_alert_leads_to_a_heading_of_the_guide() {
 }
 
 #[test]
+fn the_rules_watch_the_state_and_expect_nothing_of_what_is_switched_off_or_waits_out_an_outage() {
+    let expression = |name: &str| {
+        let found = alerts().into_iter().find(|alert| alert.name == name);
+        found.unwrap_or_else(|| panic!("no alert {name}")).expression
+    };
+    assert_eq!(expression("DeskferryStateUnreadable"), "deskferry_state_readable == 0");
+    let scheduled = "and on (instance) deskferry_next_activation_timestamp_seconds{kind=\"sync\"}";
+    assert!(expression("DeskferrySyncLag").ends_with(scheduled), "{}", expression("DeskferrySyncLag"));
+    let down = "unless on (instance) (deskferry_platform_up == 0)";
+    assert!(expression("DeskferryStuck").ends_with(down), "{}", expression("DeskferryStuck"));
+}
+
+#[test]
 fn the_tests_of_the_rules_name_alerts_and_metrics_that_exist() {
     let (tests, names) = (read(RULES_TEST), alerts().into_iter().map(|alert| alert.name).collect::<BTreeSet<_>>());
     for part in tests.split("alertname: ").skip(1) {

@@ -66,6 +66,47 @@ fn every_secret_is_handed_over_under_a_key_that_exists() {
     assert!(settings_with(&login, UNIT).firstline.password.is_some());
 }
 
+/// What systemd makes of a setting that may be given several times, in the unit and then in a drop-in: an empty one takes back
+/// those before it.
+fn with_drop_in(key: &str, drop_in: &str) -> Vec<String> {
+    let mut all = values(key);
+    for value in drop_in.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')) {
+        match value {
+            "" => all.clear(),
+            value => all.push(value.to_owned()),
+        }
+    }
+    all
+}
+
+#[test]
+fn the_guides_drop_in_for_a_login_needs_no_token_and_starts() {
+    let guide = read("docs/operations.md");
+    let drop_in = guide.split("```ini\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(inside, _)| inside);
+    let drop_in =
+        drop_in.into_iter().find(|inside| inside.contains("firstline_password")).expect("no drop-in for a login");
+    let folder = tempfile::tempdir().unwrap();
+    for line in with_drop_in("LoadCredential", drop_in) {
+        let (name, file) = line.split_once(':').unwrap();
+        assert_ne!(name, "firstline_token", "systemd does not start a unit whose credential has no file");
+        assert_eq!(file, format!("/etc/deskferry/secrets/{name}"));
+        std::fs::write(folder.path().join(name), "secret").unwrap();
+    }
+    let variables: Vec<(String, String)> = with_drop_in("Environment", drop_in)
+        .iter()
+        .map(|line| line.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.replace("%d", folder.path().to_str().unwrap())))
+        .chain([(String::from("DESKFERRY__FIRSTLINE__NAME"), String::from("service"))])
+        // The last one of a name is what the program sees.
+        .collect::<std::collections::BTreeMap<_, _>>()
+        .into_iter()
+        .collect();
+    let settings = settings_with(&variables, "docs/operations.md");
+    assert!(settings.firstline.password.is_some() && settings.firstline.token.is_none());
+    let missing = settings.missing_credentials().into_iter().map(|problem| problem.key);
+    assert_eq!(missing.collect::<Vec<_>>(), ["firstline.base_url"], "which is the sample's");
+}
+
 #[test]
 fn the_unit_is_hardened() {
     for (key, wanted) in [
