@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn one_refusal_after_a_fast_start_leaves_a_factor_of_two() {
         let fit = seen(50, 0, &[(0, 520, 10)]).fit(SECOND).unwrap();
-        assert!((24.0..=26.0).contains(&fit.least) && fit.most == 50.0, "{fit:?}");
+        assert!((24.0..=26.0).contains(&fit.least) && (49.9..50.1).contains(&fit.most), "{fit:?}");
     }
 
     #[test]
