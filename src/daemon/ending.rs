@@ -61,6 +61,9 @@ impl Works {
             board.last.insert(kind, ended.clone());
         });
         self.look_at_lags().await;
+        if kind == Kind::Sweep {
+            self.tidy().await;
+        }
         ended
     }
 

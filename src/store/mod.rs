@@ -22,6 +22,7 @@ mod lock;
 mod op;
 mod open;
 mod profile;
+mod prune;
 mod rows;
 mod runs;
 #[cfg(test)]
