@@ -58,3 +58,39 @@ impl From<ServiceError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::end_at_a_panic;
+
+    /// Set for the process that is to end.
+    const PLANTED: &str = "DESKFERRY_TEST_PLANTED_PANIC";
+
+    #[test]
+    fn a_panic_in_a_task_that_nobody_waits_for_ends_the_process_and_not_as_a_success() {
+        if std::env::var_os(PLANTED).is_some() {
+            end_at_a_panic();
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                let mut tasks = tokio::task::JoinSet::new();
+                tasks.spawn(async { panic!("planted") });
+                // The rest of the process would work on.
+                tokio::time::sleep(Duration::from_secs(20)).await;
+            });
+            return;
+        }
+        let name = "cli::run::tests::a_panic_in_a_task_that_nobody_waits_for_ends_the_process_and_not_as_a_success";
+        let ended = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(PLANTED, "1")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), ended.status.signal()), (None, Some(6)), "{told}");
+        assert!(told.contains("planted"), "{told}");
+    }
+}

@@ -133,7 +133,7 @@ impl Status {
             "sync": self.lane.as_ref().map(|lane| json!({
                 "run": lane.run.0,
                 "carried_until": lane.carried_until.map(moment),
-                "sorted": lane.sorted,
+                "sorted": lane.sees(),
             })),
             "stopped_fields": self.stopped,
             "hold": self.hold.map(hold_json),
@@ -183,7 +183,11 @@ impl Status {
         if let Some(lane) = &self.lane {
             let until =
                 lane.carried_until.map_or_else(|| String::from("nothing yet"), |at| format!("up to {}", moment(at)));
-            let blind = if lane.sorted { "" } else { "; LiveDesk does not sort, so changes arrive with sweeps" };
+            let blind = if lane.sees() {
+                ""
+            } else {
+                "; LiveDesk does not sort, as far as can be seen, so changes arrive with sweeps"
+            };
             lines.push(format!("last sync   messages and new contacts carried: {until} (run {}){blind}", lane.run));
         }
         if let Some(sweep) = &self.open_sweep {

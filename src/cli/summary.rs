@@ -12,14 +12,12 @@ use serde_json::{Value, json};
 
 use super::output::{COULD_NOT_RUN, Failure, INTERRUPTED};
 use crate::app::runs;
-use crate::domain::ids::{LiveDeskId, RunId};
+use crate::domain::ids::RunId;
 use crate::domain::sweep::{SweepReport, Verdict};
 use crate::sync::summary::Summary;
 
 /// Ids that the text names; the state and `--json` have the rest.
 const NAMED: usize = 10;
-/// Contacts that the text names beside a reason.
-const SAMPLES: usize = 5;
 /// Reasons that the text lists.
 const REASONS: usize = 20;
 
@@ -170,9 +168,11 @@ impl Report<'_> {
         }
         gone::text(text, summary);
         lists_text(text, summary);
-        for (reason, count) in most(&summary.reasons) {
-            let ids = summary.samples(reason, SAMPLES);
-            line(text, format_args!("  set aside: {count} x {reason}{}", samples(&ids, count)));
+        for (reason, group) in summary.reasons.most_frequent().into_iter().take(REASONS) {
+            line(text, format_args!("  set aside: {} x {reason}{}", group.count, samples(&group.samples, group.count)));
+        }
+        if summary.reasons.others() > 0 {
+            line(text, format_args!("  set aside: {} x for further reasons", summary.reasons.others()));
         }
         for (problem, count) in most(&summary.skipped_values) {
             line(text, format_args!("  left out: {count} x {problem}"));
@@ -272,7 +272,7 @@ fn line(text: &mut String, line: impl std::fmt::Display) {
 }
 
 /// ` (contacts 1, 2, ...)`
-fn samples(ids: &[LiveDeskId], count: u64) -> String {
+fn samples(ids: &[i64], count: u64) -> String {
     if ids.is_empty() {
         return String::new();
     }

@@ -153,6 +153,11 @@ fn state(section: &mut Section<'_>) -> State {
             Duration::from_hours(90 * 24),
             values::duration_from(Duration::from_hours(24)),
         ),
+        runs_retention: section.value(
+            "runs_retention",
+            Duration::from_hours(90 * 24),
+            values::duration_from(Duration::from_hours(24)),
+        ),
     }
 }
 

@@ -152,6 +152,8 @@ pub struct State {
     pub path: PathBuf,
     /// How long before-images are kept.
     pub journal_retention: Duration,
+    /// How long runs are kept that nothing refers to.
+    pub runs_retention: Duration,
 }
 
 /// `[identity]`.

@@ -69,6 +69,9 @@ impl<P: Sides> Works<P> {
             board.last.insert(kind, ended.clone());
         });
         self.look_at_lags().await;
+        if kind == Kind::Sweep {
+            self.tidy().await;
+        }
         ended
     }
 

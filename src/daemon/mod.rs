@@ -12,6 +12,7 @@ mod lifecycle;
 pub mod published;
 pub mod schedule;
 mod tell;
+mod tidy;
 mod within;
 mod works;
 

@@ -1,7 +1,7 @@
 //! The schedule: says "due" at the times of two cron expressions. The only place that knows the cron crate.
 //!
 //! The crate keeps the offset from UTC that the zone had when a job was made, so the jobs are made anew when the zone
-//! changes its offset (summer time). And should its own task ever die, nobody would hear of it: [`Schedule::look`]
+//! changes its offset (summer time), and those of before say nothing more. And should its own task ever die, nobody would hear of it: [`Schedule::look`]
 //! compares what was said with what should have been said.
 
 use std::sync::Arc;
@@ -72,7 +72,8 @@ impl Schedule {
                 self.next[index(kind)] = next(&self.plan, kind, now.0);
             }
         }
-        if set_back || offset != self.offset {
+        let moved = offset != self.offset;
+        if set_back || moved {
             let jobs = jobs(&self.plan, self.zone, &self.due, &self.clock, &self.said).await?;
             let mut old = std::mem::replace(&mut self.jobs, jobs);
             old.shutdown().await?;
@@ -83,11 +84,14 @@ impl Schedule {
             let said = self.said[index(kind)].load(Ordering::Relaxed);
             if said >= expected - 1_000 {
                 self.next[index(kind)] = next(&self.plan, kind, said.max(expected));
-            } else if now.0 > expected.saturating_add(LATE_MS) {
-                tracing::error!(
-                    kind = kind.as_str(),
-                    "an activation of the schedule did not happen; it is made up for"
-                );
+            } else if now.0 > expected.saturating_add(if moved { 0 } else { LATE_MS }) {
+                // With the offset the jobs changed: for those of before it was another hour, for the new ones it is past.
+                if !moved {
+                    tracing::error!(
+                        kind = kind.as_str(),
+                        "an activation of the schedule did not happen; it is made up for"
+                    );
+                }
                 self.due.ask(kind);
                 self.next[index(kind)] = next(&self.plan, kind, now.0);
             }
@@ -138,6 +142,27 @@ fn zone(zone: &TimeZone) -> Result<Tz, ScheduleError> {
     name.parse().map_err(|_| ScheduleError::Zone(name.to_owned()))
 }
 
+/// What a job does at its time.
+struct Teller {
+    kind: Kind,
+    due: Due,
+    clock: Arc<dyn Clock>,
+    said: Arc<AtomicI64>,
+    zone: TimeZone,
+    /// The offset from UTC that its times are reckoned with.
+    made_for: Offset,
+}
+
+impl Teller {
+    fn say(&self) {
+        let now = self.clock.now();
+        if offset(&self.zone, now) == self.made_for {
+            self.said.store(now.0, Ordering::Relaxed);
+            self.due.ask(self.kind);
+        }
+    }
+}
+
 async fn jobs(
     plan: &settings::Schedule,
     zone: Tz,
@@ -148,11 +173,15 @@ async fn jobs(
     let jobs = JobScheduler::new().await?;
     for kind in Kind::ALL {
         let Some(expression) = expression(plan, kind) else { continue };
-        let (due, clock, said) = (due.clone(), Arc::clone(clock), Arc::clone(&said[index(kind)]));
-        let job = Job::new_tz(expression, zone, move |_, _| {
-            said.store(clock.now().0, Ordering::Relaxed);
-            due.ask(kind);
-        })?;
+        let teller = Teller {
+            kind,
+            due: due.clone(),
+            clock: Arc::clone(clock),
+            said: Arc::clone(&said[index(kind)]),
+            zone: plan.time_zone.clone(),
+            made_for: offset(&plan.time_zone, clock.now()),
+        };
+        let job = Job::new_tz(expression, zone, move |_, _| teller.say())?;
         jobs.add(job).await?;
     }
     jobs.start().await?;
@@ -227,6 +256,76 @@ mod tests {
         let plan = plan("", "0 0 3 * * *", "UTC");
         let evening = Timestamp(1_772_390_400_000);
         assert!(came_round(&plan, Kind::Sweep, Timestamp(evening.0 + 90 * 24 * 3_600_000), evening));
+    }
+
+    /// When Berlin goes to summer time and back, in 2026 and 2030; epoch seconds.
+    const SPRING: [i64; 2] = [1_774_746_000, 1_901_149_200];
+    const AUTUMN: [i64; 2] = [1_792_890_000, 1_919_293_200];
+    const HOUR: i64 = 3_600;
+
+    #[tokio::test]
+    async fn a_night_in_which_the_clocks_change_has_its_sweep_once() {
+        // 03:00 is the very moment of the change in spring, and an hour after it in autumn.
+        for (change, after) in [(SPRING[0], 0), (AUTUMN[0], HOUR)] {
+            let clock = crate::clock::TestClock::default();
+            clock.advance_ms((change - 12 * HOUR) * 1000);
+            let due = Due::default();
+            let plan = plan("", "0 0 3 * * *", "Europe/Berlin");
+            let mut schedule = Schedule::start(&plan, due.clone(), Arc::new(clock.clone())).await.unwrap();
+            assert_eq!(schedule.next(Kind::Sweep), Some(Timestamp((change + after) * 1000)));
+            schedule.look().await.unwrap();
+            assert!(!due.is_due(Kind::Sweep));
+            clock.advance_ms((12 * HOUR + 3) * 1000);
+            schedule.look().await.unwrap();
+            assert_eq!(due.take(Kind::Sweep), after == 0, "{change}: three seconds after the change");
+            // The crate goes by the real clock, so the hour after is made up for.
+            clock.advance_ms((HOUR + 120) * 1000);
+            schedule.look().await.unwrap();
+            assert_eq!(due.take(Kind::Sweep), after != 0, "{change}: an hour later");
+            assert_eq!(schedule.next(Kind::Sweep), Some(Timestamp((change + after + 24 * HOUR) * 1000)));
+            schedule.end().await.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_job_says_nothing_once_its_zone_has_another_offset() {
+        let clock = crate::clock::TestClock::default();
+        clock.advance_ms((AUTUMN[0] - HOUR) * 1000);
+        let (due, zone) = (Due::default(), TimeZone::get("Europe/Berlin").unwrap());
+        let made_for = offset(&zone, clock.now());
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let teller =
+            Teller { kind: Kind::Sweep, due: due.clone(), clock: shared, said: Arc::default(), zone, made_for };
+        teller.say();
+        assert!(due.take(Kind::Sweep));
+        clock.advance_ms(HOUR * 1000);
+        teller.say();
+        assert!(!due.is_due(Kind::Sweep), "its three o'clock is two o'clock now");
+    }
+
+    #[tokio::test]
+    async fn the_cron_crate_keeps_the_offset_that_a_job_was_made_with() {
+        let mut job = Job::new_tz("0 0 3 * * *", chrono_tz::Europe::Berlin, |_, _| {}).unwrap();
+        let cron = job.job_data().unwrap().schedule().unwrap();
+        let mut jobs = JobScheduler::new().await.unwrap();
+        let id = jobs.add(job).await.unwrap();
+        // Some time of its own type, long before the changes of 2030.
+        let some = jobs.next_tick_for_job(id).await.unwrap().unwrap();
+        let at =
+            |seconds: i64| some + std::time::Duration::from_secs(u64::try_from(seconds - some.timestamp()).unwrap());
+        let made = |seconds, zone: Tz| {
+            cron.find_next_occurrence(&at(seconds).with_timezone(&zone), false).unwrap().timestamp()
+        };
+        let then = |seconds, zone: Tz| cron.iter_after(at(seconds).with_timezone(&zone)).next().unwrap().timestamp();
+        // As it reckons: in the zone when a job is made, later with the offset of then.
+        let (winter, summer) = (Tz::Etc__GMTMinus1, Tz::Etc__GMTMinus2);
+        let (spring, autumn) = (SPRING[1], AUTUMN[1]);
+        assert_eq!(made(spring - 12 * HOUR, Tz::Europe__Berlin), spring);
+        assert_eq!(then(spring - 12 * HOUR, winter), spring + HOUR, "an hour late: so jobs are made anew");
+        assert_eq!(made(spring + 3, Tz::Europe__Berlin), spring + 24 * HOUR, "and what is past by then is made up for");
+        assert_eq!(made(autumn - 12 * HOUR, Tz::Europe__Berlin), autumn + HOUR);
+        assert_eq!(then(autumn - 12 * HOUR, summer), autumn, "an hour early: so the old job says nothing");
+        assert_eq!(made(autumn + 3, Tz::Europe__Berlin), autumn + HOUR);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The law of the pace: how fast one platform is asked, below the ceiling that the operator set.
 //!
-//! A pure state machine that is told the time. It is *free* until the platform refuses for the first time (429). How many requests
-//! were let through until then, and for how long it asks us to wait, gives a first estimate of its limit. It then *holds* a rate a
-//! little below that, and after many requests without a refusal *searches*: small steps above, each kept for a while, larger ones as
+//! A pure state machine that is told the time. It is *free* until the platform refuses for the first time (429), and begins with no more requests
+//! under way than it can afford to see refused at once. How many requests were let through until then, when the next are refused ([`settle`]), and
+//! for how long it asks us to wait, gives an estimate of its limit. It then *holds* a rate a little below that, and after many requests without a refusal *searches*: small steps above, each kept for a while, larger ones as
 //! long as nothing is refused. The first refusal of a search ends it at the last rate that was proven. So a refusal costs
 //! one pause in about forty windows, and one request in about two hundred, whatever the limit is and however it is counted. A rise of the
 //! answers' latency slows it as well ([`super::latency`]). It does not wait and does not send.
@@ -12,11 +12,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::latency::Latency;
+use fit::Seen;
+use settle::Fitted;
+
+mod fit;
+mod settle;
 
 /// Part of an estimated limit that is used.
 const BELOW: f64 = 0.97;
 /// Part of a proven rate that is used.
-const BELOW_PROVEN: f64 = 0.985;
+const BELOW_PROVEN: f64 = 0.99;
 /// A refusal after a long calm lowers the rate to this part; one after a short calm to the other.
 const LOWER: f64 = 0.97;
 const LOWER_SOON: f64 = 0.95;
@@ -51,6 +56,15 @@ const NEAR: f64 = 1.09;
 const FLOOR_PART: f64 = 0.01;
 const FLOOR_SECONDS: f64 = 20.0;
 
+/// Requests that may be under way at the start, and one more for each of so many answers: all of them are refused when a limit is met.
+const START: f64 = 8.0;
+const START_ANSWERS: f64 = 40.0;
+/// How long answers take until the first has come, in seconds; and the weight of one answer.
+const START_TOOK: f64 = 0.25;
+const TOOK_WEIGHT: f64 = 1.0 / 8.0;
+/// Refusals soon after one another in which the limit is still being found.
+const SETTLING: u32 = 4;
+
 /// A request that was sent, for the law to recognise its answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
@@ -64,8 +78,8 @@ pub(super) struct Ticket {
 enum Stage {
     /// No refusal yet, or a search has come to the ceiling.
     Free,
-    /// A rate that is believed to be below the limit; `left` answers until a search.
-    Hold { rate: f64, left: f64, step: f64 },
+    /// A rate that is believed to be below the limit; `left` answers until a search, which need not go as far as `top`.
+    Hold { rate: f64, left: f64, step: f64, top: Option<f64> },
     /// `rate` is being tried; `good` was proven, `refused` was refused in this search.
     Search { good: f64, rate: f64, refused: Option<f64>, step: f64, tried: Try },
 }
@@ -106,6 +120,13 @@ pub(super) struct Pace {
     window: Duration,
     /// The first request after the last pause.
     resumed: Option<Mark>,
+    /// Answers until the first refusal, and the seconds that they take.
+    answered: f64,
+    took: f64,
+    /// What was served and refused lately; whether the limit is still being found, and what the last refusal waits for.
+    seen: Seen,
+    settling: bool,
+    fitted: Option<Fitted>,
     /// Later marks, a few windows apart: what came before them is too long ago to count.
     recent: Option<(Mark, Mark)>,
 }
@@ -126,6 +147,11 @@ impl Pace {
             row: 0,
             window: WINDOW_MIN,
             resumed: None,
+            answered: 0.0,
+            took: START_TOOK,
+            seen: Seen::default(),
+            settling: false,
+            fitted: None,
             recent: None,
         }
     }
@@ -138,6 +164,9 @@ impl Pace {
     /// Requests per second, now.
     pub(super) fn rate(&self) -> f64 {
         let rate = match self.stage {
+            Stage::Free if self.episode == 0 && self.ceiling.is_finite() => {
+                self.ceiling.min((START + self.answered / START_ANSWERS) / self.took)
+            }
             Stage::Free => self.ceiling,
             Stage::Hold { rate, .. } | Stage::Search { rate, .. } => rate.min(self.ceiling),
         };
@@ -161,6 +190,11 @@ impl Pace {
         let ticket = Ticket { at: turn, nth: self.sent, episode: self.episode };
         self.sent += 1;
         let mark = Mark { at: turn, nth: ticket.nth };
+        if self.resumed.is_none()
+            && let Some(fitted) = self.fitted.take()
+        {
+            self.stage = self.fit(fitted.most).unwrap_or(fitted.otherwise);
+        }
         self.resumed.get_or_insert(mark);
         let (_, latest) = *self.recent.get_or_insert((mark, mark));
         if turn - latest.at >= self.window * (CALM / 2) {
@@ -172,17 +206,25 @@ impl Pace {
     /// A request was answered, with anything but a 429. `took` is the answer's latency, and `route` what was asked.
     pub(super) fn on_answer(&mut self, ticket: Ticket, now: Instant, route: u64, took: Duration) {
         self.latency.took(route, took, now);
+        self.seen.note(ticket.at + took / 2, true);
         // While it goes slower for another reason, nothing is learned about the limit.
         if ticket.episode != self.episode || self.latency.ease() < 1.0 {
             return;
         }
         match &mut self.stage {
-            Stage::Free => {}
-            Stage::Hold { rate, left, step } => {
+            Stage::Free => {
+                let seconds = took.as_secs_f64().max(0.001);
+                self.took += (seconds - self.took) * if self.answered < 1.0 { 1.0 } else { TOOK_WEIGHT };
+                self.answered += 1.0;
+            }
+            Stage::Hold { rate, left, step, top } => {
                 *left -= 1.0;
-                let (good, step) = (*rate, *step);
+                let (good, step, top) = (*rate, *step, top.filter(|top| *top > *rate));
                 if *left <= 0.0 && good < self.ceiling {
-                    self.stage = self.search(good, (good * (1.0 + step)).min(self.ceiling), None, step);
+                    self.settling = false;
+                    let next = top.map_or(good * (1.0 + step), |top| (good * top).sqrt());
+                    let step = if top.is_some() { STEP } else { step };
+                    self.stage = self.search(good, next.min(self.ceiling), top, step);
                 }
             }
             Stage::Search { rate, tried, .. } => {
@@ -220,6 +262,7 @@ impl Pace {
 
     /// A request was refused (429); everything waits for `pause`, which the platform `named`, or else is ours.
     pub(super) fn on_throttled(&mut self, ticket: Ticket, now: Instant, pause: Duration, named: bool) {
+        self.seen.note(ticket.at + now.saturating_duration_since(ticket.at) / 2, false);
         self.paused_until = Some(self.paused_until.map_or(now + pause, |until| until.max(now + pause)));
         if ticket.episode != self.episode {
             if self.was_free {
@@ -236,7 +279,19 @@ impl Pace {
         let quiet = self.resumed.map_or(Duration::MAX, |mark| ticket.at.saturating_duration_since(mark.at));
         self.row = if quiet >= self.window * CALM { 1 } else { self.row + 1 };
         self.was_free = self.stage == Stage::Free;
-        self.stage = self.lowered(ticket, pause, named);
+        self.settling = self.was_free || (self.settling && self.row > 1 && self.row <= SETTLING);
+        if !self.settling {
+            self.seen.forget();
+        }
+        let lowered = self.lowered(ticket, pause, named);
+        // What names no time, or a long one, does not count in seconds.
+        let most = match self.stage {
+            Stage::Free => Some(f64::INFINITY),
+            Stage::Hold { rate, .. } if self.settling && quiet < self.window * CALM => Some(rate * LOWER),
+            Stage::Hold { .. } | Stage::Search { .. } => None,
+        };
+        let fitted = most.filter(|_| pause <= ROUNDED).map(|most| self.first_fit(lowered, most));
+        (self.stage, self.fitted) = fitted.map_or((lowered, None), |(stage, fitted)| (stage, Some(fitted)));
         self.episode += 1;
         self.resumed = None;
         self.recent = None;
@@ -250,7 +305,9 @@ impl Pace {
             })
         };
         let (quiet, _) = since(self.resumed);
-        let (lasted, let_through) = since(self.recent.map(|(earlier, _)| earlier));
+        // All since the last pause, if that is less than a window of the platform.
+        let base = if quiet <= self.window { self.resumed } else { self.recent.map(|(earlier, _)| earlier) };
+        let (lasted, let_through) = since(base);
         let exact = named && pause > ROUNDED;
         let estimate = if exact {
             let_through / (lasted + pause).as_secs_f64()
@@ -262,7 +319,7 @@ impl Pace {
         let least = if let_through < 3.0 { self.rate() / 2.0 } else { 0.0 };
         // In quiet hours the rate that was found may be far above the one that is kept.
         let stage = match self.stage {
-            Stage::Hold { rate, left, step } => Stage::Hold { rate: rate.min(self.ceiling), left, step },
+            Stage::Hold { rate, left, step, top } => Stage::Hold { rate: rate.min(self.ceiling), left, step, top },
             stage => stage,
         };
         match stage {
@@ -270,7 +327,7 @@ impl Pace {
                 let rate = (estimate.min(self.ceiling) * BELOW).max(least).max(self.floor());
                 let guess = !calm && (exact || pause > lasted * 8);
                 if guess && rate < self.ceiling {
-                    Stage::Hold { rate, left: GUESS_WINDOWS * self.window.as_secs_f64() * rate, step: STEP_GUESS }
+                    Self::guess(rate, GUESS_WINDOWS * self.window.as_secs_f64() * rate)
                 } else {
                     self.hold(rate)
                 }
@@ -285,7 +342,7 @@ impl Pace {
                 let rate = (estimate * BELOW).max(least).min(rate * LOWER_SOON).max(self.floor());
                 // A handful says little, and in either direction.
                 if let_through < HANDFUL && lasted < self.window {
-                    Stage::Hold { rate, left: PROOF_REQUESTS, step: STEP_GUESS }
+                    Self::guess(rate, PROOF_REQUESTS)
                 } else {
                     self.hold(rate)
                 }
@@ -301,7 +358,11 @@ impl Pace {
     fn hold(&self, rate: f64) -> Stage {
         let rate = rate.max(self.floor());
         let left = HOLD_WINDOWS * self.window.as_secs_f64() * rate;
-        Stage::Hold { rate, left: left.max(REQUESTS_PER_REFUSAL * self.refused), step: STEP }
+        Stage::Hold { rate, left: left.max(REQUESTS_PER_REFUSAL * self.refused), step: STEP, top: None }
+    }
+
+    fn guess(rate: f64, left: f64) -> Stage {
+        Stage::Hold { rate, left, step: STEP_GUESS, top: None }
     }
 
     fn search(&self, good: f64, rate: f64, refused: Option<f64>, step: f64) -> Stage {

@@ -233,15 +233,4 @@ impl Store {
         .map_err(|source| self.failed(source))?;
         Ok(count.unsigned_abs())
     }
-
-    /// Forgets contacts that only sweeps before `sweep` saw, and says how many.
-    pub async fn prune_sightings(&self, sweep: i64) -> Result<u64, StoreError> {
-        self.transact(move |conn| {
-            Box::pin(async move {
-                let done = sqlx::query!("DELETE FROM sighting WHERE sweep < ?1", sweep).execute(conn).await?;
-                Ok(done.rows_affected())
-            })
-        })
-        .await
-    }
 }

@@ -31,6 +31,13 @@ pub struct LaneMark {
     pub run: RunId,
 }
 
+impl LaneMark {
+    /// Whether the last cycle could see what is new: it was walked to its end.
+    pub fn sees(&self) -> bool {
+        self.sorted || self.heads.is_some()
+    }
+}
+
 const STYLES: [(DirectionStyle, &str); 2] =
     [(DirectionStyle::Parameter, "parameter"), (DirectionStyle::Minus, "minus")];
 

@@ -28,6 +28,7 @@ mod near;
 mod op;
 mod open;
 mod profile;
+mod prune;
 mod repair;
 mod rows;
 mod runs;

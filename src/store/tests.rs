@@ -577,7 +577,79 @@ async fn a_new_sweep_gives_up_the_open_one_and_sightings_follow_the_last() {
     let mut seen = Vec::new();
     store.sighted(first, |id| seen.push(id.0)).await.unwrap();
     assert_eq!(seen, [1]);
-    assert_eq!(store.prune_sightings(second).await.unwrap(), 1);
+    // Two more proven sweeps that do not see it, and it is forgotten; but not if anything else is known of it.
+    for (nth, left) in [(2, 0), (3, 1)] {
+        let next = store.begin_sweep(RUN).await.unwrap();
+        store.write(sights(next, &[2, 3])).await.unwrap();
+        store.finish_sweep(next, "proven").await.unwrap();
+        assert_eq!(store.prune_sightings().await.unwrap(), left, "after {nth} proven sweeps");
+    }
+    assert_eq!(store.sighted_among(&[1, 2, 3].map(LiveDeskId)).await.unwrap(), 2);
+    store.write(sights(first, &[7])).await.unwrap();
+    store.write(vec![WriteOp::PutLink(link(7, 70))]).await.unwrap();
+    assert_eq!(store.prune_sightings().await.unwrap(), 0, "the absence of a linked contact is judged by it");
+}
+
+#[tokio::test]
+async fn a_year_of_runs_is_forgotten_in_small_steps_but_for_what_is_referred_to() {
+    let (_folder, path) = folder();
+    let store = begun(&path).await;
+    let mut conn = raw(&path).await;
+    // A sync every five minutes for a year, a sweep each night, all ended; run 2 wrote a link, run 3 has before-images.
+    sqlx::query(
+        "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 105000)
+         INSERT INTO run (id, kind, options, started_at, ended_at, exit_code, counts)
+         SELECT i, 'sync', '{}', i * 300000, i * 300000 + 1000, 0, '{}' FROM n",
+    )
+    .execute(&mut conn)
+    .await
+    .unwrap();
+    sqlx::query(
+        "INSERT INTO sweep (run, started_at, ended_at, verdict)
+         SELECT id, started_at, ended_at, iif(id % 288 = 0, 'counted', 'proven') FROM run WHERE id % 144 = 0",
+    )
+    .execute(&mut conn)
+    .await
+    .unwrap();
+    store.write(vec![WriteOp::PutLink(Link { run: RunId(2), ..link(5, 50) })]).await.unwrap();
+    sqlx::query(
+        "INSERT INTO journal (run, livedesk_id, target, action, before, at) VALUES (3, 5, 50, 'update', '{}', 1)",
+    )
+    .execute(&mut conn)
+    .await
+    .unwrap();
+    store.write(vec![WriteOp::Sight { sweep: 9, id: LiveDeskId(5) }]).await.unwrap();
+    let before = Timestamp(95_000 * 300_000);
+    let (mut sweeps, mut runs) = (Vec::new(), Vec::new());
+    loop {
+        sweeps.push(store.prune_sweeps(before).await.unwrap());
+        runs.push(store.prune_runs(before).await.unwrap());
+        if (sweeps.last(), runs.last()) == (Some(&0), Some(&0)) {
+            break;
+        }
+    }
+    assert!(sweeps.iter().chain(&runs).all(|some| *some <= 500), "small steps: {sweeps:?} {runs:?}");
+    assert_eq!(sweeps.iter().sum::<u64>(), 658, "659 ended before, and one of them was the last to see a contact");
+    let kept = store.runs(200_000).await.unwrap();
+    let old: Vec<i64> = kept.iter().map(|run| run.id.0).filter(|id| *id < 95_000).collect();
+    // Run 1 has not ended; run 1296 is that of sweep 9.
+    assert_eq!(old, [1_296, 3, 2, 1]);
+    assert_eq!(kept.len(), 4 + 10_001);
+    assert!(store.check().await.unwrap().problems().is_empty());
+}
+
+#[tokio::test]
+async fn every_table_that_refers_to_a_run_keeps_it() {
+    let (_folder, path) = folder();
+    drop(begun(&path).await);
+    let referring: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT m.name FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f ON true
+         WHERE m.type = 'table' AND f.\"table\" = 'run' ORDER BY m.name",
+    )
+    .fetch_all(&mut raw(&path).await)
+    .await
+    .unwrap();
+    assert_eq!(referring, prune::REFERRING, "see the query of `Store::prune_runs`");
 }
 
 #[tokio::test]

@@ -60,9 +60,7 @@ pub fn ended(run: RunId, kind: &str, took_ms: i64, end: &RunEnd) {
 }
 
 fn left_over(run: i64, summary: &Summary) {
-    let mut told = 0;
-    for (reason, group) in &summary.groups {
-        told += group.count;
+    for (reason, group) in summary.reasons.groups() {
         let (kind, field, status) = (reason.kind.as_str(), reason.field.as_deref(), reason.status);
         let (count, contacts) = (group.count, ids(&group.samples));
         tracing::warn!(
@@ -76,8 +74,8 @@ fn left_over(run: i64, summary: &Summary) {
             "contacts set aside"
         );
     }
-    if summary.set_aside > told {
-        tracing::warn!(run, count = summary.set_aside - told, "contacts set aside for further reasons");
+    if summary.reasons.others() > 0 {
+        tracing::warn!(run, count = summary.reasons.others(), "contacts set aside for further reasons");
     }
     if summary.conflicts > 0 {
         let (count, contacts) = (summary.conflicts, ids(&summary.conflict_ids));
@@ -128,7 +126,7 @@ mod tests {
         }
         summary.count(LiveDeskId(9_999), refused("birth_at"));
         let groups: Vec<(u64, Vec<i64>)> =
-            summary.groups.values().map(|group| (group.count, group.samples.clone())).collect();
+            summary.reasons.groups().map(|(_, group)| (group.count, group.samples.clone())).collect();
         assert_eq!(groups, [(1, vec![9_999]), (5_000, vec![1, 2, 3, 4, 5])]);
     }
 
@@ -138,7 +136,9 @@ mod tests {
         for id in 1..=1_000 {
             summary.count(LiveDeskId(id), refused(&format!("field {id}")));
         }
-        assert_eq!((summary.groups.len(), summary.set_aside), (200, 1_000));
+        assert_eq!((summary.reasons.groups().len(), summary.set_aside), (200, 1_000));
+        let counts = serde_json::to_value(&summary).unwrap()["reasons"].clone();
+        assert_eq!((counts.as_object().unwrap().len(), &counts["further reasons"]), (201, &serde_json::json!(800)));
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::sync::scan::ScanError;
 
 /// Steps back over a falling count in one cycle.
 const MOST_STEPS_BACK: u32 = 8;
+/// Pages in a row with the rows of the page before them, each read twice, after which the server is stuck (one or two: contacts that came
+/// meanwhile pushed a page on).
+const MOST_REPEATS: u32 = 3;
 /// Pages beyond twice what the list can fill, after which it is endless.
 const SPARE_PAGES: u64 = 100;
 
@@ -83,6 +86,8 @@ struct Stretch {
     last_ids: Vec<LiveDeskId>,
     /// Whether the last answer was doubted: empty, or the page before it once more.
     doubted: bool,
+    /// Pages in a row that repeated the one before them.
+    repeats: u32,
 }
 
 impl Stretch {
@@ -98,6 +103,7 @@ impl Stretch {
             count: None,
             last_ids: Vec::new(),
             doubted: false,
+            repeats: 0,
         }
     }
 
@@ -207,11 +213,16 @@ impl Lane {
             return Ok(LanePage::default());
         }
         if request.page > 1 && ids == stretch.last_ids && !ids.is_empty() {
-            if stretch.doubted {
-                return Err(ScanError::Stuck { order: request.order, page: request.page });
+            if !std::mem::replace(&mut stretch.doubted, true) {
+                return Ok(LanePage::default());
             }
-            stretch.doubted = true;
-            return Ok(LanePage::default());
+            stretch.repeats += 1;
+            if stretch.repeats == MOST_REPEATS {
+                let page = request.page.saturating_sub(MOST_REPEATS - 1);
+                return Err(ScanError::Stuck { order: request.order, page });
+            }
+        } else {
+            stretch.repeats = 0;
         }
         stretch.doubted = false;
         let rows = answer.count.unwrap_or(self.seen.len());
@@ -440,6 +451,19 @@ mod tests {
         let (shown, reached) = walk(&mut server, 0, &[], |_, _| {});
         assert!(!reached.sorted);
         assert_eq!((shown.len(), reached.pages), (3, 2));
+    }
+
+    #[test]
+    fn a_page_of_contacts_that_write_between_two_pages_ends_no_cycle() {
+        let mut server = server((1..=30).map(|id| (id, id, Some(id))).collect());
+        let known: Vec<i64> = (1..=30).collect();
+        let (shown, _) = walk(&mut server, 15, &known, |server, turn| {
+            if turn == 0 {
+                // Exactly a page of them, all from far below: the second page is now what the first one was.
+                (1..=3).for_each(|id| server.contacts[id].2 = Some(500));
+            }
+        });
+        assert!((15..=30).all(|id| shown.contains(&id)), "{shown:?}");
     }
 
     #[test]

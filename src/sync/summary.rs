@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside};
@@ -48,6 +48,53 @@ pub struct FailureGroup {
     pub count: u64,
     /// Ids of some of them.
     pub samples: Vec<i64>,
+}
+
+/// The set-aside contacts by reason; what comes after so many reasons is only counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasons {
+    groups: BTreeMap<SetAside, FailureGroup>,
+    /// Contacts with reasons that are not told apart any more.
+    others: u64,
+}
+
+impl Reasons {
+    fn add(&mut self, id: Option<LiveDeskId>, reason: SetAside) {
+        if self.groups.len() >= GROUPS && !self.groups.contains_key(&reason) {
+            self.others += 1;
+            return;
+        }
+        let group = self.groups.entry(reason).or_default();
+        group.count += 1;
+        if let Some(id) = id.filter(|_| group.samples.len() < SAMPLES) {
+            group.samples.push(id.0);
+        }
+    }
+
+    /// Each reason, in their own order.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&SetAside, &FailureGroup)> {
+        self.groups.iter()
+    }
+
+    /// The most frequent reasons first.
+    pub fn most_frequent(&self) -> Vec<(&SetAside, &FailureGroup)> {
+        let mut groups: Vec<_> = self.groups().collect();
+        groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.count));
+        groups
+    }
+
+    /// Contacts whose reasons are in no group.
+    pub fn others(&self) -> u64 {
+        self.others
+    }
+}
+
+impl Serialize for Reasons {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let groups = self.groups.iter().map(|(reason, group)| (reason.to_string(), group.count));
+        let others = (self.others > 0).then(|| (String::from("further reasons"), self.others));
+        serializer.collect_map(groups.chain(others))
+    }
 }
 
 /// Groups that are told apart, and ids that each of them names.
@@ -113,7 +160,7 @@ pub struct Summary {
     /// Links whose record is not there any more.
     pub vanished: VanishedSummary,
     /// Reasons of the set-aside contacts, grouped.
-    pub reasons: BTreeMap<String, u64>,
+    pub reasons: Reasons,
     /// Ids of parked contacts, for people.
     pub parked_ids: Vec<i64>,
     /// Ids of contacts in conflict, for people.
@@ -121,9 +168,6 @@ pub struct Summary {
     /// The set-aside rows, for the CSV.
     #[serde(skip)]
     pub set_aside_rows: Vec<SetAsideRow>,
-    /// The set-aside contacts by reason, for the log.
-    #[serde(skip)]
-    pub groups: BTreeMap<SetAside, FailureGroup>,
     /// What the sweep says of itself; absent where no sweep was walked to its end.
     #[serde(skip)]
     pub sweep: Option<SweepReport>,
@@ -180,15 +224,7 @@ impl Summary {
     /// Counts a contact, or an unreadable row, that was set aside.
     pub fn set_aside(&mut self, id: Option<LiveDeskId>, reason: SetAside) {
         self.set_aside += 1;
-        let group = reason.clone().without_numbers();
-        *self.reasons.entry(group.to_string()).or_default() += 1;
-        if self.groups.len() < GROUPS || self.groups.contains_key(&group) {
-            let group = self.groups.entry(group).or_default();
-            group.count += 1;
-            if let Some(id) = id.filter(|_| group.samples.len() < SAMPLES) {
-                group.samples.push(id.0);
-            }
-        }
+        self.reasons.add(id, reason.clone().without_numbers());
         push_bounded(&mut self.set_aside_rows, SetAsideRow { id, reason });
     }
 
@@ -199,13 +235,6 @@ impl Summary {
             Part::Tags | Part::Emails | Part::Nulls => self.tags.not_shown += 1,
             Part::Companies => self.companies.not_shown += 1,
         }
-    }
-
-    /// Some contacts that were set aside for this reason, as [`Summary::reasons`] names it.
-    pub fn samples(&self, reason: &str, at_most: usize) -> Vec<LiveDeskId> {
-        let rows = self.set_aside_rows.iter();
-        let rows = rows.filter(|row| row.reason.clone().without_numbers().to_string() == reason);
-        rows.filter_map(|row| row.id).take(at_most).collect()
     }
 
     /// Counts and lists the fields of one contact that both sides had changed.

@@ -216,6 +216,26 @@ async fn a_livedesk_that_ignores_the_order_is_said_and_the_sweep_carries_what_th
     assert_eq!(board.carried_until, None, "the lane does not claim what it cannot see");
 }
 
+#[tokio::test]
+async fn where_all_contacts_are_of_one_instant_no_order_is_believed_until_a_new_one_shows_it() {
+    let desk = Desk::with(60).await;
+    let livedesk = desk.world.sandbox.livedesk();
+    for id in livedesk.listed_ids() {
+        assert!(livedesk.edit(id, |contact| {
+            contact.insert(String::from("created_at"), 1_700_000_000.into());
+            contact.insert(String::from("last_activity_at"), serde_json::Value::Null);
+        }));
+    }
+    desk.play(Kind::Sweep).await;
+    let ended = desk.play(Kind::Sync).await;
+    assert_eq!((ended.exit, &ended.counts["lane"]["sorted"]), (0, &json!(false)), "{ended:?}");
+    assert_eq!(desk.service.published().borrow().carried_until, None, "the lane does not claim what it cannot see");
+    livedesk.add_contact(json!({ "name": "Nova Newcomer", "identifier": "never-wrote" }));
+    let ended = desk.play(Kind::Sync).await;
+    assert_eq!((&ended.counts["created"], &ended.counts["lane"]["sorted"]), (&json!(1), &json!(true)), "{ended:?}");
+    desk.world.assert_right().await;
+}
+
 /// Plays a sweep, and asks for a sync once LiveDesk has served so many pages of it.
 async fn sweep_and_ask_within(desk: &Desk, pages: u64, asks: u32) {
     let due = desk.service.due();

@@ -276,16 +276,40 @@ fn five_a_second_in_fixed_windows_is_nearly_reached_and_hardly_refused() {
 
 #[test]
 fn fifty_a_second_in_fixed_windows_is_nearly_reached_and_hardly_refused() {
-    for round_trip in [20, 80, 200] {
+    for round_trip in [1, 20, 80, 200] {
         let (worst, mean, refused) = phases("50/s", 50.0, |phase| Setting {
             round_trip: millis(round_trip),
             concurrency: 32,
             seed: phase,
             ..Setting::new(fixed(50, SECOND, phase * 100), 500.0)
         });
-        // What is under way when a limit is first met is refused as well: ten at once where an answer takes so long.
-        let allowed = if round_trip < 200 { 0.01 } else { 0.03 };
-        assert!(mean >= 0.91 && worst >= 0.89 && refused < allowed, "{round_trip} ms: {worst} {mean} {refused}");
+        assert!(mean >= 0.91 && worst >= 0.9 && refused < 0.01, "{round_trip} ms: {worst} {mean} {refused}");
+    }
+}
+
+#[test]
+fn wherever_in_a_window_a_run_begins_and_however_long_answers_take() {
+    for limit in [5_u32, 50] {
+        let mut starts = Vec::new();
+        for round_trip in [1, 50, 120, 160, 200, 250] {
+            // As many under way as the limit needs, twice as many, and more than that.
+            let needed = usize::try_from(u64::from(limit) * round_trip / 1000 + 1).unwrap();
+            for concurrency in [needed + needed.div_ceil(5), needed * 2, 32] {
+                for phase in (0..1000).step_by(100) {
+                    let counts = fixed(limit, SECOND, phase);
+                    let seed = phase + round_trip;
+                    let (ceiling, round_trip) = (f64::from(limit) * 10.0, millis(round_trip));
+                    let told = run(Setting { concurrency, round_trip, seed, ..Setting::new(counts, ceiling) });
+                    let reached = told.per_second() / f64::from(limit);
+                    starts.push((reached, told.refused(), (round_trip, concurrency, phase)));
+                }
+            }
+        }
+        let asked = |(reached, refused, _): &&(f64, f64, _)| *reached >= 0.9 && *refused < 0.01;
+        let missed: Vec<_> = starts.iter().filter(|start| !asked(start)).collect();
+        // One start in twenty-five misses by a hair, where a limit is met across two windows at a pace that is near to it.
+        assert!(missed.len() * 25 <= starts.len(), "{limit}/s, of {}: {missed:?}", starts.len());
+        assert!(starts.iter().all(|start| start.0 >= 0.88 && start.1 < 0.015), "{limit}/s: {missed:?}");
     }
 }
 
@@ -378,7 +402,7 @@ fn answers_of_very_different_latency_cost_no_throughput() {
         seed: phase,
         ..Setting::new(fixed(5, SECOND, phase * 100), 50.0)
     });
-    assert!(worst >= 0.88 && mean >= 0.9 && refused < 0.012, "{worst} {mean} {refused}");
+    assert!(worst >= 0.9 && mean >= 0.9 && refused < 0.01, "{worst} {mean} {refused}");
 }
 
 #[test]

@@ -14,12 +14,16 @@ use crate::sync::engine::RunError;
 use crate::sync::lane::{Floors, Lane, Reached, Want};
 use crate::sync::ports::{ContactSource, ContactTarget, PortError};
 use crate::sync::progress::ProgressEvent;
-use crate::sync::scan::{self, ScanError};
+use crate::sync::scan::{self, ScanError, Spelling};
 use crate::sync::summary::{LaneReport, Summary};
 
 /// What is said where LiveDesk does not sort.
 const UNSORTED: &str = "LiveDesk does not list contacts by their latest activity or creation when it is asked to: a sync sees \
                         only its first pages, so changes arrive with the sweeps; let them come more often";
+
+/// What is said where it cannot be told whether it sorts.
+const UNTOLD: &str = "all contacts that LiveDesk shows were created, and were active, at one time, so how it wants descending order \
+                      spelled cannot be told: until that changes, new contacts arrive with the sweeps";
 
 impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Walks the lane. Left-overs that it comes by are carried again; the others wait for a sweep.
@@ -32,9 +36,15 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let engine = &self.engine;
         let began = engine.clock.now();
         let mark = engine.store.lane().await?;
-        let Some(style) = self.spelling(mark).await? else {
-            summary.lane = Some(LaneReport { pages: 0, sorted: false });
-            return self.unsorted(mark, DirectionStyle::Parameter).await;
+        let spelling = match self.spelling(mark).await {
+            Ok(spelling) => spelling,
+            Err(ScanError::DirectionIgnored) => return self.not_walked(mark, UNSORTED, summary).await,
+            Err(error) => return Err(error.into()),
+        };
+        let style = match spelling {
+            Spelling::Told(style) => style,
+            Spelling::OnePage => DirectionStyle::Parameter,
+            Spelling::Untold => return self.not_walked(mark, UNTOLD, summary).await,
         };
         let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), Waiting::Respect, None);
         carrier.summary = std::mem::take(summary);
@@ -52,7 +62,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         };
         summary.lane = Some(LaneReport { pages: reached.pages, sorted: reached.sorted });
         if !reached.sorted {
-            return self.unsorted(mark, style).await;
+            return self.unsorted(mark, style, UNSORTED).await;
         }
         let capped = |before: Option<i64>, reached: Option<i64>| before.map(|time| time.min(now)).max(reached);
         let mark = LaneMark {
@@ -60,29 +70,37 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             created: capped(mark.and_then(|mark| mark.created), reached.created),
             heads: Some(engine.store.hash_key().digest("lane", heads)),
             style,
-            sorted: true,
+            // What was not seen to have its effect is not remembered: the next cycle asks again.
+            sorted: spelling != Spelling::OnePage,
             carried_until: Some(began),
             run: engine.run,
         };
         Ok(engine.store.put_lane(mark).await?)
     }
 
-    /// How descending order is spelled: as the last cycle knew it, found out where that is not known. `None`: not at all.
-    async fn spelling(&self, mark: Option<LaneMark>) -> Result<Option<DirectionStyle>, RunError> {
-        if let Some(mark) = mark.filter(|mark| mark.sorted) {
-            return Ok(Some(mark.style));
-        }
-        match scan::spelling(self.source.as_ref()).await {
-            Ok(style) => Ok(Some(style)),
-            Err(ScanError::DirectionIgnored) => Ok(None),
-            Err(error) => Err(error.into()),
+    /// How descending order is spelled: as the last cycle knew it, found out where that is not known.
+    async fn spelling(&self, mark: Option<LaneMark>) -> Result<Spelling, ScanError> {
+        match mark.filter(|mark| mark.sorted) {
+            Some(mark) => Ok(Spelling::Told(mark.style)),
+            None => scan::spelling(self.source.as_ref()).await,
         }
     }
 
+    /// The lane would be of no use.
+    async fn not_walked(
+        &self,
+        mark: Option<LaneMark>,
+        why: &'static str,
+        summary: &mut Summary,
+    ) -> Result<(), RunError> {
+        summary.lane = Some(LaneReport { pages: 0, sorted: false });
+        self.unsorted(mark, DirectionStyle::Parameter, why).await
+    }
+
     /// Says once that the lane is of little use here, and keeps its marks where they were.
-    async fn unsorted(&self, mark: Option<LaneMark>, style: DirectionStyle) -> Result<(), RunError> {
-        if mark.is_none_or(|mark| mark.sorted) {
-            self.engine.notice(UNSORTED);
+    async fn unsorted(&self, mark: Option<LaneMark>, style: DirectionStyle, why: &'static str) -> Result<(), RunError> {
+        if mark.is_none_or(|mark| mark.sees()) {
+            self.engine.notice(why);
         }
         let nothing = LaneMark {
             activity: None,

@@ -6,7 +6,7 @@
 use super::ScanError;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::{Direction, DirectionStyle, Order, SortKey};
-use crate::sync::ports::{ContactSource, PageRequest, PortError, SourcePage};
+use crate::sync::ports::{ContactSource, PageRequest, PortError, SourcePage, SourceRow};
 
 const OLDEST_FIRST: Order = Order { key: SortKey::CreatedAt, direction: Direction::Ascending };
 const NEWEST_FIRST: Order = Order { key: SortKey::CreatedAt, direction: Direction::Descending };
@@ -16,6 +16,8 @@ const NEWEST_FIRST: Order = Order { key: SortKey::CreatedAt, direction: Directio
 pub(super) struct Head {
     /// How descending is spelled.
     pub(super) style: DirectionStyle,
+    /// Whether that was seen; else it is only the documented way.
+    pub(super) told: bool,
     /// Rows on the page.
     pub(super) page_size: usize,
     /// Largest id on it, as a set member.
@@ -36,8 +38,11 @@ impl Head {
             documented = read_first(source, NEWEST_FIRST, DirectionStyle::Parameter).await?;
         }
         let slope = slope(&documented);
-        if slope == Slope::Falling || documented.is_empty() {
+        if slope == Slope::Falling {
             return Ok(Self::of(&documented, DirectionStyle::Parameter));
+        }
+        if documented.is_empty() {
+            return Ok(Self { told: false, ..Self::of(&documented, DirectionStyle::Parameter) });
         }
         if slope == Slope::Level {
             // All of one instant (an import, or a single row): only the other end of the list can tell.
@@ -57,7 +62,9 @@ impl Head {
         match slope {
             // Every contact seen is of one instant, so the direction cannot be told and does not matter here.
             // Should it matter later, the order check of the descending passes says so.
-            Slope::Level | Slope::Falling => Ok(Self::of(&documented, DirectionStyle::Parameter)),
+            Slope::Level | Slope::Falling => {
+                Ok(Self { told: false, ..Self::of(&documented, DirectionStyle::Parameter) })
+            }
             Slope::Rising => Err(ScanError::DirectionIgnored),
         }
     }
@@ -66,6 +73,7 @@ impl Head {
         let ids = page.rows.iter().map(|row| row.id).chain(page.malformed.iter().filter_map(|row| row.id));
         Self {
             style,
+            told: true,
             page_size: page.len(),
             max_id: ids.map(|id| id.0.cast_unsigned()).max(),
             newest: newest(page),
@@ -73,6 +81,21 @@ impl Head {
             known: page.rows.first().map(|row| row.id),
         }
     }
+}
+
+/// How descending order is spelled, by the activity of contacts that were all created at one time. `None`: that does not tell either.
+pub(super) async fn by_activity(source: &impl ContactSource) -> Result<Option<DirectionStyle>, ScanError> {
+    let order = Order { key: SortKey::LastActivityAt, direction: Direction::Descending };
+    for style in [DirectionStyle::Parameter, DirectionStyle::Minus] {
+        match read_first(source, order, style).await {
+            Ok(page) if slope_of(&page, |row| row.last_activity_at) == Slope::Falling => return Ok(Some(style)),
+            Ok(_) => {}
+            // A spelling that is refused is only no spelling.
+            Err(PortError::Refused { .. }) if style == DirectionStyle::Minus => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
 }
 
 async fn read_first(source: &impl ContactSource, order: Order, style: DirectionStyle) -> Result<SourcePage, PortError> {
@@ -86,9 +109,14 @@ enum Slope {
     Rising,
 }
 
-/// Which way the creation times of a page go. One step up is enough for rising: one answer is one query.
+/// Which way the creation times of a page go.
 fn slope(page: &SourcePage) -> Slope {
-    let times: Vec<i64> = page.rows.iter().filter_map(|row| row.created_at).collect();
+    slope_of(page, |row| row.created_at)
+}
+
+/// Which way the times of a page go. One step up is enough for rising: one answer is one query.
+fn slope_of(page: &SourcePage, time: impl Fn(&SourceRow) -> Option<i64>) -> Slope {
+    let times: Vec<i64> = page.rows.iter().filter_map(time).collect();
     if times.windows(2).any(|pair| pair[0] < pair[1]) {
         Slope::Rising
     } else if times.first() > times.last() {

@@ -25,9 +25,27 @@ use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::{DirectionStyle, Order, PassReport, ScanPosition, SweepReport};
 
-/// Finds out how descending order is spelled.
-pub async fn spelling(source: &impl ContactSource) -> Result<DirectionStyle, ScanError> {
-    Ok(Head::read(source).await?.style)
+/// What is known of how descending order is spelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling {
+    /// Like this: it was seen to have its effect.
+    Told(DirectionStyle),
+    /// Nothing yet, and it does not matter: all contacts are on the first page.
+    OnePage,
+    /// Nothing: all contacts that are shown were created, and were active, at one time.
+    Untold,
+}
+
+/// Finds out how descending order is spelled: by creation, or else by activity.
+pub async fn spelling(source: &impl ContactSource) -> Result<Spelling, ScanError> {
+    let head = Head::read(source).await?;
+    if head.told {
+        return Ok(Spelling::Told(head.style));
+    }
+    if head.page_size == 0 || head.count == Some(head.page_size as u64) {
+        return Ok(Spelling::OnePage);
+    }
+    Ok(head::by_activity(source).await?.map_or(Spelling::Untold, Spelling::Told))
 }
 
 /// Why a sweep could not go on.
@@ -52,7 +70,7 @@ pub enum ScanError {
         /// Pages looked at.
         pages: u32,
     },
-    /// A page came back as the one before it, twice.
+    /// Some pages in a row came back as the one before them, each of them twice.
     #[error("LiveDesk answers page {page} ({order}) with the rows of the page before it: it is stuck")]
     Stuck {
         /// The order asked for.

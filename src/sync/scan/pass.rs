@@ -1,7 +1,7 @@
 //! One walk over all pages in one order: what to ask for next, and which answers to believe.
 //!
 //! A short or empty page, a repeat of the page before, and a count that falls by more than a page are read
-//! again before they are believed. A falling count means that rows shifted towards pages already read:
+//! again before they are believed; a server that goes on repeating is stuck. A falling count means that rows shifted towards pages already read:
 //! the pass steps back. It ends on a believed empty page and on nothing else. It keeps no set of ids.
 
 use super::ScanError;
@@ -12,6 +12,10 @@ use crate::sync::ports::{MalformedRow, SourcePage, SourceRow};
 /// Steps back without reaching a new page after which a falling count is taken for noise (two servers that disagree).
 /// The accounts of the sweep do not rest on steps back; they only save passes.
 const MOST_STEPS_BACK: u32 = 8;
+
+/// Pages in a row with the rows of the page before them, each of them read twice, after which the server is stuck. One or two are contacts that
+/// were inserted meanwhile, a page of them: the page behind shows who was pushed on.
+const MOST_REPEATS: u32 = 3;
 
 /// Pages out of order that are put up with, and the share of all above which they are not.
 const TOLERATED_BROKEN_PAGES: u32 = 1;
@@ -59,6 +63,8 @@ pub(super) struct Pass {
     tail: Option<Tail>,
     count: Option<u64>,
     fruitless_steps: u32,
+    /// Pages in a row that repeated the one before them.
+    repeats: u32,
     checked: u32,
     broken: u32,
     pages: u64,
@@ -89,6 +95,7 @@ impl Pass {
             tail: None,
             count: None,
             fruitless_steps: 0,
+            repeats: 0,
             checked: 0,
             broken: 0,
             pages: 0,
@@ -149,7 +156,13 @@ impl Pass {
             Some(first) => (answer, Some(first)),
         };
         if !answer.is_empty() && self.repeats_the_page_before(&answer) {
-            return Err(ScanError::Stuck { order: self.order, page: self.position.page });
+            self.repeats += 1;
+            if self.repeats == MOST_REPEATS {
+                let page = self.position.page.saturating_sub(MOST_REPEATS - 1);
+                return Err(ScanError::Stuck { order: self.order, page });
+            }
+        } else {
+            self.repeats = 0;
         }
         self.check_order(&answer)?;
         Ok(self.believe(answer, other))

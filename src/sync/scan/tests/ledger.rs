@@ -10,6 +10,7 @@ use crate::sync::scan::ledger::Ledger;
 
 fn ledger(max_id: u64, newest: i64, count: Option<u64>) -> Ledger {
     let head = Head {
+        told: true,
         style: DirectionStyle::Parameter,
         page_size: 10,
         max_id: Some(max_id),

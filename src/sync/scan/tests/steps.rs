@@ -9,7 +9,7 @@ use super::world::{Counting, Oddity, Op, Spelling, State, Ties, Walk, World, ids
 use crate::domain::sweep::{Direction, DirectionStyle, Order, ScanPosition, Verdict};
 use crate::sync::ports::PortError;
 use crate::sync::scan::pass::Pass;
-use crate::sync::scan::{Goal, Resume, ScanError, Sweep, SweepPlan, SweepStep};
+use crate::sync::scan::{self, Goal, Resume, ScanError, Sweep, SweepPlan, SweepStep};
 
 /// Answers of a sweep are numbered from 0; the head is the first, so page n of the first pass is number n.
 const HEAD: usize = 1;
@@ -182,6 +182,44 @@ async fn a_stuck_server_is_an_error_and_not_a_loop() {
     state.stuck_from = Some(3);
     let error = walk(&state.world()).await.unwrap_err();
     assert!(matches!(error, ScanError::Stuck { page: 4, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_page_of_contacts_inserted_between_two_pages_is_not_taken_for_a_stuck_server() {
+    for pages in [1, 2] {
+        let mut state = World::quiet(100);
+        // The newest first: all of them come before what was read already, and again before the next page.
+        for page in 1..=pages {
+            state.planned.insert(HEAD + 2 * page - 1, vec![(Op::Insert, 0); 15]);
+        }
+        let world = state.world();
+        let mut sweep = Sweep::start(Arc::clone(&world), SweepPlan::new(Goal::Proven), None).await.unwrap();
+        sweep.pass = Pass::start(ScanPosition { pass: 3, page: 1 }, 15);
+        let mut seen = BTreeSet::new();
+        while let SweepStep::Page(page) = sweep.next().await.unwrap() {
+            seen.extend(page.fresh.iter().map(|contact| contact.id.0));
+        }
+        assert_eq!(seen, ids(&world), "{pages}");
+    }
+}
+
+#[tokio::test]
+async fn how_descending_order_is_spelled_is_told_by_activity_where_all_were_created_at_one_time() {
+    let told = async |spelling, contacts, active: bool| {
+        let mut state = World::quiet(contacts);
+        state.spelling = spelling;
+        for person in &mut state.people {
+            person.created = 1_700_000_000;
+            person.active = person.active.filter(|_| active);
+        }
+        scan::spelling(state.world().as_ref()).await.unwrap()
+    };
+    assert_eq!(told(Spelling::Both, 40, true).await, scan::Spelling::Told(DirectionStyle::Parameter));
+    assert_eq!(told(Spelling::MinusOnly, 40, true).await, scan::Spelling::Told(DirectionStyle::Minus));
+    assert_eq!(told(Spelling::Neither, 40, true).await, scan::Spelling::Untold);
+    assert_eq!(told(Spelling::MinusOnly, 40, false).await, scan::Spelling::Untold);
+    assert_eq!(told(Spelling::MinusOnly, 15, false).await, scan::Spelling::OnePage);
+    assert_eq!(told(Spelling::MinusOnly, 0, false).await, scan::Spelling::OnePage);
 }
 
 #[tokio::test]
