@@ -177,6 +177,28 @@ async fn an_idle_sync_stays_cheap_where_more_than_a_page_wrote_within_the_overla
 }
 
 #[tokio::test]
+async fn what_a_sync_that_died_did_not_reach_the_next_one_carries() {
+    let desk = Desk::in_step(60).await;
+    let (livedesk, firstline) = (desk.world.sandbox.livedesk(), desk.world.sandbox.firstline());
+    let before = firstline.tally().contact_create;
+    let now = SystemClock.now().0 / 1000;
+    for number in 0..60 {
+        let (identifier, created_at) = (format!("import-{number}"), now - number);
+        livedesk.add_contact(json!({ "name": "Silent Import", "identifier": identifier, "created_at": created_at }));
+    }
+    // The key expires after the newest of them were read.
+    let faults = desk.world.sandbox.livedesk_faults();
+    faults.change(|faults| faults.expire_from = 5);
+    assert!(desk.refused(Kind::Sync).await.contains("401"));
+    faults.clear();
+    let created = firstline.tally().contact_create - before;
+    assert!((15..60).contains(&created), "the first sync came half way: {created}");
+    let ended = desk.play(Kind::Sync).await;
+    assert_eq!((ended.exit, &ended.counts["created"]), (0, &json!(60 - created)), "{ended:?}");
+    desk.world.assert_right().await;
+}
+
+#[tokio::test]
 async fn contacts_whose_activity_lies_in_the_year_2099_do_not_silence_the_lane() {
     let desk = Desk::in_step(90).await;
     let livedesk = desk.world.sandbox.livedesk();
