@@ -44,7 +44,7 @@ pub struct Found {
 impl<S: ContactSource> Lookup<S> {
     /// Looks for these contacts; `max_rounds` bounds a sweep, should one be needed.
     pub async fn start(source: Arc<S>, ids: BTreeSet<LiveDeskId>, max_rounds: u32) -> Result<Self, ScanError> {
-        let known = if ids.is_empty() { None } else { source.page(OLDEST_FIRST).await?.rows.first().map(|row| row.id) };
+        let known = if ids.is_empty() { None } else { known_beside(&*source, &ids).await? };
         Ok(Self { source, left: ids.clone(), missing: ids, known, max_rounds, sweep: None, verdict: None })
     }
 
@@ -96,4 +96,15 @@ impl<S: ContactSource> Lookup<S> {
     pub fn absence_is_proven(&self) -> bool {
         self.sweep.is_none() || self.verdict == Some(Verdict::Proven)
     }
+}
+
+/// A contact that surely exists; best one that is not in question itself.
+pub(super) async fn known_beside<S: ContactSource>(
+    source: &S,
+    ids: &BTreeSet<LiveDeskId>,
+) -> Result<Option<LiveDeskId>, ScanError> {
+    let listed = source.page(OLDEST_FIRST).await?;
+    let mut listed = listed.rows.iter().map(|row| row.id);
+    let first = listed.next();
+    Ok(first.into_iter().chain(listed).find(|id| !ids.contains(id)).or(first))
 }

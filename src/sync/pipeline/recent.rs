@@ -22,7 +22,7 @@ const UNSORTED: &str = "LiveDesk does not list contacts by their latest activity
                         only its first pages, so changes arrive with the sweeps; let them come more often";
 
 impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
-    /// Walks the lane. Left-overs that it comes by are carried again; the others wait for a sweep.
+    /// Walks the lane. Creates that are to be repeated are, as it comes by them.
     pub(super) async fn recent(
         &self,
         directory: &Arc<LazyDirectory>,
