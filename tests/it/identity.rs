@@ -884,6 +884,26 @@ async fn a_change_that_was_half_refused_and_then_taken_back_is_taken_back_at_the
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_is_empty_for_once_is_not_believed_by_a_state_that_knows_customers() {
+    let world = bare(FirstLineSwitches::default()).await;
+    for number in 0..50 {
+        contact(&world, json!({ "name": "Amy Lin", "email": format!("amy{number}@example.com") }));
+    }
+    world.backfill().await;
+    let firstline = world.sandbox.firstline();
+    firstline.add_contact(&json!({ "first_name": "Prior" }), &["known@example.com"], &[], &[]);
+    contact(&world, json!({ "name": "Ben Lin", "email": "known@example.com" }));
+    firstline.set_switches(FirstLineSwitches { list_empty: true, ..firstline.switches() });
+    let (_, end) = world.run(Entrants::All).await.unwrap();
+    let why = end.failure.map(|failure| failure.to_string()).unwrap_or_default();
+    assert!(why.contains("shows no customer"), "{why} {:?}", end.summary);
+    assert_eq!(firstline.len(), 51, "nobody is made twice");
+    firstline.set_switches(FirstLineSwitches::default());
+    let end = world.backfill().await;
+    assert_eq!((end.summary.adopted, end.summary.created, firstline.len()), (1, 0, 51), "{:?}", end.summary);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_child_sets_the_contact_aside_with_its_link_and_a_retry_completes_it() {
     let world = bare(FirstLineSwitches { email_unique: true, ..FirstLineSwitches::default() }).await;
     let mut world = world;

@@ -337,6 +337,24 @@ async fn a_sync_completes_what_it_finds_of_a_create_that_an_earlier_life_left_in
 }
 
 #[tokio::test]
+async fn a_first_backfill_of_days_looks_for_customers_that_agents_made_meanwhile() {
+    let desk = Desk::with(150).await;
+    let livedesk = desk.world.sandbox.livedesk();
+    livedesk.add_contact(json!({ "name": "Wan Walkin", "email": "walk-in@example.com" }));
+    let firstline = desk.world.sandbox.firstline();
+    let agent = async {
+        while firstline.len() < 30 {
+            tokio::task::yield_now().await;
+        }
+        firstline.add_contact(&json!({ "first_name": "Wan" }), &["walk-in@example.com"], &[], &[]);
+        desk.clock.0.fetch_add(16 * 60 * 1000, Ordering::SeqCst);
+    };
+    let (ended, ()) = tokio::join!(desk.play(Kind::Sweep), agent);
+    assert_eq!((ended.exit, &ended.counts["adopted"]), (0, &json!(1)), "{ended:?}");
+    assert_eq!(firstline.tally().contact_create + 1, firstline.len() as u64);
+}
+
+#[tokio::test]
 async fn a_contact_edited_while_its_page_was_read_ahead_keeps_the_newer_value() {
     let desk = Desk::in_step(150).await;
     let livedesk = desk.world.sandbox.livedesk();
