@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::base::Base;
-use crate::domain::hash::Digest;
+use crate::domain::base::{Base, open_list};
+use crate::domain::hash::{Digest, HashKey};
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::outcome::{SetAside, SetAsideKind};
 use crate::domain::phone;
@@ -91,6 +91,15 @@ impl ChildPlan {
             ops.push(WriteOp::Journal(journal(std::mem::take(&mut self.before))));
         }
         ops
+    }
+
+    /// The base while this is sent: a list that is half changed is as no wish left it, so that even the one before is compared
+    /// with what is there.
+    pub(super) fn opened(&self, base: &Base, key: &HashKey) -> Base {
+        let open =
+            |kind, settled: Option<Digest>| if self.writes(kind) { settled.and(Some(open_list(key))) } else { settled };
+        let (emails, phones) = (open(ChildKind::Email, base.emails), open(ChildKind::Phone, base.phones));
+        Base { emails, phones, ..base.clone() }
     }
 
     /// Whether anything of this list is sent.
@@ -237,7 +246,7 @@ impl<T: ContactTarget> Engine<T> {
         })
     }
 
-    fn wished_keys(&self, job: &Job, kind: ChildKind) -> Vec<Digest> {
+    pub(super) fn wished_keys(&self, job: &Job, kind: ChildKind) -> Vec<Digest> {
         match kind {
             ChildKind::Email => {
                 job.record.emails.items().iter().map(|email| self.email_digest(&email.canonical())).collect()
