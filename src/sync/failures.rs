@@ -16,9 +16,8 @@ use crate::store::{DeadLetter, WriteOp};
 use crate::sync::carrier::Waiting;
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError};
-use crate::sync::lookup::OLDEST_FIRST;
 use crate::sync::pipeline::Pipeline;
-use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget};
+use crate::sync::ports::{ContactSource, ContactTarget};
 use crate::sync::summary::Summary;
 
 /// Contacts that were set aside and are tried again by one run that does not see everybody, at most.
@@ -109,12 +108,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     pub async fn carry_due(&self, directory: &Arc<LazyDirectory>, summary: &mut Summary) -> Result<(), RunError> {
         let engine = &self.engine;
         let due = engine.store.dead_letters_due(engine.clock.now(), DUE_A_RUN).await?;
-        let Some(first) = due.first().copied() else { return Ok(()) };
-        let Some(known) = self.source.page(OLDEST_FIRST).await?.rows.first().map(|row| row.id) else { return Ok(()) };
-        if matches!(self.source.by_id(first, known).await?, ByIdAnswer::Unsupported) {
+        if due.is_empty() || !self.reads_by_id(&due).await? {
             return Ok(());
         }
-        self.carry_ids(directory, due.iter().map(|id| (*id, None)).collect(), Waiting::Respect, summary).await?;
+        let again = due.iter().map(|id| (*id, None)).collect();
+        self.carry_ids(directory, again, Waiting::Respect, summary).await?;
         engine.put_off(&due).await
     }
 }

@@ -42,23 +42,24 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let result = self.read_again(&mut carrier, &mut missing).await;
         let drained = carrier.drain().await;
         *summary = std::mem::take(&mut carrier.summary);
-        let proven = match (result, drained) {
-            (Ok(proven), Ok(())) => proven,
+        let doubtful = match (result, drained) {
+            (Ok(doubtful), Ok(())) => doubtful,
             (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
         };
-        let (kind, detail) = if proven {
-            (SetAsideKind::Gone, "LiveDesk does not show this contact any more")
-        } else {
-            (SetAsideKind::Unproven, "LiveDesk did not show this contact, and its list could not be read completely")
-        };
-        for id in missing.iter().copied() {
+        for id in missing {
+            let proven = !doubtful.contains(&id);
+            let (kind, detail) = if proven {
+                (SetAsideKind::Gone, "LiveDesk does not show this contact any more")
+            } else {
+                (SetAsideKind::Unproven, "LiveDesk did not show this contact, and its absence could not be proven")
+            };
             summary.set_aside(Some(id), SetAside { kind, field: None, status: None, detail: detail.to_owned() });
             // Nobody is left to be created: the old intent has nothing to wait for.
             if let Some((_, seq)) = orphans.iter().find(|(orphan, _)| proven && *orphan == id) {
                 engine.store.write(vec![WriteOp::CloseIntent { seq: *seq }]).await?;
             }
         }
-        Ok(if proven { BTreeSet::new() } else { missing })
+        Ok(doubtful)
     }
 
     /// Carries to their end contacts whose doubt was settled and that nobody came by since: they are linked, and their
@@ -97,11 +98,15 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
     }
 
-    /// Reads these contacts again and takes out of `missing` what was found. Answers whether the absence of the others
-    /// is proven.
-    async fn read_again(&self, carrier: &mut Carrier<T>, missing: &mut BTreeSet<LiveDeskId>) -> Result<bool, RunError> {
+    /// Reads these contacts again and takes out of `missing` what was found. Answers those of the others whose absence is
+    /// not proven.
+    async fn read_again(
+        &self,
+        carrier: &mut Carrier<T>,
+        missing: &mut BTreeSet<LiveDeskId>,
+    ) -> Result<BTreeSet<LiveDeskId>, RunError> {
         if missing.is_empty() {
-            return Ok(true);
+            return Ok(BTreeSet::new());
         }
         self.engine.progress.event(ProgressEvent::Expect(missing.len() as u64));
         let mut lookup = Lookup::start(Arc::clone(&self.source), missing.clone(), self.sweep_rounds).await?;
@@ -114,6 +119,6 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
         }
         missing.clone_from(lookup.missing());
-        Ok(missing.is_empty() || lookup.absence_is_proven())
+        Ok(missing.iter().copied().filter(|id| !lookup.is_surely_gone(*id)).collect())
     }
 }
