@@ -22,6 +22,8 @@ struct Flags {
     sweep: bool,
     /// Whether a person asked for the sweep.
     proof: bool,
+    /// What was begun last.
+    last: Option<Kind>,
 }
 
 impl Flags {
@@ -64,9 +66,15 @@ impl Due {
         std::mem::take(self.flags().of(kind))
     }
 
-    /// Takes what is to be begun next, the quick one first.
+    /// Takes what is to be begun next: the quick one first, unless that was the last one as well. Cycles that take longer than
+    /// their period are always due again, and would starve the sweep.
     pub fn take_next(&self) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| self.take(*kind))
+        let mut flags = self.flags();
+        let last = flags.last;
+        let (of_another, again) = Kind::ALL.into_iter().partition::<Vec<_>, _>(|kind| Some(*kind) != last);
+        let next = of_another.into_iter().chain(again).find(|kind| std::mem::take(flags.of(*kind)))?;
+        flags.last = Some(next);
+        Some(next)
     }
 
     /// Waits for something to be due, and takes it. Cancel-safe.
@@ -97,6 +105,19 @@ mod tests {
             assert_eq!(due.ask(Kind::Sync), first);
         }
         assert_eq!((due.next().await, due.next().await, due.take_next()), (Kind::Sync, Kind::Sweep, None));
+    }
+
+    #[tokio::test]
+    async fn a_sweep_that_is_due_begins_however_soon_the_next_cycle_is_due() {
+        let due = Due::default();
+        due.ask(Kind::Sweep);
+        let mut begun = Vec::new();
+        for _ in 0..4 {
+            // The cycle took longer than its period: at its end it is due again.
+            due.ask(Kind::Sync);
+            begun.push(due.next().await);
+        }
+        assert_eq!(begun, [Kind::Sync, Kind::Sweep, Kind::Sync, Kind::Sync]);
     }
 
     #[tokio::test]

@@ -1,8 +1,10 @@
 //! What comes up within a run: the quick cycle between two pages of a sweep, and the look before the first write.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::{BoxFuture, LocalBoxFuture};
+use tokio::time::Instant;
 
 use super::due::Kind;
 use super::works::{NotBegun, Works};
@@ -19,20 +21,49 @@ use crate::sync::tags;
 const FRESH_MS: i64 = 15 * 60 * 1000;
 
 /// The quick cycle between two pages of a sweep.
-pub(super) struct Between<P: Sides>(pub(super) Arc<Works<P>>);
+pub(super) struct Between<P: Sides> {
+    works: Arc<Works<P>>,
+    turns: Mutex<Turns>,
+}
+
+impl<P: Sides> Between<P> {
+    pub(super) fn new(works: Arc<Works<P>>) -> Self {
+        Self { works, turns: Mutex::default() }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose turn it is. After a cycle the walk has as long as that took: cycles that are always due leave it half of the time.
+#[derive(Default)]
+struct Turns {
+    /// When the last cycle ended, and how long it took.
+    last: Option<(Instant, Duration)>,
+}
+
+impl Turns {
+    fn is_of_the_cycle(&self, now: Instant) -> bool {
+        self.last.is_none_or(|(ended, took)| now.saturating_duration_since(ended) >= took)
+    }
+}
 
 impl<P: Sides> Interlude for Between<P> {
     fn due(&self) -> bool {
-        self.0.due.is_due(Kind::Sync)
+        self.works.due.is_due(Kind::Sync) && self.turns().is_of_the_cycle(Instant::now())
     }
 
     fn play<'a>(&'a self, directory: &'a Arc<LazyDirectory>) -> LocalBoxFuture<'a, Result<Played, RunError>> {
         Box::pin(async move {
-            self.0.due.take(Kind::Sync);
-            match self.0.once(Kind::Sync, Kind::Sync.as_str(), Some(directory)).await {
+            self.works.due.take(Kind::Sync);
+            let began = Instant::now();
+            let played = self.works.once(Kind::Sync, Kind::Sync.as_str(), Some(directory)).await;
+            self.turns().last = Some((Instant::now(), began.elapsed()));
+            match played {
                 Ok((_, _, Some(RunError::Drifted))) => {
                     // Both begin anew.
-                    self.0.due.ask(Kind::Sync);
+                    self.works.due.ask(Kind::Sync);
                     Err(RunError::Drifted)
                 }
                 Ok((_, played, _)) => Ok(played),
@@ -69,5 +100,24 @@ impl<P: Sides> WriteGate for Definitions<P> {
             }
             Ok(same)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn cycles_that_are_always_due_leave_a_sweep_half_of_the_time() {
+        let minute = |minutes: u64| Duration::from_secs(60 * minutes);
+        let start = Instant::now();
+        let mut turns = Turns::default();
+        assert!(turns.is_of_the_cycle(start), "the first one goes at once");
+        turns.last = Some((start + minute(6), minute(6)));
+        for (at, cycle) in [(6, false), (11, false), (12, true), (60, true)] {
+            assert_eq!(turns.is_of_the_cycle(start + minute(at)), cycle, "after {at} minutes");
+        }
+        turns.last = Some((start + minute(6), Duration::ZERO));
+        assert!(turns.is_of_the_cycle(start + minute(6)), "one that costs nothing is played whenever it is due");
     }
 }

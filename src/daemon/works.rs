@@ -306,7 +306,7 @@ impl<P: Sides> Works<P> {
         let pipeline = self.pipeline(run, fit.mapping).await?.with_goal(goal);
         let pipeline = match directory {
             Some(directory) => pipeline.sharing(Arc::clone(directory)),
-            None => pipeline.with_interlude(Arc::new(Between(Arc::clone(self)))),
+            None => pipeline.with_interlude(Arc::new(Between::new(Arc::clone(self)))),
         };
         let entrants = match kind {
             Kind::Sync => Entrants::Recent,

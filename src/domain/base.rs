@@ -21,6 +21,8 @@ const TAG_CODES: [(i64, TagBase); 4] =
 const COMPANY_CODE: i64 = -30;
 /// The company, of a record that does not show whether it has it.
 const COMPANY_OWED_CODE: i64 = -31;
+/// Added to the code of a field whose write was sent and not recorded. No id comes near it.
+const SENT: i64 = -(1 << 62);
 
 /// What both sides held for one field when it was last settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub enum TagBase {
 pub struct Base {
     /// Per field.
     pub fields: BTreeMap<FieldKey, BaseField>,
+    /// Per field that was about to be written: what holds if the request arrived, which the record says.
+    pub sent: BTreeMap<FieldKey, BaseField>,
     /// The wished e-mails as a whole.
     pub emails: Option<Digest>,
     /// The wished phones as a whole.
@@ -64,6 +68,11 @@ pub struct Base {
 /// Digest of a value's canonical text; the empty text stands for "nothing".
 pub fn value_digest(key: &HashKey, canonical: Option<&str>) -> Digest {
     key.digest(VALUE, canonical.unwrap_or(""))
+}
+
+/// Digest of a list that is being changed: no wish has it, so that the next one is compared with what is there.
+pub fn open_list(key: &HashKey) -> Digest {
+    key.digest(LIST, "\0")
 }
 
 /// Digest of a tag's or a company's name.
@@ -211,14 +220,15 @@ fn wished_tags(record: &DesiredRecord, base: Option<&Base>) -> BTreeSet<Digest> 
 
 impl Base {
     /// Compact form for the store: after the two list digests, per field its code (8 bytes), the wished digest (16), and
-    /// what the target held: 0 for the same, or 1 and its digest (16). Tags and the company are entries of the same form,
-    /// under codes that no field has.
+    /// what the target held: 0 for the same, or 1 and its digest (16). What was sent, tags and the company are entries of the
+    /// same form, under codes that no field has.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(2 + 32 + self.fields.len() * 41);
         push_digest(&mut bytes, self.emails);
         push_digest(&mut bytes, self.phones);
-        for (field, entry) in &self.fields {
-            bytes.extend_from_slice(&field_code(*field).to_le_bytes());
+        let sent = self.sent.iter().map(|(field, entry)| (SENT + field_code(*field), entry));
+        for (code, entry) in self.fields.iter().map(|(field, entry)| (field_code(*field), entry)).chain(sent) {
+            bytes.extend_from_slice(&code.to_le_bytes());
             bytes.extend_from_slice(&entry.desired.0);
             push_digest(&mut bytes, (entry.target != entry.desired).then_some(entry.target));
         }
@@ -252,7 +262,10 @@ impl Base {
                 base.company_owed = code == COMPANY_OWED_CODE;
             } else {
                 let field = BaseField { desired, target: target.unwrap_or(desired) };
-                base.fields.insert(field_of(code)?, field);
+                match code.checked_sub(SENT).filter(|_| code < SENT / 2) {
+                    Some(code) => base.sent.insert(field_of(code)?, field),
+                    None => base.fields.insert(field_of(code)?, field),
+                };
             }
         }
         Some(base)
@@ -325,6 +338,9 @@ mod tests {
             base.tags.insert(name_digest(&key, name), state);
         }
         base.company = Some(name_digest(&key, "Example Ltd"));
+        for field in [FieldKey::BirthAt, FieldKey::Custom(0), FieldKey::Custom(33)] {
+            base.sent.insert(field, BaseField { desired: digest, target: value_digest(&key, Some("y")) });
+        }
         assert_eq!(Base::decode(&base.encode()), Some(base.clone()));
         assert_eq!(Base::decode(&base.encode()[1..]), None);
         assert_eq!(Base::decode(&[]), None);

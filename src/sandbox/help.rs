@@ -35,6 +35,7 @@ pub const LIVEDESK: &[(&str, &str)] = &[
     ("search_counts_page", "a search counts the rows of its page only, adds has_more and sees hidden contacts"),
     ("labels", "filter by label: both, list (labels[]), text (labels), unknown_ignored, ignored, refused"),
     ("by_id", "GET by id exists; without it every id is 404"),
+    ("by_id_fails", "contacts whose GET by id fails, each with its status"),
     ("presence_flips", "online contacts flip their presence from answer to answer"),
     ("stuck_page", "pages above this one answer this one again (0: off)"),
     ("drift", "what changes between two pages; see the drift switches"),

@@ -320,6 +320,12 @@ impl<T: ContactTarget> Carrier<T> {
     async fn start(&mut self, page: u64, mut job: Job) -> Result<(), RunError> {
         self.engine.pass_gate().await?;
         if job.link.is_none() && job.decision.is_none() {
+            if self.directory.has_lapsed(self.engine.now_ms()) {
+                // What is there is looked at while nobody is being made.
+                while let Some(result) = self.tasks.join_next().await {
+                    self.take(result);
+                }
+            }
             job.directory = Some(self.engine.directory(&self.directory).await?);
         }
         while self.tasks.len() >= self.engine.settings.jobs.max(1) {

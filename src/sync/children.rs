@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::base::Base;
-use crate::domain::hash::Digest;
+use crate::domain::base::{Base, open_list};
+use crate::domain::hash::{Digest, HashKey};
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::outcome::{SetAside, SetAsideKind};
 use crate::domain::phone;
@@ -107,6 +107,15 @@ impl ChildPlan {
     pub(super) fn with_link_before(mut self, link_before: Option<String>) -> Self {
         self.link_before = link_before;
         self
+    }
+
+    /// The base while this is sent: a list that is half changed is as no wish left it, so that even the one before is compared
+    /// with what is there.
+    pub(super) fn opened(&self, base: &Base, key: &HashKey) -> Base {
+        let open =
+            |kind, settled: Option<Digest>| if self.writes(kind) { settled.and(Some(open_list(key))) } else { settled };
+        let (emails, phones) = (open(ChildKind::Email, base.emails), open(ChildKind::Phone, base.phones));
+        Base { emails, phones, ..base.clone() }
     }
 
     /// Whether anything of this list is sent.

@@ -159,6 +159,22 @@ impl Sides {
     }
 }
 
+/// What became of a write of which nobody knows whether it arrived: where the record holds what was sent, it did. What the
+/// record does not show stays open.
+pub fn arrived(mut base: Base, current: &TargetContact, rules: Rules<'_>) -> Base {
+    for (field, entry) in std::mem::take(&mut base.sent) {
+        let held = current
+            .value(field)
+            .map(|held| value_digest(rules.key, canonical_current(kind_of(rules.kinds, field), held).as_deref()));
+        match held {
+            None => drop(base.sent.insert(field, entry)),
+            Some(held) if held == entry.target => drop(base.fields.insert(field, entry)),
+            Some(_) => {}
+        }
+    }
+    base
+}
+
 /// The fields of an update. `base` is what was last settled, if anything was.
 pub fn update(
     record: &DesiredRecord,
@@ -174,6 +190,9 @@ pub fn update(
         let kind = kind_of(rules.kinds, *field);
         let before = decision.base.fields.get(field).copied();
         let Some(held) = current.value(*field) else {
+            // Something else may stand there by now than what is wished again.
+            let sent = decision.base.sent.get(field).copied().filter(|sent| sent.desired != desired);
+            let before = sent.filter(|_| before.is_none_or(|before| before.desired == desired)).or(before);
             let owner = owner(wished, before, rules);
             match blind(wished, desired, before, rules) {
                 Blind::Nothing => {}
@@ -185,6 +204,7 @@ pub fn update(
                     decision.grounds.insert(*field, Ground { owner, why: Why::Changed });
                     let value = known(&wished.value);
                     decision.write.insert(*field, value.map_or(WriteValue::Clear, WriteValue::Typed));
+                    decision.base.sent.remove(field);
                     decision.base.fields.insert(*field, BaseField { desired, target: desired });
                 }
             }

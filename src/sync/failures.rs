@@ -16,13 +16,16 @@ use crate::store::{DeadLetter, WriteOp};
 use crate::sync::carrier::Waiting;
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError};
-use crate::sync::lookup::OLDEST_FIRST;
 use crate::sync::pipeline::Pipeline;
-use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget};
+use crate::sync::ports::{ContactSource, ContactTarget};
 use crate::sync::summary::Summary;
 
 /// Contacts that were set aside and are tried again by one run that does not see everybody, at most.
 const DUE_A_RUN: u32 = 100;
+/// Of those, read and tried together.
+const TOGETHER: usize = 20;
+/// A run begins no more of them once it was at it for this long: what is recent must not wait behind what failed.
+const AT_MOST_MS: i64 = 60 * 1000;
 
 /// How often, and how soon, a contact that was set aside is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,14 +111,20 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// not see everybody. A whole sweep tries them as they come by, and it alone does where LiveDesk reads nobody by id.
     pub async fn carry_due(&self, directory: &Arc<LazyDirectory>, summary: &mut Summary) -> Result<(), RunError> {
         let engine = &self.engine;
+        let began = engine.now_ms();
         let due = engine.store.dead_letters_due(engine.clock.now(), DUE_A_RUN).await?;
-        let Some(first) = due.first().copied() else { return Ok(()) };
-        let Some(known) = self.source.page(OLDEST_FIRST).await?.rows.first().map(|row| row.id) else { return Ok(()) };
-        if matches!(self.source.by_id(first, known).await?, ByIdAnswer::Unsupported) {
+        if due.is_empty() || !self.reads_by_id(&due).await? {
             return Ok(());
         }
-        self.carry_ids(directory, due.iter().map(|id| (*id, None)).collect(), Waiting::Respect, summary).await?;
-        engine.put_off(&due).await
+        for due in due.chunks(TOGETHER) {
+            let again = due.iter().map(|id| (*id, None)).collect();
+            self.carry_ids(directory, again, Waiting::Respect, summary).await?;
+            engine.put_off(due).await?;
+            if engine.now_ms() - began >= AT_MOST_MS {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

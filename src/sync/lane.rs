@@ -1,9 +1,10 @@
 //! The fast lane: contacts that wrote lately, and contacts that are new. Pure: the caller reads the pages.
 //!
-//! Two lists, newest first: by activity down to what the last whole cycle carried, less an overlap; by creation down to
-//! there or to a page of contacts that are all known and were below the last whole cycle's newest (who never wrote has no activity time). It is an accelerator: edits,
-//! merges and deletions are seen by a sweep only (notes LiveDesk 5). Rows that lie in the future, by the server's own
-//! clock, are handed out; they neither raise a mark nor keep a walk from ending.
+//! Two lists, newest first, each down to what the last whole cycle carried, less an overlap: by activity, and by creation
+//! (who never wrote has no activity time). That a contact is known ends no walk: this cycle, or one that died, may have
+//! carried it by the other list, or without what stands below it. It is an accelerator: edits, merges and deletions are
+//! seen by a sweep only (notes LiveDesk 5). Rows that lie in the future, by the server's own clock, are handed out; they
+//! neither raise a mark nor keep a walk from ending.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -31,9 +32,6 @@ pub struct Floors {
     pub activity: i64,
     /// Of creation.
     pub created: i64,
-    /// The newest creation that a whole cycle saw, nothing taken off: who is known above it may be so from a cycle that was cut
-    /// off, and says nothing of those below.
-    pub whole: i64,
 }
 
 /// What the lane wants next.
@@ -74,8 +72,6 @@ pub struct Reached {
 struct Stretch {
     key: SortKey,
     floor: i64,
-    /// Below it, whoever is known says that all further ones are.
-    whole: i64,
     next: u32,
     /// Newest time seen that is not in the future.
     newest: Option<i64>,
@@ -95,7 +91,6 @@ impl Stretch {
         Self {
             key,
             floor: i64::MIN,
-            whole: i64::MIN,
             next: 1,
             newest: None,
             has_head: false,
@@ -159,7 +154,6 @@ impl Lane {
     pub fn set_floors(&mut self, now: i64, floors: Floors) {
         self.now = Some(now);
         (self.activity.floor, self.created.floor) = (floors.activity, floors.created);
-        self.created.whole = floors.whole;
     }
 
     /// What is wanted next.
@@ -192,7 +186,7 @@ impl Lane {
         self.created.end();
     }
 
-    /// Takes a page in. `known` are those of its contacts that the state knew before.
+    /// Takes a page in. `known` are those of its contacts that the state knows.
     pub fn take(
         &mut self,
         request: PageRequest,
@@ -234,7 +228,8 @@ impl Lane {
         // Within one answer only: between two of them, rows move.
         let times: Vec<i64> = answer.rows.iter().filter_map(|row| stretch.time(row)).collect();
         let rises = times.windows(2).any(|pair| pair[0] < pair[1]);
-        let (mut below, mut fresh, mut old, mut ahead) = (false, false, false, false);
+        let (mut below, mut dated, mut ahead) = (false, false, false);
+        let mut undated_are_known = !answer.rows.is_empty();
         for row in &answer.rows {
             let time = stretch.time(row);
             if time.is_some_and(|time| time > now) {
@@ -244,10 +239,8 @@ impl Lane {
             stretch.newest = stretch.newest.max(time);
             // Who has no time stands behind everybody who has one; of creation, everybody should have one.
             below |= time.map_or(by_activity, |time| time < stretch.floor);
-            // By activity, only a time says that somebody was carried.
-            let is_known = !by_activity && known.contains(&row.id);
-            old |= is_known;
-            fresh |= !is_known && !self.seen.contains(row.id.0.unsigned_abs());
+            dated |= time.is_some();
+            undated_are_known &= time.is_some() || known.contains(&row.id);
         }
         if !stretch.has_head {
             let _ = write!(self.heads, "{} of {:?}:", stretch.key.as_str(), answer.count);
@@ -255,7 +248,7 @@ impl Lane {
                 let _ = write!(self.heads, " {}@{:?}", row.id, stretch.time(row));
             }
             // A page of rows that all lie in the future shows nothing of the present.
-            stretch.has_head = below || fresh || old || !ahead;
+            stretch.has_head = below || dated || !ahead;
         }
         let fell = stretch.count.zip(answer.count).is_some_and(|(before, count)| count < before);
         stretch.count = answer.count.or(stretch.count);
@@ -270,8 +263,8 @@ impl Lane {
             stretch.last_ids.clear();
         } else {
             stretch.last_ids = ids;
-            let reaches_whole = times.iter().any(|time| *time < stretch.whole);
-            stretch.done = below || (old && !fresh && reaches_whole);
+            // Where nobody has a time of creation, only that all are known can end the walk.
+            stretch.done = below || (undated_are_known && !dated && !ahead);
             stretch.next = request.page.saturating_add(1);
         }
         Ok(self.hand_out(answer))
@@ -335,21 +328,11 @@ mod tests {
         server: &mut Server,
         floor: i64,
         known: &[i64],
-        between: impl FnMut(&mut Server, u64),
-    ) -> (Vec<i64>, Reached) {
-        walk_after(server, (floor, i64::MAX), known, between)
-    }
-
-    /// The same, after a whole cycle whose newest creation was `whole`.
-    fn walk_after(
-        server: &mut Server,
-        (floor, whole): (i64, i64),
-        known: &[i64],
         mut between: impl FnMut(&mut Server, u64),
     ) -> (Vec<i64>, Reached) {
         let known: HashSet<LiveDeskId> = known.iter().copied().map(LiveDeskId).collect();
         let mut lane = Lane::new(DirectionStyle::Parameter);
-        lane.set_floors(NOW, Floors { activity: floor, created: floor, whole });
+        lane.set_floors(NOW, Floors { activity: floor, created: floor });
         let mut shown = Vec::new();
         for turn in 0.. {
             match lane.want() {
@@ -393,18 +376,41 @@ mod tests {
         assert!((21..=26).all(|id| shown.contains(&id)), "{shown:?}");
     }
 
-    /// Its first pages were carried, the process died, and the next cycle took them for the tail that it knows.
     #[test]
-    fn an_import_of_which_a_cycle_that_was_cut_off_carried_a_part_is_carried_whole() {
-        let mut contacts: Vec<_> = (1..=20).map(|id| (id, id * 10, Some(5))).collect();
-        contacts.extend((21..=31).map(|id| (id, 500, None)));
-        let known: Vec<i64> = (1..=24).collect();
-        let (shown, reached) = walk_after(&mut server(contacts.clone()), (100, 200), &known, |_, _| {});
-        assert!((21..=31).all(|id| shown.contains(&id)), "{shown:?}");
-        assert_eq!(reached.created, Some(500));
-        let known: Vec<i64> = (1..=31).collect();
-        let (_, reached) = walk_after(&mut server(contacts), (100, 501), &known, |_, _| {});
-        assert_eq!(reached.pages, 2, "where a whole cycle saw them, one page by creation is enough");
+    fn silent_contacts_below_a_page_of_visitors_that_this_cycle_carried_are_found() {
+        let mut contacts: Vec<_> = (1..=20).map(|id| (id, id, Some(id))).collect();
+        contacts.extend((21..=23).map(|id| (id, 100 + id, None)));
+        contacts.extend((24..=29).map(|id| (id, 100 + id, Some(200 + id))));
+        // Everybody is in the state by the time the page comes, but for those whom nobody was shown yet.
+        let known: Vec<i64> = (1..=29).filter(|id| !(21..=23).contains(id)).collect();
+        let (shown, reached) = walk(&mut server(contacts), 100, &known, |_, _| {});
+        assert!((21..=29).all(|id| shown.contains(&id)), "{shown:?}");
+        assert_eq!(reached.created, Some(129));
+    }
+
+    #[test]
+    fn contacts_below_a_page_that_a_cycle_carried_which_died_are_found() {
+        let contacts: Vec<_> = (1..=30).map(|id| (id, id * 10, None)).collect();
+        let known: Vec<i64> = (1..=20).chain(25..=30).collect();
+        let (shown, _) = walk(&mut server(contacts), 200, &known, |_, _| {});
+        assert!((20..=30).all(|id| shown.contains(&id)), "{shown:?}");
+        assert!(shown.len() < 16, "it still ends: {shown:?}");
+    }
+
+    #[test]
+    fn where_nobody_has_a_time_of_creation_a_page_of_contacts_that_are_known_ends_the_walk() {
+        let known = |id: i64| LiveDeskId(id);
+        let mut lane = Lane::new(DirectionStyle::Parameter);
+        lane.set_floors(NOW, Floors { activity: 0, created: 0 });
+        let unread = |_: &str| Err(MalformedRow { id: None, problem: String::from("a test reads no rows") });
+        for (page, state, ends) in [(1..=3, &[][..], false), (4..=6, &[4, 5], false), (7..=9, &[7, 8, 9], true)] {
+            let rows = page.map(|id| SourceRow::unread(LiveDeskId(id), (None, None), "{}".into(), unread)).collect();
+            let state: HashSet<LiveDeskId> = state.iter().copied().map(known).collect();
+            let order = Order { key: SortKey::CreatedAt, direction: Direction::Descending };
+            let request = PageRequest { order, style: DirectionStyle::Parameter, page: lane.created.next };
+            lane.take(request, SourcePage { rows, count: Some(90), ..SourcePage::default() }, &state).unwrap();
+            assert_eq!(lane.created.done, ends);
+        }
     }
 
     #[test]
@@ -469,7 +475,7 @@ mod tests {
     #[test]
     fn the_same_page_again_and_again_is_an_error_not_a_loop() {
         let mut lane = Lane::new(DirectionStyle::Parameter);
-        lane.set_floors(NOW, Floors { activity: 0, created: 0, whole: 0 });
+        lane.set_floors(NOW, Floors { activity: 0, created: 0 });
         let mut turns = 0;
         let error = loop {
             turns += 1;

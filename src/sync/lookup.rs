@@ -1,6 +1,7 @@
 //! Finding a few contacts at the source by their ids: by id where LiveDesk can, else with a sweep until all are found.
 //!
-//! It only reads. What is still missing at the end is not listed any more, or is hidden from the list.
+//! It only reads. What is still missing at the end is not listed any more, or is hidden from the list; or it is one that
+//! LiveDesk cannot show, which says nothing about it and concerns nobody else.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::{Direction, DirectionStyle, Order, SortKey, Verdict};
-use crate::sync::ports::{ByIdAnswer, ContactSource, MalformedRow, PageRequest};
+use crate::sync::ports::{ByIdAnswer, ContactSource, MalformedRow, PageRequest, PortError};
 use crate::sync::scan::{Goal, ScanError, Sweep, SweepPlan, SweepStep};
 
 /// The order of the page by which the source is recognised and counted.
@@ -25,6 +26,8 @@ pub struct Lookup<S> {
     missing: BTreeSet<LiveDeskId>,
     /// Ids that were not asked for one by one yet.
     left: BTreeSet<LiveDeskId>,
+    /// Ids that LiveDesk could not be asked for.
+    unread: BTreeSet<LiveDeskId>,
     /// A contact that surely exists.
     known: Option<LiveDeskId>,
     max_rounds: u32,
@@ -44,8 +47,9 @@ pub struct Found {
 impl<S: ContactSource> Lookup<S> {
     /// Looks for these contacts; `max_rounds` bounds a sweep, should one be needed.
     pub async fn start(source: Arc<S>, ids: BTreeSet<LiveDeskId>, max_rounds: u32) -> Result<Self, ScanError> {
-        let known = if ids.is_empty() { None } else { source.page(OLDEST_FIRST).await?.rows.first().map(|row| row.id) };
-        Ok(Self { source, left: ids.clone(), missing: ids, known, max_rounds, sweep: None, verdict: None })
+        let known = if ids.is_empty() { None } else { known_beside(&*source, &ids).await? };
+        let (left, unread) = (ids.clone(), BTreeSet::new());
+        Ok(Self { source, left, missing: ids, unread, known, max_rounds, sweep: None, verdict: None })
     }
 
     /// The next step; `None` at the end.
@@ -53,9 +57,13 @@ impl<S: ContactSource> Lookup<S> {
         while self.sweep.is_none() {
             let Some(id) = self.left.pop_first() else { return Ok(None) };
             let answer = match self.known {
-                Some(known) => self.source.by_id(id, known).await?,
+                Some(known) => read_one(&*self.source, id, known).await?,
                 // An empty first page is for a sweep to judge.
-                None => ByIdAnswer::Unsupported,
+                None => Some(ByIdAnswer::Unsupported),
+            };
+            let Some(answer) = answer else {
+                self.unread.insert(id);
+                continue;
             };
             match answer {
                 ByIdAnswer::Found(contact) => {
@@ -92,8 +100,41 @@ impl<S: ContactSource> Lookup<S> {
         &self.missing
     }
 
-    /// Whether, at the end, what is missing is surely not listed: each id was asked for, or a sweep was proven.
-    pub fn absence_is_proven(&self) -> bool {
-        self.sweep.is_none() || self.verdict == Some(Verdict::Proven)
+    /// Whether, at the end, one that is missing is surely not listed: it was asked for, or a sweep was proven.
+    pub fn is_surely_gone(&self, id: LiveDeskId) -> bool {
+        match &self.sweep {
+            None => !self.unread.contains(&id),
+            Some(_) => self.verdict == Some(Verdict::Proven),
+        }
+    }
+}
+
+/// A contact that surely exists; best one that is not in question itself.
+pub(super) async fn known_beside<S: ContactSource>(
+    source: &S,
+    ids: &BTreeSet<LiveDeskId>,
+) -> Result<Option<LiveDeskId>, ScanError> {
+    let listed = source.page(OLDEST_FIRST).await?;
+    let mut listed = listed.rows.iter().map(|row| row.id);
+    let first = listed.next();
+    Ok(first.into_iter().chain(listed).find(|id| !ids.contains(id)).or(first))
+}
+
+/// Reads one contact by its id. `None`: LiveDesk cannot show this one, and says nothing about the others by that. `known` is
+/// a contact that surely exists.
+pub(super) async fn read_one<S: ContactSource>(
+    source: &S,
+    id: LiveDeskId,
+    known: LiveDeskId,
+) -> Result<Option<ByIdAnswer>, PortError> {
+    match source.by_id(id, known).await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(PortError::Refused { .. } | PortError::NotFound) => Ok(None),
+        // Where another one is answered for, it is not LiveDesk that is in trouble.
+        Err(error @ PortError::Unavailable { .. }) if id != known => match source.by_id(known, known).await {
+            Ok(ByIdAnswer::Found(_)) | Err(PortError::Refused { .. }) => Ok(None),
+            _ => Err(error),
+        },
+        Err(error) => Err(error),
     }
 }

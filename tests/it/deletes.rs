@@ -575,6 +575,35 @@ async fn a_customer_that_was_taken_for_gone_and_is_there_is_carried_again() {
 }
 
 #[tokio::test]
+async fn a_deleted_customer_whose_only_key_is_the_familys_phone_is_gone_and_no_alias_of_the_relative() {
+    for merged in [false, true] {
+        let scene = Scene::with(20, "").await;
+        let livedesk = scene.world.sandbox.livedesk();
+        let family = |name: &str| json!({ "name": name, "phone_number": "+886955000111" });
+        let (parent, child) = (livedesk.add_contact(family("Pat Lin")), livedesk.add_contact(family("Kit Lin")));
+        assert_eq!(scene.run().await.created, 2);
+        let firstline = scene.world.sandbox.firstline();
+        let customer = |id: u64| {
+            let found = firstline
+                .contacts()
+                .into_iter()
+                .find(|contact| contact.membership_no.as_deref() == Some(&format!("LD-{id}")));
+            found.unwrap().id
+        };
+        if merged {
+            assert!(firstline.merge(customer(parent), customer(child)));
+        } else {
+            assert!(firstline.delete(customer(child)));
+        }
+        assert!(livedesk.edit(child, |contact| drop(contact.insert("name".into(), json!("Kim Lin")))));
+        let summary = scene.run().await;
+        let counts = &summary.vanished;
+        let expected = if merged { (1, 0) } else { (0, 1) };
+        assert_eq!((counts.new_aliases, counts.new_gone), expected, "merged: {merged} {summary:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_404_is_not_believed_while_nobody_can_vouch_for_it() {
     // The only other record of theirs is gone as well; those that we made say nothing about what a role shows of others'.
     let scene = Scene::before(20, "", FirstLineSwitches::default()).await;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use deskferry::app;
+use deskferry::domain::ids::LiveDeskId;
 use deskferry::domain::outcome::SetAsideKind;
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::firstline::FirstLineSwitches;
 use deskferry::sandbox::livedesk::LiveDeskSwitches;
 use deskferry::store::{DeadLetter, RunResult};
 use deskferry::sync::directory::LazyDirectory;
+use deskferry::sync::pipeline::Entrants;
 use deskferry::sync::summary::Summary;
 use serde_json::json;
 
@@ -167,4 +169,30 @@ async fn what_is_due_and_gone_from_livedesk_waits_longer_each_time() {
     }
     assert!(letter(&world).await.unwrap().poisoned_at.is_some());
     assert_eq!(carry_due(&world).await.handled(), 0, "given up: LiveDesk is not asked for it again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_contact_that_livedesk_cannot_show_by_id_keeps_nobody_else_from_being_tried() {
+    for status in [410, 422, 500] {
+        let failures = "retry_first = \"1ms\"\nretry_ceiling = \"1ms\"";
+        let (world, first) = world_with_a_refused_contact(failures).await;
+        let livedesk = world.sandbox.livedesk();
+        let long = "Maximiliana-Josephine-Karoline Chen";
+        let other = livedesk.add_contact(json!({ "name": long, "email": "chen@example.com" }));
+        assert_eq!(world.backfill().await.summary.set_aside, 2);
+        world.sandbox.firstline().set_switches(FirstLineSwitches::default());
+        livedesk.set_switches(LiveDeskSwitches { by_id_fails: [(first, status)].into(), ..livedesk.switches() });
+        let summary = carry_due(&world).await;
+        assert_eq!((summary.created, summary.set_aside), (1, 1), "{status}: {summary:?}");
+        let row = &summary.set_aside_rows[0];
+        assert_eq!(row.reason.kind, SetAsideKind::Unproven, "{status}: it is not called gone");
+        let left = letter(&world).await.unwrap();
+        assert_eq!(left.livedesk_id.0.unsigned_abs(), first, "{status}");
+        assert_eq!(left.attempts, 2, "{status}: it waits like any that was tried");
+        // Asked for by its id, it is told of and the others are carried.
+        let ids = [first, other].map(|id| LiveDeskId(id.try_into().unwrap()));
+        let (_, end) = world.run(Entrants::Only(ids.into())).await.unwrap();
+        assert!(end.failure.is_none(), "{status}: {:?}", end.failure);
+        assert_eq!((end.summary.set_aside, end.summary.unchanged), (1, 1), "{status}: {:?}", end.summary);
+    }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use deskferry::domain::ids::{FirstLineId, LiveDeskId};
 use deskferry::domain::outcome::SetAsideKind;
 use deskferry::sandbox::SandboxConfig;
+use deskferry::sandbox::faults::{Fault, FaultFilter};
 use deskferry::sandbox::firstline::{
     ColumnFilter, FilterMode, FirstLineSwitches, MethodOverride, PhoneOwner, Sort, UnsetColumns,
 };
@@ -881,6 +882,64 @@ async fn a_change_that_was_half_refused_and_then_taken_back_is_taken_back_at_the
     let store = world.store().await;
     assert!(store.dead_letters().await.unwrap().is_empty());
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_which_one_child_was_refused_is_taken_back_with_the_source() {
+    let switches = FirstLineSwitches { phone_unique: true, ..FirstLineSwitches::default() };
+    let (world, id, target) = one_carried(switches, BY_COLUMN).await;
+    world.sandbox.firstline().add_contact(&json!({ "first_name": "Lin" }), &[], &["+886955000111"], &[]);
+    let before = record(&world, target);
+    edit_source(&world, id, "email", json!("another@example.com"));
+    edit_source(&world, id, "phone_number", json!("+886955000111"));
+    let end = world.backfill().await;
+    assert_eq!(end.summary.set_aside, 1, "{:?}", end.summary);
+    assert_eq!(record(&world, target)["emails"][0]["address"], "another@example.com");
+    edit_source(&world, id, "email", json!("amy@example.com"));
+    edit_source(&world, id, "phone_number", json!("+886912345678"));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.updated, end.summary.exit_code()), (1, 0), "{:?}", end.summary);
+    assert_eq!(record(&world, target), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_was_sent_without_an_answer_and_then_taken_back_is_taken_back_at_the_target_too() {
+    let (world, id, target) = one_carried(FirstLineSwitches::default(), BY_COLUMN).await;
+    // How this tenant takes updates is known.
+    edit_source(&world, id, "additional_attributes", attributes("Tainan"));
+    assert_eq!(world.backfill().await.summary.updated, 1);
+    let before = record(&world, target);
+    edit_source(&world, id, "additional_attributes", attributes("Hualien"));
+    let faults = world.sandbox.firstline_faults();
+    faults.next(Fault::Html, 10_000, FaultFilter::on("POST", "/contact/*"));
+    let (_, end) = world.run(Entrants::All).await.unwrap();
+    assert!(end.failure.is_some() || end.summary.set_aside == 1, "{:?}", end.summary);
+    faults.clear();
+    assert_eq!(record(&world, target)["cz_cols"]["42"], "Hualien", "it was applied all the same");
+    edit_source(&world, id, "additional_attributes", attributes("Tainan"));
+    let end = world.backfill().await;
+    assert_eq!((end.summary.updated, end.summary.exit_code()), (1, 0), "{:?}", end.summary);
+    assert_eq!(record(&world, target), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_is_empty_for_once_is_not_believed_by_a_state_that_knows_customers() {
+    let world = bare(FirstLineSwitches::default()).await;
+    for number in 0..50 {
+        contact(&world, json!({ "name": "Amy Lin", "email": format!("amy{number}@example.com") }));
+    }
+    world.backfill().await;
+    let firstline = world.sandbox.firstline();
+    firstline.add_contact(&json!({ "first_name": "Prior" }), &["known@example.com"], &[], &[]);
+    contact(&world, json!({ "name": "Ben Lin", "email": "known@example.com" }));
+    firstline.set_switches(FirstLineSwitches { list_empty: true, ..firstline.switches() });
+    let (_, end) = world.run(Entrants::All).await.unwrap();
+    let why = end.failure.map(|failure| failure.to_string()).unwrap_or_default();
+    assert!(why.contains("shows no customer"), "{why} {:?}", end.summary);
+    assert_eq!(firstline.len(), 51, "nobody is made twice");
+    firstline.set_switches(FirstLineSwitches::default());
+    let end = world.backfill().await;
+    assert_eq!((end.summary.adopted, end.summary.created, firstline.len()), (1, 0, 51), "{:?}", end.summary);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,8 +15,8 @@ use deskferry::daemon::{Outcome, Service};
 use deskferry::domain::hash::Digest;
 use deskferry::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use deskferry::sandbox::SandboxConfig;
-use deskferry::sandbox::faults::FaultSettings;
-use deskferry::sandbox::firstline::default_definitions;
+use deskferry::sandbox::faults::{Fault, FaultFilter, FaultSettings};
+use deskferry::sandbox::firstline::{FirstLineSwitches, default_definitions};
 use deskferry::sandbox::livedesk::{LiveDeskSwitches, Ties};
 use deskferry::store::{self, Link, Origin, RunResult, WriteOp};
 use rand::rngs::StdRng;
@@ -179,6 +179,28 @@ async fn an_idle_sync_stays_cheap_where_more_than_a_page_wrote_within_the_overla
 }
 
 #[tokio::test]
+async fn what_a_sync_that_died_did_not_reach_the_next_one_carries() {
+    let desk = Desk::in_step(60).await;
+    let (livedesk, firstline) = (desk.world.sandbox.livedesk(), desk.world.sandbox.firstline());
+    let before = firstline.tally().contact_create;
+    let now = SystemClock.now().0 / 1000;
+    for number in 0..60 {
+        let (identifier, created_at) = (format!("import-{number}"), now - number);
+        livedesk.add_contact(json!({ "name": "Silent Import", "identifier": identifier, "created_at": created_at }));
+    }
+    // The key expires after the newest of them were read.
+    let faults = desk.world.sandbox.livedesk_faults();
+    faults.change(|faults| faults.expire_from = 5);
+    assert!(desk.refused(Kind::Sync).await.contains("401"));
+    faults.clear();
+    let created = firstline.tally().contact_create - before;
+    assert!((15..60).contains(&created), "the first sync came half way: {created}");
+    let ended = desk.play(Kind::Sync).await;
+    assert_eq!((ended.exit, &ended.counts["created"]), (0, &json!(60 - created)), "{ended:?}");
+    desk.world.assert_right().await;
+}
+
+#[tokio::test]
 async fn contacts_whose_activity_lies_in_the_year_2099_do_not_silence_the_lane() {
     let desk = Desk::in_step(90).await;
     let livedesk = desk.world.sandbox.livedesk();
@@ -273,6 +295,85 @@ async fn a_sync_that_is_due_during_a_long_sweep_is_played_once_before_the_sweep_
         let firstline = desk.world.sandbox.firstline();
         assert_eq!(firstline.tally().contact_create, firstline.len() as u64);
     }
+}
+
+#[tokio::test]
+async fn what_a_sync_settles_between_two_pages_of_a_sweep_that_has_passed_it_is_carried_to_its_end() {
+    for (path, search, reads, by_id) in
+        [("/contact", 60, 0, true), ("/contact", 60, 0, false), ("/email-contact", 0, 60, true)]
+    {
+        let desk = Desk::with(150).await;
+        let (livedesk, firstline) = (desk.world.sandbox.livedesk(), desk.world.sandbox.firstline());
+        livedesk.set_switches(LiveDeskSwitches { by_id, ..livedesk.switches() });
+        // An answer is lost, and what was made is out of sight for a while.
+        let lagging = FirstLineSwitches {
+            search_lag_writes: search,
+            list_lag_writes: search,
+            get_lag_writes: reads,
+            ..firstline.switches()
+        };
+        firstline.set_switches(lagging);
+        desk.world.sandbox.firstline_faults().next(Fault::LostAck, 4, FaultFilter::on("POST", path));
+        let ask = async {
+            while firstline.len() < 60 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!desk.service.store().open_intents().await.unwrap().is_empty(), "{path}: something is in doubt");
+            desk.service.due().ask(Kind::Sync);
+        };
+        let (ended, ()) = tokio::join!(desk.play(Kind::Sweep), ask);
+        assert_eq!(ended.exit, 0, "{ended:?}");
+        let runs = desk.service.store().runs(2).await.unwrap();
+        assert_eq!(runs[0].kind, "sync", "{runs:?}");
+        let links = desk.service.store().links_page(LiveDeskId(-1), 1_000).await.unwrap();
+        let open: Vec<_> =
+            links.iter().filter(|link| link.fingerprint.is_none()).map(|link| link.livedesk_id).collect();
+        assert!(open.is_empty(), "{path}: {open:?}");
+        desk.world.assert_right().await;
+    }
+}
+
+#[tokio::test]
+async fn a_sync_completes_what_it_finds_of_a_create_that_an_earlier_life_left_in_doubt() {
+    let mut world = World::start(SandboxConfig { contacts: 60, edge_cases: false, ..SandboxConfig::default() }).await;
+    world.choices.doubt_horizon = "10m";
+    let desk = Desk::over(world).await;
+    desk.play(Kind::Sweep).await;
+    desk.play(Kind::Sync).await;
+    let livedesk = desk.world.sandbox.livedesk();
+    let id = livedesk.add_contact(json!({ "name": "Nova Newcomer", "email": "nova@example.com" }));
+    let firstline = desk.world.sandbox.firstline();
+    firstline.set_switches(FirstLineSwitches { search_lag_writes: 1, ..firstline.switches() });
+    desk.world.sandbox.firstline_faults().next(Fault::LostAck, 1, FaultFilter::on("POST", "/contact"));
+    let ended = desk.play(Kind::Sync).await;
+    assert_eq!((ended.exit, firstline.len()), (1, 61), "{ended:?}");
+    firstline.set_switches(FirstLineSwitches::default());
+    // The lane has nothing more to say of it.
+    assert!(livedesk.edit(id, |contact| {
+        contact.insert(String::from("created_at"), json!(1_500_000_000));
+        contact.insert(String::from("last_activity_at"), json!(1_500_000_000));
+    }));
+    let ended = desk.play(Kind::Sync).await;
+    assert_eq!((ended.exit, &ended.counts["created"]), (0, &json!(1)), "{ended:?}");
+    desk.world.assert_right().await;
+}
+
+#[tokio::test]
+async fn a_first_backfill_of_days_looks_for_customers_that_agents_made_meanwhile() {
+    let desk = Desk::with(150).await;
+    let livedesk = desk.world.sandbox.livedesk();
+    livedesk.add_contact(json!({ "name": "Wan Walkin", "email": "walk-in@example.com" }));
+    let firstline = desk.world.sandbox.firstline();
+    let agent = async {
+        while firstline.len() < 30 {
+            tokio::task::yield_now().await;
+        }
+        firstline.add_contact(&json!({ "first_name": "Wan" }), &["walk-in@example.com"], &[], &[]);
+        desk.clock.0.fetch_add(16 * 60 * 1000, Ordering::SeqCst);
+    };
+    let (ended, ()) = tokio::join!(desk.play(Kind::Sweep), agent);
+    assert_eq!((ended.exit, &ended.counts["adopted"]), (0, &json!(1)), "{ended:?}");
+    assert_eq!(firstline.tally().contact_create + 1, firstline.len() as u64);
 }
 
 #[tokio::test]

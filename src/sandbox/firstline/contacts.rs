@@ -29,6 +29,9 @@ enum Place {
 pub(super) fn list(world: &FirstLine, call: &Call) -> Result<Answer, Refusal> {
     let paging = Paging::of(call)?;
     let search = Search::of(call)?;
+    if call.switches.list_empty {
+        return Ok(paging.answer(call, Vec::new(), 0));
+    }
     for column in search.equal_columns() {
         index_column(world, column);
     }

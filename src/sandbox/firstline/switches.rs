@@ -281,6 +281,7 @@ switches! {
     times_shown: TimesShown = TimesShown::LeftOut, "left_out | iso | local: created_at and updated_at of a contact";
     companies_shown: bool = false, "a contact names its companies";
     cjk_name_joined: bool = false, "name joins Chinese names without a space";
+    list_empty: bool = false, "the list of contacts is empty, with a total of 0, whatever it is asked for";
     hidden_share: f64 = 0.0, "share of the contacts made by others that the role cannot see (0 to 1)";
     filter_membership_no: FilterMode = FilterMode::Exact, "exact | prefix | substring | ignored | rejected: contacts by membership_no";
     filter_cz_cols: ColumnFilter = ColumnFilter::Brackets, "brackets | json | both | ignored | rejected: contacts by cz_cols";

@@ -68,6 +68,10 @@ async fn by_id(
         return refusal;
     }
     desk.count("by_id");
+    let failing = id.parse().ok().and_then(|id: u64| switches.by_id_fails.get(&id).copied());
+    if let Some(status) = failing.and_then(|status| StatusCode::from_u16(status).ok()) {
+        return (status, Json(json!({ "error": "This contact cannot be shown" }))).into_response();
+    }
     let contact = id.parse().ok().filter(|_| switches.by_id).and_then(|id| desk.contact(id));
     match contact {
         Some(contact) => Json(json!({ "payload": wire::contact(contact, &switches, 0, inboxes) })).into_response(),

@@ -2,6 +2,8 @@
 //!
 //! The one-line descriptions for people are in `help`, and a test keeps both lists equal.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::drift::DriftSwitches;
@@ -40,6 +42,8 @@ pub struct LiveDeskSwitches {
     pub labels: LabelFilter,
     /// Whether GET by id exists; without it every id is 404.
     pub by_id: bool,
+    /// Contacts whose GET by id fails, each with its status.
+    pub by_id_fails: BTreeMap<u64, u16>,
     /// Whether online contacts flip their presence from one answer to the next.
     pub presence_flips: bool,
     /// Pages above this one answer this one again (0 is off): a stuck server.
@@ -66,6 +70,7 @@ impl Default for LiveDeskSwitches {
             search_counts_page: false,
             labels: LabelFilter::Both,
             by_id: true,
+            by_id_fails: BTreeMap::new(),
             presence_flips: false,
             stuck_page: 0,
             drift: DriftSwitches::default(),

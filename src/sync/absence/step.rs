@@ -13,7 +13,7 @@ use crate::sync::absence::{
     AbsenceSummary, DeleteCeiling, DeleteRules, Judgement, Next, Policy, Rest, allowed, judge, within_ceiling,
 };
 use crate::sync::engine::{Engine, RunError};
-use crate::sync::lookup::OLDEST_FIRST;
+use crate::sync::lookup::{OLDEST_FIRST, read_one};
 use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PortError};
 use crate::sync::summary::Summary;
 
@@ -247,11 +247,10 @@ impl<T: ContactTarget> Engine<T> {
             if self.stop.is_cancelled() {
                 return Err(PortError::Interrupted.into());
             }
-            let finding = match source.by_id(*id, known).await {
-                Ok(ByIdAnswer::Found(_)) => Finding::Hidden,
-                Ok(ByIdAnswer::Missing) => Finding::Missing,
-                Ok(ByIdAnswer::Unsupported) | Err(PortError::Refused { .. } | PortError::NotFound) => Finding::Unknown,
-                Err(error) => return Err(error.into()),
+            let finding = match read_one(source, *id, known).await? {
+                Some(ByIdAnswer::Found(_)) => Finding::Hidden,
+                Some(ByIdAnswer::Missing) => Finding::Missing,
+                Some(ByIdAnswer::Unsupported) | None => Finding::Unknown,
             };
             findings.insert(*id, finding);
         }

@@ -1,12 +1,14 @@
 //! A contact that is linked: read, decide, write only what is owned, then the children.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::{BothChanged, Carried, Job, reason, refused, sighting};
-use crate::domain::base::Base;
+use crate::domain::base::{Base, BaseField};
 use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
-use crate::domain::record::is_blank;
+use crate::domain::record::{FieldKey, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
 use crate::store::{JournalEntry, Link, LinkChild, Origin, Standing, WriteOp};
 use crate::sync::children::{ChildPlan, Family, list_name};
@@ -55,9 +57,9 @@ impl<T: ContactTarget> Engine<T> {
             _ => {}
         }
         let authorship = authorship_of(&link);
-        let before = Base::decode(&link.base);
         let rules =
             Rules { authorship, kinds: self.mapping.kinds(), key: self.store.hash_key(), clears: self.settings.clears };
+        let before = Base::decode(&link.base).map(|base| decide::arrived(base, &current, rules));
         let decision = decide::update(&job.record, &job.digests, before.as_ref(), &current, rules);
         let both_changed: Vec<BothChanged> = (decision.both_changed.iter())
             .map(|field| BothChanged { field: field.to_string(), written: decision.write.contains_key(field) })
@@ -102,24 +104,31 @@ impl<T: ContactTarget> Engine<T> {
         let mut link_before = None;
         if wrote_fields {
             link_before = Some(journal::link_image(&was, &ours));
-            // From here on the record is not what the fingerprint says, should this end in between; and which tags are
-            // ours is known whatever the answer.
-            let untouched = std::mem::replace(&mut link.base, lists.marked(before.as_ref()).encode());
+            // From here on the record is not what the fingerprint says, should this end in between; what the fields hold if
+            // this arrives, and which tags are ours, is known whatever the answer.
+            let sent: BTreeMap<FieldKey, BaseField> =
+                write.keys().filter_map(|field| Some((*field, *decision.base.fields.get(field)?))).collect();
+            let sending = |base: Base| Base { sent: base.sent.into_iter().chain(sent.clone()).collect(), ..base };
+            link.base = sending(lists.marked(before.as_ref())).encode();
             link.fingerprint = None;
             let whole = lists.with(write.clone());
             let entry = self.before_image(job, &current, &whole, &lists);
             let why = if was.fingerprint.is_none() { "not settled yet" } else { "source changed" };
             let entry = JournalEntry { link_before: link_before.clone(), why: why.to_owned(), ..entry };
             self.store.write(vec![WriteOp::PutLink(link.clone()), WriteOp::Journal(entry)]).await?;
-            let mut sent = self.send_update(id, &current, whole, authorship).await;
-            if let Err(RunError::Port(PortError::Refused { status, fields })) = sent {
-                // Nothing of it was applied, so no tag is ours that was not.
-                link.base = untouched;
-                self.store.write(vec![WriteOp::PutLink(link.clone())]).await?;
-                if lists.are_named_by(&fields) && !write.is_empty() {
+            let mut answer = self.send_update(id, &current, whole, authorship).await;
+            if let Err(RunError::Port(PortError::Refused { status, fields })) = answer {
+                let resent = lists.are_named_by(&fields) && !write.is_empty();
+                // Of what was refused by its status nothing was applied, so no tag is ours that was not.
+                if is_refused_by(status) {
+                    let untouched = before.clone().unwrap_or_default();
+                    link.base = if resent { sending(untouched) } else { untouched }.encode();
+                    self.store.write(vec![WriteOp::PutLink(link.clone())]).await?;
+                }
+                if resent {
                     // A list that is refused must not keep the fields back.
-                    sent = self.send_update(id, &current, ListPlan::default().with(write), authorship).await;
-                    match sent {
+                    answer = self.send_update(id, &current, ListPlan::default().with(write), authorship).await;
+                    match answer {
                         Ok(()) => carried.both_changed = both_changed,
                         Err(RunError::Port(PortError::NotFound)) => {
                             return self.vanished_after(job, &link, carried).await;
@@ -130,7 +139,7 @@ impl<T: ContactTarget> Engine<T> {
                 }
                 return self.aside(job, refused(SetAsideKind::Refused, &fields, status), carried).await;
             }
-            match sent {
+            match answer {
                 Ok(()) => {}
                 Err(RunError::Port(PortError::NotFound)) => return self.vanished_after(job, &link, carried).await,
                 Err(error) => return Err(error),
@@ -177,7 +186,7 @@ impl<T: ContactTarget> Engine<T> {
             self.store.write(ops).await?;
             return Ok(carried);
         }
-        link.base = base.encode();
+        link.base = plan.opened(&base, self.store.hash_key()).encode();
         link.fingerprint = None;
         ops.insert(0, WriteOp::PutLink(link.clone()));
         self.store.write(ops).await?;
@@ -296,4 +305,9 @@ fn authorship_of(link: &Link) -> Authorship {
         Origin::Created => Authorship::Ours,
         Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,
     }
+}
+
+/// Whether a refusal comes of an answer that says so; without one, what was sent may have been applied.
+fn is_refused_by(status: u16) -> bool {
+    (400..500).contains(&status)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Authorship, CurrentChild, Kinds, Rules, children, creation, update};
+use super::{Authorship, CurrentChild, Kinds, Rules, arrived, children, creation, update};
 use crate::domain::base::{Base, BaseField, WishDigests, value_digest};
 use crate::domain::field::FieldKind;
 use crate::domain::hash::{Digest, HashKey};
@@ -57,6 +57,35 @@ fn base(desired: &str, target: &str) -> Base {
     let mut base = Base::default();
     base.fields.insert(FIELD, BaseField { desired: digest(desired), target: digest(target) });
     base
+}
+
+#[test]
+fn a_write_of_which_nobody_knows_whether_it_arrived_is_taken_back_with_the_source() {
+    let kinds = Kinds::from([(FIELD, FieldKind::Text)]);
+    let rules = rules(Authorship::Ours, &kinds);
+    // "b" was sent in the place of "a", and then the source took it back or went on.
+    let sent = Base { sent: base("b", "b").fields, ..base("a", "a") };
+    let silent = TargetContact { custom: None, ..holding(&Value::Null) };
+    let rows = [
+        ("a", Some("b"), Some("a")),
+        ("a", Some("a"), None),
+        ("a", Some("an agent's"), None),
+        ("b", Some("b"), None),
+        ("b", Some("a"), Some("b")),
+        ("c", Some("b"), Some("c")),
+        // The record does not show the field.
+        ("a", None, Some("a")),
+        ("b", None, Some("b")),
+    ];
+    for (wished, held, written) in rows {
+        let record = wish(text(wished), None);
+        let current = held.map_or_else(|| silent.clone(), |held| holding(&json!(held)));
+        let before = arrived(sent.clone(), &current, rules);
+        let decision = update(&record, &digests(&record), Some(&before), &current, rules);
+        let expected = written.map(|value| WriteValue::Typed(FieldValue::Text(value.into())));
+        assert_eq!(decision.write.get(&FIELD), expected.as_ref(), "{wished} over {held:?}");
+        assert!(decision.base.sent.is_empty() && decision.both_changed.is_empty(), "{wished} over {held:?}");
+    }
 }
 
 /// What, wished, owner, base, held, authorship; then what is written, and whether both changed or the field is kept.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::{Pipeline, RunEnd};
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
-use crate::store::{Intent, WriteOp};
+use crate::store::{Intent, Standing, WriteOp};
 use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::RunError;
-use crate::sync::lookup::Lookup;
-use crate::sync::ports::{ContactSource, ContactTarget, PortError};
+use crate::sync::lookup::{Lookup, known_beside};
+use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PortError};
 use crate::sync::progress::ProgressEvent;
 use crate::sync::summary::Summary;
 
@@ -60,30 +60,71 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let result = self.read_again(&mut carrier, &mut missing).await;
         let drained = carrier.drain().await;
         *summary = std::mem::take(&mut carrier.summary);
-        let proven = match (result, drained) {
-            (Ok(proven), Ok(())) => proven,
+        let doubtful = match (result, drained) {
+            (Ok(doubtful), Ok(())) => doubtful,
             (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
         };
-        let (kind, detail) = if proven {
-            (SetAsideKind::Gone, "LiveDesk does not show this contact any more")
-        } else {
-            (SetAsideKind::Unproven, "LiveDesk did not show this contact, and its list could not be read completely")
-        };
-        for id in missing.iter().copied() {
+        for id in missing {
+            let proven = !doubtful.contains(&id);
+            let (kind, detail) = if proven {
+                (SetAsideKind::Gone, "LiveDesk does not show this contact any more")
+            } else {
+                (SetAsideKind::Unproven, "LiveDesk did not show this contact, and its absence could not be proven")
+            };
             summary.set_aside(Some(id), SetAside { kind, field: None, status: None, detail: detail.to_owned() });
             // Nobody is left to be created: the old intent has nothing to wait for.
             if let Some((_, seq)) = orphans.iter().find(|(orphan, _)| proven && *orphan == id) {
                 engine.store.write(vec![WriteOp::CloseIntent { seq: *seq }]).await?;
             }
         }
-        Ok(if proven { BTreeSet::new() } else { missing })
+        Ok(doubtful)
     }
 
-    /// Reads these contacts again and takes out of `missing` what was found. Answers whether the absence of the others
-    /// is proven.
-    async fn read_again(&self, carrier: &mut Carrier<T>, missing: &mut BTreeSet<LiveDeskId>) -> Result<bool, RunError> {
+    /// Carries to their end contacts whose doubt was settled and that nobody came by since: they are linked, and their
+    /// fields or children may be missing. Where LiveDesk reads nobody by id they wait for a sweep.
+    pub(super) async fn carry_unfinished(
+        &self,
+        directory: &Arc<LazyDirectory>,
+        mut ids: Vec<LiveDeskId>,
+        summary: &mut Summary,
+    ) -> Result<(), RunError> {
+        let store = &self.engine.store;
+        let links = store.links_for(&ids).await?;
+        ids.retain(|id| {
+            links.get(id).is_some_and(|link| link.fingerprint.is_none() && link.standing == Standing::Live)
+        });
+        // What was tried meanwhile, or waits for somebody, was told of.
+        let (letters, conflicts) = (store.dead_letters_for(&ids).await?, store.conflict_for(&ids).await?);
+        ids.retain(|id| !letters.contains_key(id) && !conflicts.contains_key(id));
+        if ids.is_empty() || !self.reads_by_id(&ids).await? {
+            return Ok(());
+        }
+        let again = ids.into_iter().map(|id| (id, None)).collect();
+        self.carry_ids(directory, again, Waiting::Respect, summary).await?;
+        Ok(())
+    }
+
+    /// Whether LiveDesk reads contacts like these by id. Where it does not, a single one takes a walk over everybody.
+    pub(in crate::sync) async fn reads_by_id(&self, ids: &[LiveDeskId]) -> Result<bool, RunError> {
+        let ids = ids.iter().copied().collect();
+        let Some(known) = known_beside(&*self.source, &ids).await? else { return Ok(false) };
+        match self.source.by_id(known, known).await {
+            Ok(answer) => Ok(!matches!(answer, ByIdAnswer::Unsupported)),
+            // It does, though not this one.
+            Err(PortError::Refused { .. } | PortError::NotFound) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads these contacts again and takes out of `missing` what was found. Answers those of the others whose absence is
+    /// not proven.
+    async fn read_again(
+        &self,
+        carrier: &mut Carrier<T>,
+        missing: &mut BTreeSet<LiveDeskId>,
+    ) -> Result<BTreeSet<LiveDeskId>, RunError> {
         if missing.is_empty() {
-            return Ok(true);
+            return Ok(BTreeSet::new());
         }
         self.engine.progress.event(ProgressEvent::Expect(missing.len() as u64));
         let mut lookup = Lookup::start(Arc::clone(&self.source), missing.clone(), self.sweep_rounds).await?;
@@ -96,6 +137,6 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
         }
         missing.clone_from(lookup.missing());
-        Ok(missing.is_empty() || lookup.absence_is_proven())
+        Ok(missing.iter().copied().filter(|id| !lookup.is_surely_gone(*id)).collect())
     }
 }

@@ -166,7 +166,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                 self.carry_ids(&directory, again, Waiting::TryAgain, summary).await?;
             }
             Entrants::Recent => {
+                let unfinished = left_over.iter().filter(|(_, intent)| intent.is_none()).map(|(id, _)| *id).collect();
                 self.recent(&directory, left_over, summary).await?;
+                self.carry_unfinished(&directory, unfinished, summary).await?;
                 self.carry_due(&directory, summary).await?;
             }
         }

@@ -26,7 +26,7 @@ const UNTOLD: &str = "all contacts that LiveDesk shows were created, and were ac
                       spelled cannot be told: until that changes, new contacts arrive with the sweeps";
 
 impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
-    /// Walks the lane. Left-overs that it comes by are carried again; the others wait for a sweep.
+    /// Walks the lane. Creates that are to be repeated are, as it comes by them.
     pub(super) async fn recent(
         &self,
         directory: &Arc<LazyDirectory>,
@@ -176,6 +176,6 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             now
         };
         let floor = |mark: Option<i64>| mark.unwrap_or(first).min(now).saturating_sub(overlap);
-        Ok(Floors { activity: floor(activity), created: floor(created), whole: created.unwrap_or(i64::MIN) })
+        Ok(Floors { activity: floor(activity), created: floor(created) })
     }
 }

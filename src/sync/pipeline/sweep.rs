@@ -70,6 +70,12 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
         };
         if let (Some(report), Some(number)) = (report, number) {
+            // A quick cycle may have settled what was in doubt when this walk passed it.
+            let unsettled = engine.store.unsettled(number).await?;
+            if !unsettled.is_empty() {
+                let again = unsettled.into_iter().map(|id| (id, None)).collect();
+                self.carry_ids(directory, again, Waiting::Respect, summary).await?;
+            }
             engine.tell_passed(&passed, summary).await?;
             engine.store.finish_sweep(number, &report.verdict.to_string()).await?;
             summary.sweep = Some(report);

@@ -1,7 +1,8 @@
 //! Who took the place of a record that vanished: what merges in FIRST LINE leave behind (notes FIRST LINE 3.9).
 //!
 //! A merge moves e-mails and phones to the primary customer, and our stamp only where its own field was blank. So the
-//! survivor carries the stamp, or holds every match key of the contact.
+//! survivor carries the stamp, or holds every match key of the contact. Families share keys, so of a record that another
+//! contact is linked to that says something only where the other has not those keys by itself.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +10,7 @@ use crate::domain::ids::FirstLineId;
 use crate::domain::phone;
 use crate::domain::record::canonical_email;
 use crate::domain::target::TargetContact;
+use crate::store::{ChildKind, Origin};
 use crate::sync::carry::Job;
 use crate::sync::engine::{Engine, MatchKey, RunError};
 use crate::sync::ports::{ContactTarget, PortError};
@@ -45,11 +47,30 @@ impl<T: ContactTarget> Engine<T> {
         for candidate in candidates.into_iter().take(CANDIDATES) {
             if let Some(record) = self.full_contact(candidate).await?
                 && self.holds_all_keys(&record, job)
+                && self.took_over(&record, job).await?
             {
                 holders.insert(candidate);
             }
         }
         Ok(only(&holders))
+    }
+
+    /// Whether the keys came to this record with the merge: always, where no other contact is linked to it. Where one is,
+    /// it holds a row that we hung on the record that vanished, or a key that we did not give it for the other.
+    async fn took_over(&self, record: &TargetContact, job: &Job) -> Result<bool, RunError> {
+        let Some(other) = self.store.source_of(&[record.id]).await?.remove(&record.id) else { return Ok(true) };
+        let held = |kind| self.current_children(record, kind).unwrap_or_default();
+        let (ours, theirs) = (self.store.children_of(job.contact.id).await?, self.store.children_of(other).await?);
+        if ours.iter().any(|child| held(child.kind).iter().any(|row| row.id == child.child)) {
+            return Ok(true);
+        }
+        let made = self.store.links_for(&[other]).await?.remove(&other);
+        let all_known = made.is_some_and(|link| link.origin == Origin::Created);
+        let given = |kind, key| theirs.iter().any(|child| child.kind == kind && child.key == key);
+        let has = |key| self.settings.match_keys.contains(&key);
+        let new = |kind| self.wished_keys(job, kind).into_iter().any(|key| !given(kind, key));
+        Ok(all_known
+            && (has(MatchKey::Email) && new(ChildKind::Email) || has(MatchKey::Phone) && new(ChildKind::Phone)))
     }
 
     fn holds_all_keys(&self, record: &TargetContact, job: &Job) -> bool {
