@@ -17,7 +17,6 @@ use crate::domain::ids::RunId;
 use crate::mapping::Mapping;
 use crate::store::{RunResult, Store};
 use crate::sync::chronicle;
-use crate::sync::engine::RunError;
 use crate::sync::overseer::Overseer;
 use crate::sync::pipeline::RunEnd;
 use crate::sync::ports::ContactTarget;
@@ -96,12 +95,6 @@ impl Session {
     pub async fn engine(&self, mapping: Mapping) -> Result<app::TargetEngine, Failure> {
         let store = self.store.clone();
         Ok(app::engine(&self.settings, &self.platforms, store, mapping, &self.around, self.run).await?)
-    }
-
-    /// The same, of another run: what it finds out is recorded as that one's.
-    pub async fn engine_of(&self, mapping: Arc<Mapping>, run: RunId) -> Result<app::TargetEngine, RunError> {
-        let store = self.store.clone();
-        Ok(app::engine(&self.settings, &self.platforms, store, mapping, &self.around, run).await?)
     }
 
     /// A command that carries contacts says so while a hold stands, and ends.

@@ -3,14 +3,16 @@
 //! What cannot be done is said before a run begins: an unknown run, one whose before-images are gone, one that later runs
 //! built upon. The list of everything that was done or kept goes into a file beside the state, as it comes.
 
+mod list;
+
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use self::list::List;
 use super::backfill::confirmed;
 use super::output::{DONE, Failure, note, say};
 use super::runs::moment;
@@ -18,18 +20,16 @@ use super::session::Session;
 use super::{Context, session};
 use crate::app;
 use crate::config::settings::{I_UNDERSTAND, Settings};
-use crate::config::template;
 use crate::domain::ids::RunId;
 use crate::mapping::Mapping;
-use crate::store::{BuiltUpon, Run, RunTraces, Store};
+use crate::store::{BuiltUpon, IntentState, Run, RunTraces, Store};
 use crate::sync::engine::RunError;
 use crate::sync::undo::{UndoLine, UndoOrder, UndoSummary};
 
 /// Kind of the run.
 const KIND: &str = "undo";
-/// Runs that are named when one is not known, and lines that the text shows of what was kept.
+/// Runs that are named when one is not known.
 const NEAR: usize = 3;
-const SHOWN: usize = 20;
 /// Runs among which near ones are looked for.
 const LATEST: u32 = 200;
 
@@ -76,7 +76,7 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         }
     };
     note(outlook(&found, &traces, &args));
-    agreed(&args, &traces, loaded.settings.deletes.i_understand.as_deref())?;
+    agreed(&args, loaded.settings.deletes.i_understand.as_deref())?;
     let options = json!({ "of": of.0, "delete_created": args.delete_created, "dry_run": args.dry_run });
     let (session, mapping) = session::begin(context, loaded, KIND, &options).await?;
     let tag = session.settings.undo.tag.as_ref().map(|tag| format!("{tag}-{of}"));
@@ -87,7 +87,7 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     };
     let (summary, failure) = match take_back(&session, mapping, &order, &list).await {
         Ok(ended) => ended,
-        Err(error) => return Err(session.refuse(error.into()).await),
+        Err(failure) => return Err(session.refuse(failure).await),
     };
     end(session, &order, &summary, failure, list, context.json).await
 }
@@ -98,15 +98,13 @@ async fn take_back(
     mapping: Mapping,
     order: &UndoOrder,
     list: &List,
-) -> Result<(UndoSummary, Option<RunError>), RunError> {
-    let mapping = Arc::new(mapping);
+) -> Result<(UndoSummary, Option<RunError>), Failure> {
+    let engine = session.engine(mapping).await?;
     let in_doubt = if order.dry_run {
         session.store.parked_contacts().await?.len() as u64
     } else {
-        let sender = session.store.latest_run_but_undos().await?.unwrap_or(order.of);
-        session.engine_of(Arc::clone(&mapping), sender).await?.settle_before_undo().await?
+        engine.settle_before_undo().await?
     };
-    let engine = session.engine_of(mapping, session.run).await?;
     let (mut summary, failure) = engine.undo(order, &|line| list.add(line)).await;
     summary.in_doubt = in_doubt;
     Ok((summary, failure))
@@ -183,13 +181,13 @@ async fn look(store: &Store, of: RunId, settings: &Settings) -> Result<Looked, F
     let since = store.journal_since().await?;
     if of < since {
         return Err(Failure::new(format!(
-            "run {of} cannot be taken back: what was there before it is not kept any more (state.journal_retention is {}, \
-             and runs of older versions kept less); the first run that can be is {since}",
-            humantime::format_duration(settings.state.journal_retention)
+            "run {of} cannot be taken back: what was there before it is not kept any more (state.journal_retention is {} \
+             days, and runs of older versions kept less); the first run that can be is {since}",
+            settings.state.journal_retention.as_secs() / 86_400
         )));
     }
     let traces = store.traces_of_run(of).await?;
-    if traces.contacts == 0 {
+    if traces.contacts == 0 && !is_in_doubt(store, of).await? {
         return Ok(Looked::Nothing(match traces.undone_by {
             Some(undo) => {
                 format!("run {of} was taken back already, by undo {undo}; `deskferry undo {undo}` would put it back")
@@ -202,6 +200,16 @@ async fn look(store: &Store, of: RunId, settings: &Settings) -> Result<Looked, F
         return Err(Failure::new(order_needed(of, &built)));
     }
     Ok(Looked::Ready(run, traces))
+}
+
+/// Whether something that the run sent is still in doubt: what came of it is not in the journal yet.
+async fn is_in_doubt(store: &Store, of: RunId) -> Result<bool, Failure> {
+    for intent in store.open_intents().await? {
+        if intent.state != IntentState::Audit && store.run_at(intent.opened_at).await? == Some(of) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn unknown(of: RunId, runs: &[Run]) -> String {
@@ -247,9 +255,11 @@ fn outlook(run: &Run, traces: &RunTraces, args: &Args) -> String {
         of("children"),
         of("delete")
     );
-    if made > 0 && args.delete_created {
-        let _ =
-            write!(text, "\n{made} customers are deleted where nobody changed them since. Know that {I_UNDERSTAND}");
+    if args.delete_created {
+        let _ = write!(
+            text,
+            "\nthe customers that it made are deleted where nobody changed them since. Know that {I_UNDERSTAND}"
+        );
     } else if made > 0 {
         let _ = write!(
             text,
@@ -260,14 +270,13 @@ fn outlook(run: &Run, traces: &RunTraces, args: &Args) -> String {
 }
 
 /// A person's word before the first write.
-fn agreed(args: &Args, traces: &RunTraces, configured: Option<&str>) -> Result<(), Failure> {
+fn agreed(args: &Args, configured: Option<&str>) -> Result<(), Failure> {
     if args.dry_run {
         return Ok(());
     }
-    let deletes = args.delete_created && traces.actions.iter().any(|(action, _)| action == "create");
     if args.yes {
         let word = args.i_understand.as_deref().or(configured);
-        if deletes && word != Some(I_UNDERSTAND) {
+        if args.delete_created && word != Some(I_UNDERSTAND) {
             return Err(Failure::new(format!(
                 "deletions need your word that you know what they take along: add --i-understand \"{I_UNDERSTAND}\", or set \
                  deletes.i_understand to it; nothing was written"
@@ -302,7 +311,7 @@ fn text(session: &Session, order: &UndoOrder, summary: &UndoSummary, kept: &[Und
         (summary.kept, "parts kept: somebody has the last word since, or nobody knows what was there"),
         (summary.left, "left: run the same command again to try them again"),
         (summary.in_doubt, "creates in doubt: run the same command again once they are settled"),
-        (summary.tags_made, "tags that the run made: delete them by hand"),
+        (summary.tags_made, "tags that the run made stay: delete them by hand, if nobody else uses them"),
         (summary.set_aside, "set-aside contacts forgotten"),
         (summary.conflicts, "conflicts forgotten"),
     ];
@@ -326,52 +335,6 @@ fn text(session: &Session, order: &UndoOrder, summary: &UndoSummary, kept: &[Und
         );
     }
     text
-}
-
-/// The list: ids, parts and reasons, no values; only its owner can read it.
-struct List {
-    path: PathBuf,
-    inner: Mutex<Lines>,
-}
-
-struct Lines {
-    file: csv::Writer<File>,
-    kept: Vec<UndoLine>,
-    failed: Option<csv::Error>,
-}
-
-impl List {
-    fn create(state: &Path, run: RunId) -> Result<Self, Failure> {
-        let path = state.with_file_name(format!("deskferry-undo-{run}.csv"));
-        let failed =
-            |error: &dyn std::fmt::Display| Failure::new(format!("{} could not be written: {error}", path.display()));
-        template::create(&path, "", 0o600).map_err(|error| failed(&error))?;
-        let file = OpenOptions::new().append(true).open(&path).map_err(|error| failed(&error))?;
-        let mut file = csv::Writer::from_writer(file);
-        file.write_record(["livedesk_id", "firstline_id", "part", "done", "why"]).map_err(|error| failed(&error))?;
-        Ok(Self { path, inner: Mutex::new(Lines { file, kept: Vec::new(), failed: None }) })
-    }
-
-    fn add(&self, line: &UndoLine) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let ids = [line.livedesk_id.to_string(), line.firstline_id.to_string()];
-        let row = [ids[0].as_str(), ids[1].as_str(), line.part.as_str(), line.done, line.why.as_str()];
-        if let Err(error) = inner.file.write_record(row) {
-            inner.failed.get_or_insert(error);
-        }
-        if matches!(line.done, "kept" | "left") && inner.kept.len() < SHOWN {
-            inner.kept.push(line.clone());
-        }
-    }
-
-    fn finish(self) -> (PathBuf, Vec<UndoLine>) {
-        let mut inner = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let flushed = inner.file.flush().err().map(csv::Error::from);
-        if let Some(error) = inner.failed.or(flushed) {
-            note(format_args!("error: the list {} is not complete: {error}", self.path.display()));
-        }
-        (self.path, inner.kept)
-    }
 }
 
 /// What status says of a hold.

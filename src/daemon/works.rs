@@ -189,27 +189,24 @@ impl<P: Sides> Works<P> {
     /// Notes that a run was taken back, and that nothing is done until a person says so; says it once.
     fn held(&self, hold: &Hold) -> Outcome {
         let why = hold.to_string();
-        let standing = Standing::Held(why.clone());
-        let is_new = self.board.send_if_modified(|board| {
-            let is_new = board.standing != standing;
-            board.standing = standing;
-            is_new
-        });
-        if is_new {
+        if self.stands(Standing::Held(why.clone())) {
             tracing::warn!("{why}");
         }
         Outcome::Refused(why)
     }
 
-    /// Notes that the service cannot work, and says so once.
-    fn refused(&self, why: String) -> Outcome {
-        let standing = Standing::Refused(why.clone());
-        let is_new = self.board.send_if_modified(|board| {
+    /// Notes how the service stands; whether that is news.
+    fn stands(&self, standing: Standing) -> bool {
+        self.board.send_if_modified(|board| {
             let is_new = board.standing != standing;
             board.standing = standing;
             is_new
-        });
-        if is_new {
+        })
+    }
+
+    /// Notes that the service cannot work, and says so once.
+    fn refused(&self, why: String) -> Outcome {
+        if self.stands(Standing::Refused(why.clone())) {
             tracing::error!("{why}; tried again at the next activation");
         }
         Outcome::Refused(why)

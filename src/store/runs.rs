@@ -134,6 +134,20 @@ impl Store {
         rows.into_iter().map(RunRow::run).collect()
     }
 
+    /// The run that was under way at a moment; the inner one where one stood still for another.
+    pub async fn run_at(&self, at: Timestamp) -> Result<Option<RunId>, StoreError> {
+        let id = sqlx::query_scalar!(
+            r#"SELECT max(id) AS "id: i64" FROM run
+               WHERE started_at <= ?1 AND (ended_at IS NULL OR ended_at >= ?1)
+                   AND coalesce(options ->> 'dry_run', 0) = 0"#,
+            at.0
+        )
+        .fetch_one(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(id.map(RunId))
+    }
+
     /// One run.
     pub async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
         let row = sqlx::query_as!(RunRow, "SELECT * FROM run WHERE id = ?1", id.0)

@@ -197,13 +197,4 @@ impl Store {
             .map(|row| BuiltUpon { run: RunId(row.run), kind: row.kind, contacts: row.contacts.unsigned_abs() })
             .collect())
     }
-
-    /// The latest run that was no undo.
-    pub async fn latest_run_but_undos(&self) -> Result<Option<RunId>, StoreError> {
-        let id = sqlx::query_scalar!(r#"SELECT max(id) AS "id: i64" FROM run WHERE kind <> 'undo'"#)
-            .fetch_one(&mut *self.reader().await?)
-            .await
-            .map_err(|source| self.failed(source))?;
-        Ok(id.map(RunId))
-    }
 }

@@ -14,7 +14,7 @@ use crate::domain::hash::{Digest, HashKey};
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId, RunId};
 use crate::domain::record::{FieldKey, canonical_current};
 use crate::domain::target::{ContactWrite, WriteValue};
-use crate::store::{ChildKind, JournalEntry, Link, LinkChild, Origin, Standing, WriteOp};
+use crate::store::{ChildKind, JournalEntry, Link, LinkChild, Origin, Standing, StoreError};
 use crate::sync::decide::{Kinds, kind_of};
 use crate::sync::engine::Engine;
 
@@ -194,13 +194,14 @@ impl<T> Engine<T> {
     }
 
     /// A record was made for a contact without a link. `companies` are those that went along.
-    pub(super) fn made(&self, id: LiveDeskId, target: FirstLineId, companies: &[i64], why: &str) -> WriteOp {
+    pub(super) fn made(&self, id: LiveDeskId, target: FirstLineId, companies: &[i64], why: &str) -> JournalEntry {
         let after = (!companies.is_empty()).then(|| json!({ COMPANIES: list_change(&[], companies) }).to_string());
-        WriteOp::Journal(JournalEntry {
-            after,
-            link_before: Some(no_link()),
-            ..self.entry(id, target, action::CREATE, why)
-        })
+        JournalEntry { after, link_before: Some(no_link()), ..self.entry(id, target, action::CREATE, why) }
+    }
+
+    /// The run that sent a request which is settled only now: what it did is its own.
+    pub(super) async fn sender(&self, sent: Timestamp) -> Result<RunId, StoreError> {
+        Ok(self.store.run_at(sent).await?.unwrap_or(self.run))
     }
 
     /// Rows that were hung on a record, with their ids.
@@ -211,9 +212,9 @@ impl<T> Engine<T> {
         after: &ChildrenAfter,
         link_before: Option<String>,
         why: &str,
-    ) -> WriteOp {
+    ) -> JournalEntry {
         let after = Some(after.json().to_string());
-        WriteOp::Journal(JournalEntry { after, link_before, ..self.entry(id, target, action::CHILDREN, why) })
+        JournalEntry { after, link_before, ..self.entry(id, target, action::CHILDREN, why) }
     }
 }
 

@@ -11,7 +11,9 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::clock::Timestamp;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
-use crate::store::{ChildKind, Conflict, Intent, IntentKind, IntentState, Link, LinkChild, Origin, TWINS, WriteOp};
+use crate::store::{
+    ChildKind, Conflict, Intent, IntentKind, IntentState, JournalEntry, Link, LinkChild, Origin, TWINS, WriteOp,
+};
 use crate::sync::carry::elapsed_ms;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::finder::{FilterForm, QueryAnswer, Sight, Walk};
@@ -213,7 +215,8 @@ impl<T: ContactTarget> Engine<T> {
         found.sort_unstable();
         let id = intent.livedesk_id;
         let made = self.made(id, found[0], &[], "its answer was lost, and its stamp found");
-        let mut ops = vec![self.link_of(intent, found[0]), made];
+        let made = JournalEntry { run: self.sender(intent.opened_at).await?, ..made };
+        let mut ops = vec![self.link_of(intent, found[0]), WriteOp::Journal(made)];
         ops.push(if intent.recreated && found.len() == 1 {
             WriteOp::AuditIntent { seq: intent.seq, target: found[0] }
         } else {
@@ -263,7 +266,9 @@ impl<T: ContactTarget> Engine<T> {
                 let mut after = ChildrenAfter::default();
                 after.add(kind, child, key);
                 let why = "its answer was lost, and it was found";
-                ops.push(self.hung(livedesk_id, target, &after, self.link_before(link.as_ref()).await?, why));
+                let hung = self.hung(livedesk_id, target, &after, self.link_before(link.as_ref()).await?, why);
+                let run = self.sender(intent.opened_at).await?;
+                ops.push(WriteOp::Journal(JournalEntry { run, ..hung }));
                 ops.push(WriteOp::PutChild(LinkChild { livedesk_id, kind, key, child }));
             }
             // The contact itself is read, not a filter: after the horizon its silence is enough.

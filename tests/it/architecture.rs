@@ -180,6 +180,23 @@ fn every_module_names_only_what_its_row_allows() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// Who deletes a contact's record: docs/adr/0011, 0012 and 0013. A probe has a request of its own for its scratch customers.
+const DELETES: &[&str] = &["firstline/target.rs", "sync/ports.rs", "sync/absence/act.rs", "sync/undo/delete.rs"];
+
+#[test]
+fn a_record_is_deleted_in_three_places_and_nowhere_else() {
+    let places = |word: &str| -> Vec<String> {
+        let files =
+            source_files().into_iter().filter(|file| !file.is_test_code() && !file.path.starts_with("sandbox/"));
+        files.filter(|file| production(&file.text).contains(word)).map(|file| file.path).collect()
+    };
+    let mut found = places("delete_contact(");
+    found.sort_by_key(|path| DELETES.iter().position(|place| place == path));
+    assert_eq!(found, DELETES, "a deletion needs a word in docs/ARCHITECTURE.md and a decision");
+    let probe = ["firstline/probe/calls.rs", "firstline/probe/cleanup.rs"];
+    assert_eq!(places("probe_delete("), probe, "a probe deletes only its own");
+}
+
 #[test]
 #[expect(clippy::print_stderr, reason = "the list is for people and fails nothing")]
 fn long_files_are_listed() {

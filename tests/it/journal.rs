@@ -134,6 +134,23 @@ async fn a_create_whose_answer_was_lost_is_in_the_journal_once() {
     store.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_older_than_their_retention_are_deleted_at_the_end_of_a_run() {
+    let world = world().await;
+    let id = world.sandbox.livedesk().add_contact(person(1));
+    world.backfill().await;
+    let store = world.store().await;
+    let mut old = journal(&store, id).await.remove(0);
+    old.at = deskferry::clock::Timestamp(0);
+    store.prune_journal(deskferry::clock::Timestamp(i64::MAX)).await.unwrap();
+    store.write(vec![deskferry::store::WriteOp::Journal(old)]).await.unwrap();
+    store.close().await;
+    assert_eq!(world.command(&["backfill", "--yes"]).await.code(), Some(0));
+    let store = world.store().await;
+    assert!(journal(&store, id).await.is_empty());
+    store.close().await;
+}
+
 #[tokio::test]
 async fn runs_whose_rows_were_deleted_are_known_to_lack_them() {
     let world = world().await;

@@ -1,4 +1,4 @@
-//! Removes what probes have made. Customers' records are deleted nowhere but in `sync::absence` (docs/adr/0012), tags only here.
+//! Removes what probes have made. Customers' records are deleted nowhere but in `sync::absence` and `sync::undo` (docs/adr/0012, 0013), tags only here.
 //!
 //! Nothing is deleted that was not read a moment before and found to carry the stamp of a scratch record that was written
 //! down. What cannot be removed is named with its id and the way to do it by hand, and stays written down.

@@ -142,7 +142,8 @@ impl<T: ContactTarget> Engine<T> {
         let mut carried = Carried { recreated, ..Carried::new(id, Outcome::Created) };
         carried.lists.company = job.company.map(|_| CompanyOutcome::Linked);
         let companies: Vec<i64> = job.company.into_iter().collect();
-        let made = self.made(id, created.id, &companies, if recreated { "created again" } else { "new contact" });
+        let why = if recreated { "created again" } else { "new contact" };
+        let made = WriteOp::Journal(self.made(id, created.id, &companies, why));
         if plan.is_empty() && job.record.tags.present.is_empty() {
             let mut ops = vec![closing, made];
             ops.extend(self.settled(job, &mut link, base, created.id));

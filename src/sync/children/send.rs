@@ -41,7 +41,8 @@ impl<T: ContactTarget> Engine<T> {
         let note_hung = |done: &mut ChildrenDone| {
             if !done.hung.is_empty() {
                 let why = if link_before.is_some() { "source changed" } else { "new contact" };
-                done.ops.push(self.hung(livedesk_id, target, &done.hung, link_before.clone(), why));
+                let hung = self.hung(livedesk_id, target, &done.hung, link_before.clone(), why);
+                done.ops.push(WriteOp::Journal(hung));
             }
         };
         let mut tasks = plan.tasks.into_iter();

@@ -4,35 +4,29 @@
 //! and goes through the same steps; what is as it was before the run is left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
 use super::Undo;
-use super::net::{self, ChildBack, LinkWas, NOT_SHOWN, Net};
+use super::net::{self, LinkWas, NOT_SHOWN, Net};
 use crate::domain::base::value_digest;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
-use crate::domain::phone;
-use crate::domain::record::{canonical_current, canonical_email, is_blank};
+use crate::domain::record::{canonical_current, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
-use crate::store::{
-    ChildKind, Intent, IntentKind, IntentState, JournalEntry, Journalled, Link, LinkChild, Origin, WriteOp,
-};
+use crate::store::{ChildKind, JournalEntry, Journalled, Link, LinkChild, Origin, WriteOp};
 use crate::sync::absence::authorship;
-use crate::sync::children::list_name;
 use crate::sync::decide::kind_of;
 use crate::sync::engine::RunError;
-use crate::sync::journal::{self, COMPANIES, ChildrenAfter, TAGS, action};
+use crate::sync::journal::{self, COMPANIES, TAGS, action};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 use crate::sync::trial::written_back;
 
 /// Why this is done, in the journal.
 pub(super) const WHY: &str = "a run was taken back";
-/// Kind of a phone whose kind was not shown: other.
-const OTHER_PHONE: i64 = 4;
 
 /// One contact of the run.
 pub(super) struct Case<'a> {
@@ -47,6 +41,8 @@ pub(super) struct Case<'a> {
     pub(super) link_before: Option<String>,
     /// Rows that were removed and hung on again since: their numbers now.
     pub(super) renumbered: BTreeMap<(ChildKind, ChildId), ChildId>,
+    /// Rows that this undo, or one before it that died, hung on again: their numbers.
+    pub(super) hung: Mutex<BTreeMap<(ChildKind, Digest), ChildId>>,
     /// Whether its deletion may have been sent already.
     pub(super) deleting: bool,
     /// Everything that was ever done with it, newest first.
@@ -231,206 +227,6 @@ impl<T: ContactTarget> Undo<'_, T> {
         }
     }
 
-    /// What is done about e-mails and phones, and whether all of it can be.
-    fn rows(&self, case: &Case<'_>, record: &TargetContact) -> (Vec<(ChildKind, ChildId, ChildBack)>, bool) {
-        let (mut tasks, mut whole) = (Vec::new(), true);
-        for ((kind, child), steps) in &case.net.children {
-            let name = list_name(*kind);
-            let Some(held) = self.engine.current_children(record, *kind) else {
-                whole = false;
-                self.tell(case.id, case.target, name, "kept", NOT_SHOWN);
-                continue;
-            };
-            let child = case.renumbered.get(&(*kind, *child)).unwrap_or(child);
-            let now = held.iter().find(|row| row.id == *child).map(|row| row.key);
-            let key = |image: &Value| self.row_key(*kind, image);
-            let (back, why) = net::child(steps, now, key);
-            if let Some(why) = why {
-                whole = false;
-                self.tell(case.id, case.target, name, "kept", why);
-            }
-            // It may hang there again already.
-            let there = |image: &Value| held.iter().any(|row| Some(row.key) == self.row_key(*kind, image));
-            match back {
-                ChildBack::Nothing => {}
-                ChildBack::Hang(image) if there(&image) => {}
-                back => tasks.push((*kind, *child, back)),
-            }
-        }
-        (tasks, whole)
-    }
-
-    /// Changes and removes rows, and hangs on what was removed, each under an intent.
-    async fn send_rows(
-        &self,
-        case: &Case<'_>,
-        record: &TargetContact,
-        tasks: Vec<(ChildKind, ChildId, ChildBack)>,
-    ) -> Result<Sent, RunError> {
-        if tasks.is_empty() {
-            return Ok(Sent::Done);
-        }
-        if !self.order.dry_run {
-            self.open_rows(case, record, &tasks).await?;
-        }
-        let mut sent = Sent::Done;
-        for (kind, child, back) in tasks {
-            let result = match &back {
-                _ if self.order.dry_run => Ok(Sent::Done),
-                ChildBack::Hang(image) => self.hang(case, record, kind, image).await?,
-                ChildBack::Change(image) => self.change(case, kind, child, image).await,
-                ChildBack::Remove | ChildBack::Nothing => match kind {
-                    ChildKind::Email => self.engine.target.delete_email(child).await,
-                    ChildKind::Phone => self.engine.target.delete_phone(child).await,
-                }
-                .map(|()| Sent::Done),
-            };
-            match result {
-                Ok(Sent::Done) => {
-                    let removed = back == ChildBack::Remove;
-                    self.count(|summary| {
-                        summary.rows_removed += u64::from(removed);
-                        summary.rows_restored += u64::from(!removed);
-                    });
-                    let done = if removed { "removed" } else { "restored" };
-                    self.tell(case.id, case.target, list_name(kind), done, "");
-                }
-                Ok(_) => {
-                    self.tell(case.id, case.target, list_name(kind), "left", "a create is in doubt");
-                    sent = Sent::Left;
-                }
-                Err(PortError::Refused { status, .. }) => {
-                    self.tell(case.id, case.target, list_name(kind), "left", &format!("refused with status {status}"));
-                    sent = Sent::Left;
-                }
-                Err(PortError::NotFound) => {
-                    self.tell(case.id, case.target, list_name(kind), "left", "it vanished meanwhile");
-                    sent = Sent::Left;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(sent)
-    }
-
-    /// Writes down what rows hold that are about to be changed or removed.
-    async fn open_rows(
-        &self,
-        case: &Case<'_>,
-        record: &TargetContact,
-        tasks: &[(ChildKind, ChildId, ChildBack)],
-    ) -> Result<(), RunError> {
-        let (mut after, mut before) = (ChildrenAfter::default(), Map::new());
-        for kind in [ChildKind::Email, ChildKind::Phone] {
-            let mut ids = Vec::new();
-            for (of, child, back) in tasks.iter().filter(|(of, ..)| *of == kind) {
-                match back {
-                    ChildBack::Change(image) => match self.row_key(*of, image) {
-                        Some(key) => after.change(*of, *child, key),
-                        None => continue,
-                    },
-                    ChildBack::Remove => after.remove(*of, *child),
-                    ChildBack::Hang(_) | ChildBack::Nothing => continue,
-                }
-                ids.push(*child);
-            }
-            let images = crate::sync::children::images(record, kind, &ids);
-            if !images.is_empty() {
-                before.insert(list_name(kind).to_owned(), Value::Array(images));
-            }
-        }
-        let entry = JournalEntry {
-            before: Value::Object(before).to_string(),
-            after: Some(after.json().to_string()),
-            link_before: case.link_before.clone(),
-            ..self.engine.entry(case.id, case.target, action::CHILDREN, WHY)
-        };
-        let ops = [WriteOp::Journal(entry)].into_iter().chain(open(case));
-        Ok(self.engine.store.write(ops.collect()).await?)
-    }
-
-    async fn change(&self, case: &Case<'_>, kind: ChildKind, child: ChildId, image: &Value) -> Result<Sent, PortError> {
-        let target = &self.engine.target;
-        match kind {
-            ChildKind::Email => target.update_email(child, text(image, "address")).await,
-            ChildKind::Phone => target.update_phone(child, case.target, text(image, "number"), phone_kind(image)).await,
-        }
-        .map(|()| Sent::Done)
-    }
-
-    /// Hangs on what was removed, as any child is: intent first, and a doubt is read back, never resent.
-    async fn hang(
-        &self,
-        case: &Case<'_>,
-        record: &TargetContact,
-        kind: ChildKind,
-        image: &Value,
-    ) -> Result<Result<Sent, PortError>, RunError> {
-        let engine = self.engine;
-        let Some(key) = self.row_key(kind, image) else { return Ok(Ok(Sent::Done)) };
-        let seq = engine.store.next_intent_seq();
-        let intent = Intent {
-            seq,
-            livedesk_id: case.id,
-            kind: match kind {
-                ChildKind::Email => IntentKind::Email,
-                ChildKind::Phone => IntentKind::Phone,
-            },
-            stamp: engine.scheme.text(case.id),
-            key: Some(key),
-            target: Some(case.target),
-            high_water: 0,
-            opened_at: engine.clock.now(),
-            parked_at: None,
-            state: IntentState::Open,
-            recreated: false,
-            base: Vec::new(),
-        };
-        engine.store.write(vec![WriteOp::OpenIntent(intent)]).await?;
-        let made = match kind {
-            ChildKind::Email => engine.target.create_email(case.target, text(image, "address")).await,
-            ChildKind::Phone => {
-                let number = text(image, "number");
-                engine.target.create_phone(case.target, record.profile_id, number, phone_kind(image)).await
-            }
-        };
-        let found = match made {
-            Err(PortError::Doubt { .. }) => {
-                engine.store.write(vec![WriteOp::ParkIntent { seq, at: engine.clock.now() }]).await?;
-                match engine.find_child(case.target, kind, key).await {
-                    Ok(Some(child)) => child,
-                    Ok(None) | Err(PortError::Refused { .. } | PortError::NotFound) => return Ok(Ok(Sent::Left)),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            Ok(child) => child,
-            Err(error) => {
-                engine.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
-                return Ok(Err(error));
-            }
-        };
-        let mut after = ChildrenAfter::default();
-        after.add(kind, found, key);
-        let mut ops = vec![
-            WriteOp::CloseIntent { seq },
-            engine.hung(case.id, case.target, &after, case.link_before.clone(), WHY),
-        ];
-        let row = LinkChild { livedesk_id: case.id, kind, key, child: found };
-        ops.extend(case.link.as_ref().map(|_| WriteOp::PutChild(row)));
-        engine.store.write(ops).await?;
-        Ok(Ok(Sent::Done))
-    }
-
-    fn row_key(&self, kind: ChildKind, image: &Value) -> Option<Digest> {
-        let engine = self.engine;
-        Some(match kind {
-            ChildKind::Email => engine.email_digest(&canonical_email(image["address"].as_str()?)),
-            ChildKind::Phone => {
-                engine.phone_digest(&phone::canonical(image["number"].as_str()?, engine.settings.phone_country))
-            }
-        })
-    }
-
     /// It is to be tried again: its rows stand, and its link says that nothing is settled.
     pub(super) async fn leave(&self, case: &Case<'_>) -> Result<(), RunError> {
         if self.order.dry_run {
@@ -476,9 +272,10 @@ impl<T: ContactTarget> Undo<'_, T> {
                 }));
                 // What was hung on again has a number of its own by now.
                 let stands = |row: &&LinkChild| now.iter().any(|other| place(other) == place(row));
+                let hung = case.hung.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 ops.extend(children.iter().filter(|row| !stands(row)).map(|row| {
-                    let child = case.renumbered.get(&(row.kind, row.child)).copied().unwrap_or(row.child);
-                    WriteOp::PutChild(LinkChild { child, ..row.clone() })
+                    let other = hung.get(&place(row)).or_else(|| case.renumbered.get(&(row.kind, row.child)));
+                    WriteOp::PutChild(LinkChild { child: other.copied().unwrap_or(row.child), ..row.clone() })
                 }));
             }
         }
@@ -503,12 +300,4 @@ impl<T: ContactTarget> Undo<'_, T> {
 /// From here on the record is not what its fingerprint says.
 pub(super) fn open(case: &Case<'_>) -> impl Iterator<Item = WriteOp> + use<> {
     case.link.clone().map(|link| WriteOp::PutLink(Link { fingerprint: None, ..link })).into_iter()
-}
-
-fn text<'a>(image: &'a Value, key: &str) -> &'a str {
-    image[key].as_str().unwrap_or_default()
-}
-
-fn phone_kind(image: &Value) -> i64 {
-    image["type"].as_i64().unwrap_or(OTHER_PHONE)
 }

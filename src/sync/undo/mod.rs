@@ -7,6 +7,7 @@
 mod contact;
 mod delete;
 mod net;
+mod rows;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -85,7 +86,7 @@ pub struct UndoSummary {
     pub gone: u64,
     /// Contacts that could not be finished: the same command tries them again.
     pub left: u64,
-    /// Tags that the run made: no API deletes them.
+    /// Tags that the run made: others may use them by now.
     pub tags_made: u64,
     /// Creates that are still in doubt.
     pub in_doubt: u64,
@@ -122,8 +123,8 @@ struct Undo<'a, T> {
 }
 
 impl<T: ContactTarget> Engine<T> {
-    /// Settles what is in doubt, so that what arrived after all is in the journal of the run that sent it. Call it on an engine
-    /// of that run. Gives the number of creates that stay in doubt.
+    /// Settles what is in doubt, so that what arrived after all is in the journal of the run that sent it. Gives the number of
+    /// creates that stay in doubt.
     pub async fn settle_before_undo(&self) -> Result<u64, RunError> {
         self.progress.event(ProgressEvent::Phase(Phase::LeftOvers));
         self.park_left_overs().await?;
@@ -170,6 +171,8 @@ impl<T: ContactTarget> Undo<'_, T> {
         if !self.order.dry_run {
             let hold = Hold { undo: engine.run, of: self.order.of, at: engine.clock.now() };
             store.begin_undo(hold).await?;
+            let (letters, conflicts) = store.forget_left_over_by(self.order.of).await?;
+            self.count(|summary| (summary.set_aside, summary.conflicts) = (letters, conflicts));
         }
         engine.progress.event(ProgressEvent::Phase(Phase::Undo));
         let mut before = i64::MAX;
@@ -185,10 +188,6 @@ impl<T: ContactTarget> Undo<'_, T> {
         for (_, id) in unvouched {
             let why = "it answers 404, and no other known customer is there to vouch for that";
             self.tell(id, FirstLineId(0), "customer", "left", why);
-        }
-        if !self.order.dry_run {
-            let (letters, conflicts) = store.forget_left_over_by(self.order.of).await?;
-            self.count(|summary| (summary.set_aside, summary.conflicts) = (letters, conflicts));
         }
         Ok(())
     }
@@ -241,7 +240,9 @@ impl<T: ContactTarget> Undo<'_, T> {
             found.id > row && entry.action == action::DELETE && entry.target == target && found.undone_by.is_none()
         });
         let renumbered = net::renumbered(&net, &self.engine.store.children_of(id).await?);
-        let case = contact::Case { row, id, target, net, link, link_before, renumbered, deleting, all: &all };
+        let since = all.iter().filter(|found| found.id > row && found.entry.run != of && found.undone_by.is_none());
+        let hung = Mutex::new(net::hung(since.map(|found| &found.entry)));
+        let case = contact::Case { row, id, target, net, link, link_before, renumbered, hung, deleting, all: &all };
         let mut looks = 1;
         let result = loop {
             match self.take_back(&case).await {
@@ -264,12 +265,12 @@ impl<T: ContactTarget> Undo<'_, T> {
         }
     }
 
-    /// Tags that the run made stay: no API deletes them.
+    /// Tags that the run made stay: others may use them by now.
     async fn tags_made(&self, rows: &[&Journalled]) -> Result<(), RunError> {
         for row in rows {
             self.count(|summary| summary.tags_made += 1);
-            let why = "FIRST LINE's API does not delete tags: delete it by hand";
-            self.tell(LiveDeskId(0), row.entry.target, "tag", "kept by FIRST LINE", why);
+            let why = "others may use it by now: delete it by hand, if not";
+            self.tell(LiveDeskId(0), row.entry.target, "tag", "stays", why);
         }
         if !self.order.dry_run {
             self.engine.store.write(vec![self.taken_back(LiveDeskId(0))]).await?;

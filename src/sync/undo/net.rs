@@ -201,6 +201,22 @@ pub(super) fn put_there<'a>(steps: impl DoubleEndedIterator<Item = &'a ListStep>
     ids
 }
 
+/// Rows that were hung on, by kind and value: their numbers. `rows` newest first.
+pub(super) fn hung<'a>(rows: impl Iterator<Item = &'a JournalEntry>) -> BTreeMap<(ChildKind, Digest), ChildId> {
+    let mut hung = BTreeMap::new();
+    for row in rows.filter(|row| row.action == action::CHILDREN) {
+        let Some(Ok(after)) = row.after.as_deref().map(serde_json::from_str::<Value>) else { continue };
+        for row in after["added"].as_array().into_iter().flatten() {
+            let kind = row[0].as_str().and_then(ChildKind::parse);
+            if let (Some(kind), Some(id), Some(key)) = (kind, row[1].as_i64(), row[2].as_str().and_then(Digest::parse))
+            {
+                hung.entry((kind, key)).or_insert(ChildId(id));
+            }
+        }
+    }
+    hung
+}
+
 /// Rows that another undo hung on again: the numbers that the run knew, and those that `ours` has for the same values.
 pub(super) fn renumbered(net: &Net, ours: &[LinkChild]) -> BTreeMap<(ChildKind, ChildId), ChildId> {
     let made = |steps: &[ChildStep]| match steps.first() {
