@@ -215,7 +215,8 @@ async fn plant_sixty(world: &World) -> Planted {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_planted_faults_among_3000_contacts_are_found_and_nothing_else() {
-    let world = World::with(3_000).await;
+    let livedesk = LiveDeskSwitches { page_size: 60, ..LiveDeskSwitches::default() };
+    let world = World::start(SandboxConfig { contacts: 3_000, livedesk, ..SandboxConfig::default() }).await;
     give_every_type_a_value(&world.sandbox);
     world.backfill().await;
     let state = std::fs::read(world.state_path()).unwrap();

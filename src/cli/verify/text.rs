@@ -147,7 +147,8 @@ fn group_line(kind: &Kind, group: &Group) -> String {
     if group.count > ids.len() as u64 {
         ids.push(String::from("..."));
     }
-    let reason = kind.reason.map(|reason| format!(", {}", reason.as_str())).unwrap_or_default();
+    let reason = kind.reason.map(|reason| reason.as_str()).filter(|reason| *reason != kind.class.as_str());
+    let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
     format!("  {:>7}  {}{field}{reason} ({meaning}): {}", group.count, kind.class.as_str(), ids.join(", "))
 }
 

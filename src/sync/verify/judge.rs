@@ -177,7 +177,7 @@ fn children(wish: &Wish<'_>, held: &HeldRecord, known: &Known, kind: ChildKind, 
         }
     };
     if wish.record.warnings.iter().any(|warning| warning.field.starts_with(list_name(kind))) {
-        found.push(Difference::new(lost, name(), Some(Reason::SkippedValue)));
+        found.push(Difference::new(Class::Field, name(), Some(Reason::SkippedValue)));
     }
     if now.is_none() {
         return false;
