@@ -38,6 +38,7 @@ struct Status {
     parked: usize,
     undecided: usize,
     decided: usize,
+    forgotten: u64,
     open_sweep: Option<OpenSweep>,
     last_sweep: Option<FinishedSweep>,
     lane: Option<LaneMark>,
@@ -80,6 +81,7 @@ impl Status {
             parked: store.parked_contacts().await?.len(),
             undecided: conflicts.iter().filter(|conflict| conflict.decision.is_none()).count(),
             decided,
+            forgotten: store.forgotten_count().await?,
             open_sweep: store.open_sweep().await?,
             last_sweep: store.finished_sweeps(1).await?.pop(),
             lane: store.lane().await?,
@@ -118,6 +120,7 @@ impl Status {
                 "conflicts_waiting": self.decided,
             },
             "poisoned": self.poisoned,
+            "forgotten": self.forgotten,
             "failures": self.failures.iter().map(failure).collect::<Vec<_>>(),
             "open_sweep": self.open_sweep.as_ref().map(|sweep| json!({
                 "run": sweep.run.0,
@@ -173,6 +176,9 @@ impl Status {
             "left over   {} set aside, {} parked, {} conflicts undecided, {} decided and not carried out",
             self.set_aside, self.parked, self.undecided, self.decided
         ));
+        if self.forgotten > 0 {
+            lines.push(format!("forgotten   {} people, who are not carried", self.forgotten));
+        }
         lines.extend(self.failures.iter().take(GROUPS).map(|group| format!("set aside   {}", group.line())));
         if self.failures.len() > GROUPS {
             lines.push(format!("set aside   {} more reasons; see --json", self.failures.len() - GROUPS));

@@ -144,7 +144,10 @@ async fn the_evidence_names_which_key_hit_and_shows_values_on_request_alone() {
     let rows = told["evidence"].as_array().unwrap();
     assert_eq!(rows.iter().map(|row| row["firstline_id"].clone()).collect::<Vec<_>>(), [json!(one), json!(other)]);
     assert!(rows.iter().all(|row| row["emails"][0]["hit"] == true && row["stamp"] == "none"), "{told}");
-    assert_eq!(desk.files(), before, "nothing is left of the look");
+    // A reader leaves what SQLite makes beside the file.
+    let mut after = desk.files();
+    after.retain(|name| !name.ends_with("-wal") && !name.ends_with("-shm"));
+    assert_eq!(after, before, "nothing is left of the look");
     let writes = desk.sandbox.firstline().tally().writes();
     desk.run(&["conflicts", "show", &id]).await.expect(0);
     assert_eq!(desk.sandbox.firstline().tally().writes(), writes);

@@ -322,6 +322,28 @@ async fn a_state_folder_that_turned_read_only_is_named_and_nothing_is_written() 
     world.assert_right().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_the_state_for_which_there_is_no_room_is_refused_and_leaves_nothing() {
+    let world = World::with(60).await;
+    let Some(disk) = SmallDisk::mount(&world, "1m") else { return };
+    world.backfill().await;
+    disk.fill();
+    let (copy, export) = (disk.0.join("copy.db"), disk.0.join("export"));
+    let commands =
+        [vec!["state", "backup", copy.to_str().unwrap()], vec!["state", "export", "-o", export.to_str().unwrap()]];
+    for command in &commands {
+        let end = world.command(command).await;
+        assert_eq!(end.code(), Some(2), "{end:?}");
+        assert!(end.says("full") || end.says("No space left"), "{end:?}");
+        let left: Vec<_> = std::fs::read_dir(&disk.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["ballast"], "{command:?}");
+    }
+    disk.empty();
+    for command in &commands {
+        assert_eq!(world.command(command).await.code(), Some(0), "{command:?}");
+    }
+}
+
 /// A disk of its own for the state: a small tmpfs, where the test may mount one.
 struct SmallDisk(std::path::PathBuf);
 

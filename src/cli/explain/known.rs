@@ -84,7 +84,7 @@ impl Known {
     pub(super) fn marks(&self, run: RunId) -> Vec<&'static str> {
         let mut marks = Vec::new();
         if self.link.as_ref().is_some_and(|link| link.run == run) {
-            marks.push("wrote the link last");
+            marks.push("made the link");
         }
         if self.dead_letter.as_ref().is_some_and(|letter| letter.run == run) {
             marks.push("set it aside");

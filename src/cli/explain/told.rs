@@ -90,12 +90,12 @@ impl Told {
         };
         let settled = if link.fingerprint.is_some() { "settled" } else { "not settled" };
         format!(
-            "link        customer {}, {} at {}, last written {} by run {}, {settled}; {} e-mails and {} phones are ours{standing}",
+            "link        customer {}, {} at {} by run {}, last written {}, {settled}; {} e-mails and {} phones are ours{standing}",
             link.target,
             link.origin.as_str(),
             moment(link.linked_at),
-            moment(link.updated_at),
             link.run,
+            moment(link.updated_at),
             self.known.children(ChildKind::Email),
             self.known.children(ChildKind::Phone)
         )
@@ -299,7 +299,10 @@ impl Told {
 /// The names of what a change touched; never what stood there.
 fn parts(row: &Journalled) -> Vec<String> {
     let names = |text: &str| match serde_json::from_str(text) {
-        Ok(Value::Object(fields)) => fields.into_iter().map(|(name, _)| name).collect(),
+        Ok(Value::Object(fields)) => {
+            let touched = fields.into_iter().filter(|(_, value)| value.as_array().is_none_or(|rows| !rows.is_empty()));
+            touched.map(|(name, _)| name).collect()
+        }
         _ => Vec::new(),
     };
     let mut parts: Vec<String> = names(&row.entry.before);
