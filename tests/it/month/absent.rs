@@ -33,7 +33,7 @@ impl Inner {
     }
 
     /// What an agent did to a record and stands.
-    fn touched_by_agents(&self, record: &Record) -> Option<String> {
+    fn touched_by_agents(record: &Record) -> Option<String> {
         let same =
             |one: &serde_json::Value, other: &serde_json::Value| one == other || is_blank(one) && is_blank(other);
         let field = record.cells.iter().find(|(_, cell)| !same(&cell.value, &cell.left));
@@ -85,7 +85,7 @@ impl Inner {
                 }
             }
         }
-        wrong.extend(self.touched_by_agents(&record));
+        wrong.extend(Self::touched_by_agents(&record));
         for wrong in wrong {
             self.violation(&format!("customer {id} (contact {:?}) is deleted: {wrong}", record.person));
         }
@@ -137,7 +137,7 @@ impl Inner {
                 && record.rows_at == [None; 2]
                 && record.tagged_at.is_none()
                 && self.departed.get(person).is_some_and(|person| agrees(person, record))
-                && self.touched_by_agents(record).is_none();
+                && Self::touched_by_agents(record).is_none();
             let done = match policy {
                 Deletes::Ignore => continue,
                 Deletes::Delete => !self.switches.by_id || !pristine,

@@ -184,10 +184,10 @@ impl Oracle {
             match (self.expected(alarm, inner, now), found.contains(alarm)) {
                 (Some(true), false) => wrong.push(format!("the alarm {alarm} is missing ({self:?}, {now:?})")),
                 (Some(false), true) => {
-                    wrong.push(format!("the alarm {alarm} is false ({self:?}, {now:?}, {standing})"))
+                    wrong.push(format!("the alarm {alarm} is false ({self:?}, {now:?}, {standing})"));
                 }
-                // What nobody can say leaves an alarm as it was.
-                (None, _) | (Some(_), _) => {}
+                // The rest is right, or nobody can say.
+                _ => {}
             }
         }
         self.standing = found;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::alarms::{Now, Oracle};
 use super::judge::{DOUBT_MS, Sure};
-use super::operations::{DAYS, Moment, Operation, SWEEP_EVERY_S, SYNC_EVERY_S};
+use super::operations::{Moment, Operation, SWEEP_EVERY_S, SYNC_EVERY_S};
 use super::process::{Home, Pair};
 use super::world::{Lane, START_MS, Switches, World, elapsed_s};
 
@@ -26,8 +26,8 @@ const STUCK: &str = "it is stuck";
 /// the grace, and to act.
 const LAST_WEEKS: u32 = 8;
 const WEEKS_TO_ACT: u32 = 4;
-/// How often alarms are looked at when nothing ends.
-const LOOK_EVERY_S: i64 = 15 * 60;
+/// How often alarms are looked at when no run ends.
+const LOOK_EVERY_S: i64 = 16 * 60;
 /// How long it takes until somebody starts a process again that died, and one that could not begin.
 const RESTART_S: i64 = 30;
 const RESTART_FULL_S: i64 = 600;
@@ -37,6 +37,8 @@ const RESTART_FULL_S: i64 = 600;
 pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) switches: Switches,
+    /// How long it is.
+    pub(super) days: i64,
     pub(super) operations: Vec<Operation>,
 }
 
@@ -114,7 +116,7 @@ pub(super) fn simulate(plan: &Plan) -> Result<Report, String> {
     let mut month = Month {
         world,
         home,
-        end_s: DAYS * 24 * 3600,
+        end_s: plan.days * 24 * 3600,
         next: BTreeMap::new(),
         next_look: 0,
         disk_is_full: false,
@@ -251,7 +253,6 @@ impl Month {
         }
         service.expects(self.next.iter().map(|(kind, at)| (*kind, Timestamp(START_MS + at * 1000))).collect());
         if now >= self.next_look {
-            self.next_look = (now / LOOK_EVERY_S + 1) * LOOK_EVERY_S;
             self.look(service).await;
         }
     }
@@ -272,6 +273,7 @@ impl Month {
 
     /// Holds the alarms that stand against those that have to.
     async fn look(&mut self, service: &Service<Pair>) {
+        self.next_look = self.now_s() + LOOK_EVERY_S;
         let standing = service.alarms().await;
         let Ok((waiting, poisoned)) = service.store().dead_letter_counts().await else { return };
         let now = Now { dead_letters: waiting + poisoned, disk_full: self.disk_is_full };

@@ -222,7 +222,7 @@ api_secret = "secret"
 [firstline]
 base_url = "https://line.example/api/v1"
 token = "token"
-concurrency = {concurrency}
+concurrency = {requests}
 [state]
 path = "deskferry.db"
 [identity]
@@ -241,7 +241,7 @@ listen = "127.0.0.1:0"
 dead_letters_above = {DEAD_LETTERS_ABOVE}
 disk_low = "2MiB"
 "#,
-        concurrency = switches.concurrency,
+        requests = switches.requests_at_once,
         grace = switches.grace_h,
     )
 }

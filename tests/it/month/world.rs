@@ -59,7 +59,7 @@ pub(super) struct Switches {
     pub(super) stamp_number: bool,
     pub(super) stamp_column: bool,
     /// Requests to FIRST LINE at once.
-    pub(super) concurrency: usize,
+    pub(super) requests_at_once: usize,
     pub(super) prefetch: usize,
     pub(super) deletes: Deletes,
     pub(super) ceiling: Ceiling,
@@ -104,7 +104,7 @@ impl Switches {
             id_gap: [0, 0, 3][rng.random_range(0..3)],
             stamp_number: stamp != 1,
             stamp_column: stamp != 0,
-            concurrency: [1, 1, 2][rng.random_range(0..3)],
+            requests_at_once: [1, 1, 2][rng.random_range(0..3)],
             prefetch: [1, 2][rng.random_range(0..2)],
             deletes: [Deletes::Ignore, Deletes::Tag, Deletes::Field, Deletes::Delete, Deletes::Delete]
                 [rng.random_range(0..5)],
