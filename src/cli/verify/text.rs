@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Occasion;
 use super::groups::{Group, Groups, Kind, whom};
 use crate::domain::sweep::Verdict;
-use crate::sync::verify::finding::{Finding, Tally};
+use crate::sync::verify::finding::{Finding, Reason, Tally};
 use crate::sync::verify::{CustomersRead, Verification};
 
 /// The one sentence.
@@ -147,7 +147,7 @@ fn group_line(kind: &Kind, group: &Group) -> String {
     if group.count > ids.len() as u64 {
         ids.push(String::from("..."));
     }
-    let reason = kind.reason.map(|reason| reason.as_str()).filter(|reason| *reason != kind.class.as_str());
+    let reason = kind.reason.map(Reason::as_str).filter(|reason| *reason != kind.class.as_str());
     let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
     format!("  {:>7}  {}{field}{reason} ({meaning}): {}", group.count, kind.class.as_str(), ids.join(", "))
 }
