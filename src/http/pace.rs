@@ -59,6 +59,8 @@ const FLOOR_SECONDS: f64 = 20.0;
 /// Requests that may be under way at the start, and one more for each of so many answers: all of them are refused when a limit is met.
 const START: f64 = 8.0;
 const START_ANSWERS: f64 = 40.0;
+/// Requests that go at the ceiling's pace before anything is known: as many as may be under way.
+const START_SENT: u64 = 8;
 /// How long answers take until the first has come, in seconds; and the weight of one answer.
 const START_TOOK: f64 = 0.25;
 const TOOK_WEIGHT: f64 = 1.0 / 8.0;
@@ -164,6 +166,8 @@ impl Pace {
     /// Requests per second, now.
     pub(super) fn rate(&self) -> f64 {
         let rate = match self.stage {
+            // The first few need no answer to go by.
+            Stage::Free if self.sent < START_SENT => self.ceiling,
             Stage::Free if self.episode == 0 && self.ceiling.is_finite() => {
                 self.ceiling.min((START + self.answered / START_ANSWERS) / self.took)
             }
