@@ -35,6 +35,37 @@ pub async fn prune_journal(settings: &Settings, store: &Store, now: Timestamp) -
     store.prune_journal(before).await
 }
 
+/// What was forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Runs that nothing refers to.
+    pub runs: u64,
+    /// Sweeps that nothing is judged by.
+    pub sweeps: u64,
+    /// Sightings of contacts that are nowhere any more.
+    pub sightings: u64,
+}
+
+/// Forgets runs and sweeps that are older than the operator wants them kept, and sightings that say nothing any more, in up to
+/// so many small transactions of each kind.
+pub async fn prune(settings: &Settings, store: &Store, now: Timestamp, steps: u32) -> Result<Pruned, StoreError> {
+    let kept_ms = i64::try_from(settings.state.runs_retention.as_millis()).unwrap_or(i64::MAX);
+    let before = Timestamp(now.0.saturating_sub(kept_ms));
+    let mut pruned = Pruned::default();
+    for _ in 0..steps {
+        let sweeps = store.prune_sweeps(before).await?;
+        let runs = store.prune_runs(before).await?;
+        let sightings = store.prune_sightings().await?;
+        pruned.sweeps += sweeps;
+        pruned.runs += runs;
+        pruned.sightings += sightings;
+        if sweeps + runs + sightings == 0 {
+            break;
+        }
+    }
+    Ok(pruned)
+}
+
 /// The verdict of the sweep in words.
 pub fn verdict(summary: &Summary) -> Option<String> {
     summary.sweep.as_ref().map(|sweep| sweep.verdict.to_string())

@@ -36,28 +36,6 @@ const RESUMABLE: i64 = 130;
 const KEPT_SWEEPS: i64 = 100;
 
 impl Store {
-    /// What pruning would take: before-images older than `before`; sightings that say nothing any more, and the sweep before
-    /// which they lie.
-    pub async fn prunable(&self, before: Timestamp) -> Result<(u64, u64, Option<i64>), StoreError> {
-        let row = sqlx::query!(
-            r#"SELECT (SELECT count(*) FROM journal WHERE at < ?1) AS "journal!: i64", (SELECT id FROM sweep
-                   WHERE verdict = 'proven' AND ended_at IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?2) AS "sweep?: i64""#,
-            before.0,
-            KEPT_SWEEPS
-        )
-        .fetch_one(&mut *self.reader().await?)
-        .await
-        .map_err(|source| self.failed(source))?;
-        let sightings = match row.sweep {
-            None => 0,
-            Some(sweep) => sqlx::query_scalar!("SELECT count(*) FROM sighting WHERE sweep < ?1", sweep)
-                .fetch_one(&mut *self.reader().await?)
-                .await
-                .map_err(|source| self.failed(source))?,
-        };
-        Ok((row.journal.unsigned_abs(), sightings.unsigned_abs(), row.sweep))
-    }
-
     /// Puts right what is safe, in one transaction, and says what that was; the file's own faults are not touched.
     pub async fn repair(&self) -> Result<Vec<Repaired>, StoreError> {
         let mut repaired = self.transact(|conn| Box::pin(repair_rows(conn))).await?;

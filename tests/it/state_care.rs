@@ -380,6 +380,6 @@ async fn prune_deletes_old_before_images_and_says_before_what_it_would() {
     let pruned = desk.run(&["state", "prune", "--journal-older-than", "0s", "--json"]).await.expect(0).json();
     assert_eq!(images(&pruned), images(&dry));
     let again = desk.run(&["state", "prune", "--journal-older-than", "0s"]).await.expect(0);
-    again.says("0 before-images and 0 sightings were deleted");
+    again.says("0 before-images, 0 runs, 0 sweeps and 0 sightings were deleted");
     desk.run(&["state", "prune", "--journal-older-than", "soon"]).await.expect(2);
 }

@@ -68,7 +68,7 @@ impl<T: ContactTarget> Engine<T> {
         let all_known = made.is_some_and(|link| link.origin == Origin::Created);
         let given = |kind, key| theirs.iter().any(|child| child.kind == kind && child.key == key);
         let has = |key| self.settings.match_keys.contains(&key);
-        let new = |kind| self.wished_keys(job, kind).into_iter().any(|key| !given(kind, key));
+        let new = |kind| self.wished_keys(&job.record, kind).into_iter().any(|key| !given(kind, key));
         Ok(all_known
             && (has(MatchKey::Email) && new(ChildKind::Email) || has(MatchKey::Phone) && new(ChildKind::Phone)))
     }

@@ -60,9 +60,9 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
                 break;
             }
         }
-        if lookup.absence_is_proven() {
-            // They left LiveDesk meanwhile: what is at FIRST LINE is judged with the others that belong to nobody.
-            let gone: Vec<LiveDeskId> = lookup.missing().iter().copied().collect();
+        // They left LiveDesk meanwhile: what is at FIRST LINE is judged with the others that belong to nobody.
+        let gone: Vec<LiveDeskId> = lookup.missing().iter().copied().filter(|id| lookup.is_surely_gone(*id)).collect();
+        if !gone.is_empty() {
             for id in &gone {
                 self.seen.remove(id.0.unsigned_abs());
             }
