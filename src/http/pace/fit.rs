@@ -28,6 +28,8 @@ pub(super) struct Fit {
     pub(super) least: f64,
     /// .. and hardly more.
     pub(super) most: f64,
+    /// How long requests were served before the first refusal.
+    pub(super) lasted: Duration,
 }
 
 impl Seen {
@@ -52,7 +54,8 @@ impl Seen {
         let ways: Vec<Way> = (0..WAYS).filter_map(|nth| laid(&seen, first + window * nth / WAYS, window)).collect();
         let best = ways.iter().map(|way| way.contradictions).min().filter(|best| *best <= NOISE)?;
         let likely = || ways.iter().filter(|way| way.contradictions <= best + 1).map(|way| way.limit);
-        Some(Fit { least: f64::from(likely().min()?), most: f64::from(likely().max()?) })
+        let lasted = seen.iter().find(|(_, served)| !served)?.0 - first;
+        Some(Fit { least: f64::from(likely().min()?), most: f64::from(likely().max()?), lasted })
     }
 }
 

@@ -9,6 +9,8 @@ use super::{BELOW, GUESS_WINDOWS, PROOF_REQUESTS, Pace, STEP_GUESS, Stage};
 /// Where a limit was fitted to what was seen: how much of the way from the least to the most is believed, after the first refusal and later.
 const BELIEVED_FIRST: f64 = 0.75;
 const BELIEVED: f64 = 0.7;
+/// Part of a window; the first refusals after less than that leave less open.
+const ACROSS: f64 = 0.4;
 /// A fit is tight if its least and its most are this near; the parts of either kind that are used.
 const TIGHT: f64 = 0.08;
 const BELOW_TIGHT: f64 = 0.98;
@@ -42,7 +44,9 @@ impl Pace {
 
     fn fitted(&self, fit: Fit, most: f64) -> Stage {
         let tight = fit.most - fit.least <= TIGHT * fit.most;
-        let believed = if self.was_free { BELIEVED_FIRST } else { BELIEVED };
+        // A short burst hardly lay across two windows.
+        let across = (fit.lasted.as_secs_f64() / self.window.as_secs_f64() / ACROSS).min(1.0);
+        let believed = if self.was_free { 1.0 - (1.0 - BELIEVED_FIRST) * across } else { BELIEVED };
         let limit = self.per_second(fit.least + (fit.most - fit.least) * believed);
         let rate = |part: f64| (limit * part).min(most).min(self.ceiling);
         if tight {
