@@ -8,7 +8,7 @@ use super::Context;
 use super::output::{DONE, Failure, say};
 use crate::app;
 use crate::clock::Timestamp;
-use crate::store::Run;
+use crate::store::{DIED, Run};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -58,7 +58,7 @@ pub fn as_json(run: &Run) -> Value {
 /// One run as a line.
 pub fn as_line(run: &Run) -> String {
     let end = match (run.ended_at, run.exit_code) {
-        (Some(_), Some(_)) if run.counts.get("died").is_some() => String::from("its process died"),
+        (Some(at), Some(_)) if run.counts.get(DIED).is_some() => format!("its process died {}", moment(at)),
         (Some(at), Some(code)) => format!("ended {} with exit {code}", moment(at)),
         _ => String::from("not ended: under way, or killed"),
     };

@@ -12,7 +12,7 @@ use crate::domain::causes::with_causes;
 use crate::domain::ids::RunId;
 use crate::domain::outcome::RunVerdict;
 use crate::domain::sweep::Verdict;
-use crate::store::{RunResult, StoreError};
+use crate::store::{DIED, RunResult, StoreError};
 use crate::sync::chronicle;
 use crate::sync::engine::RunError;
 use crate::sync::pipeline::RunEnd;
@@ -20,9 +20,6 @@ use crate::sync::pipeline::RunEnd;
 /// Runs that are looked at for one that nobody ended, and for those before it: two can be open at most, a sweep and the sync
 /// within it.
 const ORPHANS: u32 = 50;
-
-/// What the counts of a run say whose process died.
-const DIED: &str = "died";
 
 /// So many runs of one kind that died one after the other are no accident: something in them kills the process.
 const ACCIDENTS: usize = 3;

@@ -22,15 +22,6 @@ use crate::http::{ApiError, HttpClient, Repeat, Reply, Request};
 /// Pages of definitions that are read at most: a tenant has dozens of categories, not thousands.
 const DEFINITION_PAGES_MAX: u32 = 500;
 
-/// Whether an update may be sent however long it had to wait for the platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Age {
-    /// It says the same as before.
-    Any,
-    /// It was made of what was read: what agents did meanwhile must not be undone by it.
-    Limited,
-}
-
 /// The API of one tenant.
 pub(super) struct Api {
     http: HttpClient,
@@ -168,7 +159,6 @@ impl Api {
         &self,
         path: &str,
         content: &(impl Serialize + Sync),
-        age: Age,
     ) -> Result<Option<T>, Failure> {
         let choice = self.learned.get().update;
         let mut not_found = None;
@@ -179,12 +169,9 @@ impl Api {
                 UpdateMethod::PostQuery => Request::post(path, Repeat::Safe).query("_method", "put"),
                 UpdateMethod::Put => Request::put(path),
             };
-            let request = match age {
-                // As long as one attempt may take.
-                Age::Limited => request.fresh_for(self.http.timeout()),
-                Age::Any => request,
-            };
-            match self.json_if_any::<MaybeOne<T>>(request.json(content)).await {
+            // It was made of what was read, as long ago as one attempt may take: what agents did meanwhile must not be undone.
+            let request = request.json(content).fresh_for(self.http.timeout());
+            match self.json_if_any::<MaybeOne<T>>(request).await {
                 Err(failure) if failure.status() == Some(405) => {}
                 // Routers also say so of a method that a path does not have. What has worked before is believed.
                 Err(failure) if failure.status() == Some(404) && choice == UpdateChoice::Open => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 
-use super::api::{Age, Api};
+use super::api::Api;
 use super::auth::BadToken;
 use super::definitions::{CategoryRow, ColumnRow, merged};
 use super::error::Failure;
@@ -89,7 +89,7 @@ impl FirstLine {
         match phone.row {
             None => self.api.create("/phone-number", &content).await.map(|created: Created| created.child()),
             Some(id) => {
-                self.api.update::<IgnoredAny>(&format!("/phone-number/{id}"), &content, Age::Limited).await?;
+                self.api.update::<IgnoredAny>(&format!("/phone-number/{id}"), &content).await?;
                 Ok(id)
             }
         }
@@ -207,7 +207,7 @@ impl ContactTarget for FirstLine {
 
     async fn update(&self, id: FirstLineId, write: &ContactWrite) -> Result<TargetContact, PortError> {
         let content = ContactBody { write, forms: self.api.forms };
-        match self.api.update::<ContactRow>(&format!("/contact/{id}"), &content, Age::Limited).await? {
+        match self.api.update::<ContactRow>(&format!("/contact/{id}"), &content).await? {
             Some(row) if row.id() == id => Ok(row.noted(&self.seen).into_contact()),
             // The answer does not show the contact, or shows another one: look.
             _ => self.read_contact(id).await?.ok_or(PortError::NotFound),
@@ -227,7 +227,7 @@ impl ContactTarget for FirstLine {
 
     async fn update_email(&self, id: ChildId, address: &str) -> Result<(), PortError> {
         let content = EmailBody { contact_id: None, address };
-        self.api.update::<IgnoredAny>(&format!("/email-contact/{id}"), &content, Age::Limited).await?;
+        self.api.update::<IgnoredAny>(&format!("/email-contact/{id}"), &content).await?;
         Ok(())
     }
 

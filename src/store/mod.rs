@@ -74,7 +74,7 @@ pub use op::WriteOp;
 pub use open::{Access, MIGRATOR};
 pub use profile::UPDATE_TRIAL;
 pub use repair::Repaired;
-pub use runs::{Run, RunResult};
+pub use runs::{DIED, Run, RunResult};
 pub use scratch::{Note, NotedChild, NotedCustomer, Scratch};
 pub use traces::Traces;
 pub use undo::{BuiltUpon, Hold, RunTraces};

@@ -9,12 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 
 use sqlx::SqliteConnection;
 
-use crate::clock::Timestamp;
-
 use super::Store;
 use super::copy::BACKUP_PART;
 use super::error::StoreError;
 use super::lock::beside;
+use super::runs::DIED;
 
 /// One thing that was put right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +26,6 @@ pub struct Repaired {
     pub done: &'static str,
 }
 
-/// Verdict of a run whose process died, as `state check --repair` ends it.
-const DIED: &str = "died";
 /// Exit code of a run that can be gone on with.
 const RESUMABLE: i64 = 130;
 
@@ -75,7 +72,7 @@ async fn repair_rows(conn: &mut SqliteConnection) -> sqlx::Result<Vec<Repaired>>
     };
     // Whoever ran it is dead: this process holds the lock. It ended no earlier than its last trace.
     let runs = sqlx::query!(
-        "UPDATE run SET exit_code = ?1, verdict = ?2, ended_at = max(started_at,
+        "UPDATE run SET exit_code = ?1, counts = json_set(counts, '$.' || ?2, json('true')), ended_at = max(started_at,
              coalesce((SELECT max(updated_at) FROM link WHERE link.run = run.id), 0),
              coalesce((SELECT max(at) FROM journal WHERE journal.run = run.id), 0),
              coalesce((SELECT max(last_at) FROM dead_letter WHERE dead_letter.run = run.id), 0))

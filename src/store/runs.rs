@@ -12,6 +12,9 @@ use super::error::StoreError;
 use super::op::WriteOp;
 use super::rows::{Statement, json, number, statement};
 
+/// What the counts of a run say whose process died.
+pub const DIED: &str = "died";
+
 /// One execution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {

@@ -59,7 +59,9 @@ pub(super) async fn run(args: &Prune, context: &Context) -> Result<u8, Failure> 
         }));
     } else {
         let verb = if args.dry_run { "would be" } else { "were" };
-        say(format_args!("{images} before-images, {runs} runs, {sweeps} sweeps and {sightings} sightings {verb} deleted"));
+        say(format_args!(
+            "{images} before-images, {runs} runs, {sweeps} sweeps and {sightings} sightings {verb} deleted"
+        ));
     }
     Ok(DONE)
 }

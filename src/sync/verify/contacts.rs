@@ -226,7 +226,8 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         }
         let store = &self.engine.store;
         let traces = store.traces_of(ids).await?;
-        let mut facts = Facts { in_doubt: traces.in_doubt, ..Facts::default() };
+        let forgotten = store.forgotten_among(ids).await?;
+        let mut facts = Facts { in_doubt: traces.in_doubt, forgotten, ..Facts::default() };
         if traces.linked {
             facts.links = store.links_for(ids).await?;
         }

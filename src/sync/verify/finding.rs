@@ -56,8 +56,8 @@ words! {
         Unread = "unread", "FIRST LINE would not show the customer, so it could not be compared";
         /// Not to be carried.
         Unmapped = "unmapped", "the contact cannot be read, or the mapping rejects it: it is set aside";
-        /// `[select]`.
-        NotSelected = "not_selected", "[select] does not carry this contact";
+        /// `[select]`, or a person's word.
+        NotSelected = "not_selected", "[select], or a person, does not want this contact carried";
     }
 }
 
@@ -100,6 +100,8 @@ words! {
         NoSuchCompany = "no_such_company", "FIRST LINE has no company, or several, of that name";
         /// `[select]`.
         NotSelected = "not_selected", "[select] does not carry it";
+        /// `state forget`.
+        Forgotten = "forgotten", "a person had it forgotten: it is not carried, and what FIRST LINE holds is not compared";
     }
 }
 

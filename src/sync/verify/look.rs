@@ -26,6 +26,7 @@ pub(super) struct Facts {
     pub(super) dead_letters: HashMap<LiveDeskId, DeadLetter>,
     pub(super) conflicts: HashMap<LiveDeskId, Conflict>,
     pub(super) in_doubt: HashSet<LiveDeskId>,
+    pub(super) forgotten: HashSet<LiveDeskId>,
     /// Whose customers are linked.
     pub(super) holders: HashMap<FirstLineId, LiveDeskId>,
 }
@@ -75,6 +76,10 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
     ) -> Result<Looked, RunError> {
         let id = contact.id;
         let mut looked = Looked::default();
+        if facts.forgotten.contains(&id) {
+            looked.findings.push(Finding::new(Class::NotSelected, id.0, Some(Reason::Forgotten), ""));
+            return Ok(looked);
+        }
         let mut record = match self.engine.mapping.map(contact) {
             Ok(Some(record)) => record,
             Ok(None) => {
