@@ -31,7 +31,8 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let mut page = &program;
     for name in &args.command {
         page = page.find_subcommand(name).ok_or_else(|| {
-            let names: Vec<&str> = page.get_subcommands().map(clap::Command::get_name).collect();
+            let names: Vec<&str> =
+                page.get_subcommands().map(clap::Command::get_name).filter(|name| *name != "help").collect();
             let known = if names.is_empty() { String::from("none") } else { names.join(", ") };
             Failure::new(format!("{} has no command {name:?}; it has: {known}", page.get_name()))
         })?;

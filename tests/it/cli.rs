@@ -71,7 +71,7 @@ async fn every_command_has_a_page_in_the_manual() {
     page.says(".TH");
     page.says("deskferry\\-conflicts\\-resolve");
     let ended = deskferry(&["man", "conflicts", "solve"]).await.expect(2);
-    ended.says("has no command \"solve\"; it has: list, resolve");
+    ended.says("has no command \"solve\"; it has: list, show, resolve, reopen");
     deskferry(&["man", "-o", "/proc/nowhere"]).await.expect(2).says("/proc/nowhere");
 }
 

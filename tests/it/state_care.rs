@@ -97,7 +97,6 @@ async fn what_changes_the_state_is_refused_while_another_process_has_it() {
     for command in [
         &["state", "check", "--repair"][..],
         &["state", "prune"],
-        &["state", "prune", "--dry-run"],
         &["state", "forget", "1", "--yes"],
         &["state", "import", export.to_str().unwrap()],
     ] {

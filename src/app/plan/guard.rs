@@ -201,7 +201,9 @@ impl Guard {
             let Some(entry) = find(&mut entries, id, false) else { return Ok(outcome) };
             let first = !entry.met;
             entry.met = true;
-            if entry.granted || !entry.is_deed || matches!(outcome, Outcome::Moved(_)) || !first {
+            // What is in doubt is counted as that, and gone on with once it is settled.
+            let is_told = matches!(outcome, Outcome::Moved(_) | Outcome::Parked);
+            if entry.granted || !entry.is_deed || is_told || !first {
                 return Ok(outcome);
             }
             entry.offset

@@ -32,6 +32,8 @@ pub(super) struct Oracle {
     held: Option<bool>,
     /// Activations that nobody served, of the process under way.
     waiting: BTreeMap<Kind, i64>,
+    /// Kinds of which nobody can say whether an activation was tried: no run could begin, and none of theirs did since.
+    tried: BTreeSet<Kind>,
     /// Kinds of runs under way.
     running: BTreeSet<Kind>,
     /// The verdict of the last sweep, where it is known.
@@ -59,6 +61,7 @@ impl Oracle {
     pub(super) fn process_begins(&mut self, now: i64) {
         self.held = Some(false);
         self.waiting.clear();
+        self.tried.clear();
         self.running.clear();
         self.ceiling = None;
         self.watched_since.get_or_insert(now);
@@ -80,13 +83,14 @@ impl Oracle {
     /// A run ended.
     pub(super) fn ended(&mut self, ended: &Ended, disk_was_full: bool) {
         self.waiting.remove(&ended.kind);
+        self.tried.remove(&ended.kind);
         self.running.remove(&ended.kind);
         let exit = if disk_was_full { Last::Unsure } else { Last::Exit(ended.exit) };
         self.last.insert(ended.kind, exit);
         match &ended.failure {
             None if ended.exit == 130 => {}
             None => self.held = Some(false),
-            Some(why) if why.contains("key was refused") => self.held = Some(true),
+            Some(why) if why.contains("key was refused") => self.no_run_can_begin(),
             Some(why) if why.contains("is down") => {}
             Some(_) => self.held = None,
         }
@@ -94,7 +98,11 @@ impl Oracle {
             self.unsure_of_sweeps |= ended.kind == Kind::Sweep && ended.exit != 0;
             return;
         };
-        self.ceiling = Some(!ended.counts["delete_ceiling"].is_null());
+        // Only a proven sweep judges who is gone.
+        let held = !ended.counts["delete_ceiling"].is_null();
+        if held || verdict == "proven" {
+            self.ceiling = Some(held);
+        }
         if verdict.starts_with("short") {
             self.unsure_of_sweeps = false;
         } else {
@@ -107,8 +115,14 @@ impl Oracle {
     /// What came of an activation, besides runs.
     pub(super) fn came_to(&mut self, outcome: &Outcome) {
         if let Outcome::Refused(_) | Outcome::Misfit(_) = outcome {
-            self.held = Some(true);
+            self.no_run_can_begin();
         }
+    }
+
+    /// Each activation is tried all the same, so none is missed.
+    fn no_run_can_begin(&mut self) {
+        self.held = Some(true);
+        self.tried = Kind::ALL.into();
     }
 
     /// The process was killed with these runs under way.
@@ -134,8 +148,15 @@ impl Oracle {
                 }
             }
             "run_missed" => {
-                let late = self.waiting.values().map(|due| at - due).max().unwrap_or_default();
-                if late > BEGUN_WITHIN_MS + 60_000 { Some(true) } else { (late < BEGUN_WITHIN_MS).then_some(false) }
+                let late = |(_, due): (&Kind, &i64)| at - due;
+                // What waits for a platform, or for a run that is at work, is not missed.
+                let excused = inner.failing_since != [None; 2] || !self.running.is_empty();
+                let sure = self.waiting.iter().filter(|(kind, _)| !self.tried.contains(kind)).map(late).max();
+                if sure.is_some_and(|late| late > BEGUN_WITHIN_MS + 60_000) {
+                    return (!excused).then_some(true);
+                }
+                let latest = self.waiting.iter().map(late).max().unwrap_or_default();
+                (latest < BEGUN_WITHIN_MS).then_some(false)
             }
             "sweep_incomplete" if self.unsure_of_sweeps => None,
             "sweep_incomplete" => self.verdict.as_ref().map(|verdict| verdict.starts_with("short")),
