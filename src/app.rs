@@ -2,9 +2,11 @@
 //!
 //! The only place that knows all parts. It decides nothing; commands call it and the engine does the work.
 
+mod assembly;
 pub mod deletes;
 pub mod gate;
 pub mod health;
+mod mapping;
 pub mod ops;
 pub mod plan;
 pub mod probe;
@@ -21,13 +23,9 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::config::mapping_file::MappingSource;
 use crate::config::secret::SecretString;
 use crate::config::settings::{self, Include, Settings};
-use crate::config::{Problem, Problems};
 use crate::domain::contact::Contact;
-use crate::domain::field::{FieldDefinition, FieldKind};
-use crate::domain::ids::RunId;
 use crate::domain::tenant::TenantReport;
 use crate::firstline::auth::BadToken;
 use crate::firstline::profile::{PhoneOwner, Profile, UpdateChoice, UpdateMethod};
@@ -43,21 +41,18 @@ use crate::http::{HttpClient, HttpSettings, Secret};
 use crate::livedesk::api::{CredentialsError, LiveDeskSettings};
 use crate::livedesk::source::{ByIdSupport, LiveDesk};
 use crate::livedesk::wire;
-use crate::mapping::compile::compile;
-use crate::mapping::spec::MappingSpec;
-use crate::mapping::{CompileContext, Mapping, MappingProblem, StampFields};
 use crate::store::{Access, Accounts, Store, StoreError};
-use crate::sync::engine::{self, Engine, EngineSettings, MatchKey, SharedKeys};
-use crate::sync::failures::FailurePolicy;
+use crate::sync::engine::{self, Engine};
 use crate::sync::pipeline::Pipeline;
-use crate::sync::ports::{ContactSource, ContactTarget, MalformedRow};
+use crate::sync::ports::MalformedRow;
 use crate::sync::progress::{Progress, ProgressEvent};
-use crate::sync::stamp::StampScheme;
 
+pub use assembly::{engine, pipeline, pipeline_of, stamp_scheme};
+pub use mapping::{compile_context, compile_mapping, placed, stamp_problem};
 pub use sides::Sides;
 
-/// Contacts worked on per request that may be under way: while two wait for the disk, one can send.
-const JOBS_PER_REQUEST: usize = 3;
+use assembly::{engine_over, engine_settings};
+use mapping::compile_with;
 
 /// What a command brings along: time, eyes, and the signal to stop.
 #[derive(Clone)]
@@ -369,181 +364,4 @@ pub async fn remember(store: &Store, platforms: &Platforms) -> Result<(), StoreE
         ByIdSupport::Unsupported => "unsupported",
     };
     store.profile_put(BY_ID, &json!(by_id)).await
-}
-
-/// Compiles the mapping; without definitions, what depends on them is not checked.
-pub fn compile_mapping(
-    settings: &Settings,
-    source: &MappingSource,
-    definitions: Option<&[FieldDefinition]>,
-) -> Result<Mapping, Problems> {
-    compile_with(settings, source, &source.parse()?, definitions)
-}
-
-fn compile_with(
-    settings: &Settings,
-    source: &MappingSource,
-    spec: &MappingSpec,
-    definitions: Option<&[FieldDefinition]>,
-) -> Result<Mapping, Problems> {
-    let mut problems: Vec<Problem> = Vec::new();
-    if let Some(definitions) = definitions {
-        problems.extend(stamp_problem(settings, definitions));
-        problems.extend(deletes::field_problem(settings, definitions));
-    }
-    match compile(spec, &compile_context(settings, definitions)) {
-        Ok(mapping) => {
-            problems.extend(settings.inboxes_problem(mapping.needs_inboxes()));
-            problems.extend(deletes::mapped_problem(settings, &mapping));
-            if problems.is_empty() { Ok(mapping) } else { Err(Problems(problems)) }
-        }
-        Err(found) => {
-            problems.extend(found.into_iter().map(|problem| {
-                let place = problem.place.clone();
-                placed(source, &place, problem)
-            }));
-            Err(Problems(problems))
-        }
-    }
-}
-
-/// What a mapping is compiled against.
-pub fn compile_context<'a>(settings: &Settings, definitions: Option<&'a [FieldDefinition]>) -> CompileContext<'a> {
-    let stamp = &settings.identity.stamp;
-    CompileContext {
-        definitions,
-        stamp: StampFields { membership_no: stamp.membership_no.is_some(), cz_col: stamp.cz_col },
-        time_zone: settings.firstline.time_zone.clone(),
-        phone_country: settings.identity.phone_country,
-    }
-}
-
-/// The compiler's complaint with file and line; `place` is where in the file it stands.
-pub fn placed(source: &MappingSource, place: &str, problem: MappingProblem) -> Problem {
-    let message = match problem.column {
-        Some(column) => format!("{} (column {column})", problem.message),
-        None => problem.message,
-    };
-    source.problem(place, message, problem.help.unwrap_or_default())
-}
-
-/// The stamp's own field must exist and be a text.
-pub fn stamp_problem(settings: &Settings, definitions: &[FieldDefinition]) -> Option<Problem> {
-    let id = settings.identity.stamp.cz_col?;
-    let (message, remedy) = match definitions.iter().find(|definition| definition.id == id) {
-        Some(definition) if definition.kind == FieldKind::Text => return None,
-        Some(definition) => (
-            format!("cz_col {id} is a {} field; the stamp needs a text field", definition.kind.as_str()),
-            "make a text field for customers in FIRST LINE and name its id",
-        ),
-        None => (
-            format!("FIRST LINE has no custom field {id} for customers"),
-            "`deskferry fields` lists the ids; make a text field for the stamp, or use membership_no",
-        ),
-    };
-    Some(Problem {
-        file: settings.file.clone(),
-        line: None,
-        key: String::from("identity.stamp.cz_col"),
-        message,
-        remedy: remedy.to_owned(),
-    })
-}
-
-/// Where the stamp is written.
-pub fn stamp_scheme(settings: &Settings) -> StampScheme {
-    StampScheme {
-        membership_prefix: settings.identity.stamp.membership_no.clone(),
-        custom_field: settings.identity.stamp.cz_col,
-    }
-}
-
-/// A run over both platforms, ready to begin.
-pub async fn pipeline(
-    settings: &Settings,
-    platforms: &Platforms,
-    store: Store,
-    mapping: Mapping,
-    around: &Surroundings,
-    run: RunId,
-) -> Result<Run, StoreError> {
-    let engine = engine(settings, platforms, store, mapping, around, run).await?;
-    Ok(pipeline_of(settings, Arc::clone(&platforms.livedesk), engine))
-}
-
-/// A run of this engine.
-pub fn pipeline_of<S: ContactSource, T: ContactTarget>(
-    settings: &Settings,
-    source: Arc<S>,
-    engine: Engine<T>,
-) -> Pipeline<S, T> {
-    Pipeline::new(source, Arc::new(engine), settings.sweep.max_rounds).with_overlap(settings.service.overlap)
-}
-
-/// The engine of one run.
-pub async fn engine<P: Sides>(
-    settings: &Settings,
-    platforms: &P,
-    store: Store,
-    mapping: impl Into<Arc<Mapping>>,
-    around: &Surroundings,
-    run: RunId,
-) -> Result<Engine<P::Target>, StoreError> {
-    platforms.before_run(&store).await?;
-    engine_over(settings, Arc::clone(platforms.target()), store, mapping, around, run).await
-}
-
-/// The engine of one run over this target.
-async fn engine_over<T: ContactTarget>(
-    settings: &Settings,
-    target: Arc<T>,
-    store: Store,
-    mapping: impl Into<Arc<Mapping>>,
-    around: &Surroundings,
-    run: RunId,
-) -> Result<Engine<T>, StoreError> {
-    Engine::new(
-        target,
-        store,
-        mapping.into(),
-        stamp_scheme(settings),
-        engine_settings(settings, around),
-        Arc::clone(&around.clock),
-        Arc::clone(&around.progress),
-        around.stop.clone(),
-        run,
-    )
-    .await
-}
-
-/// The engine's part of the settings.
-fn engine_settings(settings: &Settings, around: &Surroundings) -> EngineSettings {
-    let identity = &settings.identity;
-    EngineSettings {
-        match_keys: identity
-            .match_keys
-            .iter()
-            .map(|key| match key {
-                settings::MatchKey::Email => MatchKey::Email,
-                settings::MatchKey::Phone => MatchKey::Phone,
-            })
-            .collect(),
-        shared_keys: match identity.shared_keys {
-            settings::SharedKeys::Create => SharedKeys::Create,
-            settings::SharedKeys::Conflict => SharedKeys::Conflict,
-        },
-        settle: identity.settle,
-        doubt_horizon: identity.doubt_horizon,
-        id_walk_limit: usize::try_from(identity.id_walk_limit).unwrap_or(usize::MAX),
-        phone_country: identity.phone_country,
-        clears: settings.firstline.clear_form != settings::ClearForm::Leave,
-        failures: FailurePolicy {
-            retry_first: settings.failures.retry_first,
-            retry_ceiling: settings.failures.retry_ceiling,
-            poison_after: settings.failures.poison_after,
-        },
-        jobs: settings.firstline.limits.concurrency * JOBS_PER_REQUEST,
-        wait: !around.no_wait && !around.leaves_doubts,
-        deletes: deletes::rules(&settings.deletes),
-    }
 }
