@@ -75,7 +75,7 @@ pub(super) fn link_image(link: &Link, children: &[LinkChild]) -> String {
     .to_string()
 }
 
-/// Reads what [`link_image`] wrote: `Some(None)` where there was no link, `None` where the text is neither.
+/// Reads what `link_image` wrote: `Some(None)` where there was no link, `None` where the text is neither.
 pub fn read_link_image(id: LiveDeskId, image: &str) -> Option<Option<(Link, Vec<LinkChild>)>> {
     let image: Value = serde_json::from_str(image).ok()?;
     if image.is_null() {
