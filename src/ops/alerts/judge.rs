@@ -20,6 +20,9 @@ use super::alarm::Alarm;
 /// How long after its time a run may begin: a long page, a reconnect, a quick cycle that waits for a page boundary.
 pub const TOLERANCE: Duration = Duration::from_mins(15);
 
+/// How soon what is due has its turn once what was in its way has ended.
+const NEXT_TURN: Duration = Duration::from_secs(15);
+
 /// When something is an alarm; what `ready` judges by, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -122,11 +125,15 @@ fn run_missed(facts: &Facts, now: Timestamp) -> Finding {
     }
 }
 
-/// Whether whatever is due has to wait: for a platform, of which another alarm speaks, or for a run that is at work.
+/// Whether whatever is due has to wait: for a platform, of which another alarm speaks, or for a run that is at work or has only
+/// just ended.
 fn is_in_the_way(facts: &Facts, now: Timestamp) -> bool {
     let reaches = Platform::ALL.map(|of| facts.board.reach(of));
     let is_at_work = reaches.iter().any(|reach| reach.answered_at.is_some_and(|at| !older(at, TOLERANCE, now)));
-    reaches.iter().any(|reach| reach.failing_since.is_some()) || (!facts.board.running.is_empty() && is_at_work)
+    let has_just_ended = facts.board.ran.values().any(|at| !older(*at, NEXT_TURN, now));
+    reaches.iter().any(|reach| reach.failing_since.is_some())
+        || (!facts.board.running.is_empty() && is_at_work)
+        || has_just_ended
 }
 
 fn sweep_incomplete(facts: &Facts) -> Finding {

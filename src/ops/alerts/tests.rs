@@ -170,6 +170,13 @@ fn a_run_that_something_is_in_the_way_of_was_not_missed_and_the_way_is_named_by_
     assert_eq!(raised(&facts), ["platform_down"], "it waits out an outage");
     facts.board.running.clear();
     assert_eq!(raised(&facts), ["platform_down"], "or could not even begin");
+    // The run that waited out the outage ends, and is looked at before the one that waited for it begins.
+    (facts.board.firstline.failing_since, facts.board.firstline.answered_at) = (None, Some(now));
+    facts.board.livedesk.answered_at = Some(now);
+    facts.board.ran.insert(Kind::Sync, now);
+    assert_eq!(findings(&facts)[&Alarm::RunMissed], Finding::Unknown, "its turn is next");
+    facts.board.ran.insert(Kind::Sync, Timestamp(now.0 - MINUTE));
+    assert_eq!(raised(&facts), ["run_missed"], "it had its turn, and did not take it");
 }
 
 #[test]
