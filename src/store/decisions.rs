@@ -89,6 +89,8 @@ impl Store {
                     )
                     .execute(&mut *conn)
                     .await?;
+                    // What an earlier decision came to keeps nobody from carrying this one out.
+                    sqlx::query!("DELETE FROM dead_letter WHERE livedesk_id = ?1", id).execute(&mut *conn).await?;
                     sqlx::query!(
                         "INSERT INTO decision (livedesk_id, decision, target, kind, candidates, decided_by, at)
                          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",

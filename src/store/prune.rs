@@ -32,6 +32,7 @@ impl Store {
                              AND NOT EXISTS (SELECT 1 FROM link WHERE link.run = run.id)
                              AND NOT EXISTS (SELECT 1 FROM sweep WHERE sweep.run = run.id)
                              AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = run.id)
+                             AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.undone_by = run.id)
                              AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE dead_letter.run = run.id)
                              AND NOT EXISTS (SELECT 1 FROM conflict WHERE conflict.run = run.id)
                              AND NOT EXISTS (SELECT 1 FROM lane WHERE lane.run = run.id)

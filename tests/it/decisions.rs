@@ -125,6 +125,23 @@ async fn five_ambiguous_identities_resolved_in_five_ways_stay_resolved_over_thre
 }
 
 #[tokio::test]
+async fn a_new_decision_is_carried_out_though_an_earlier_one_came_to_nothing() {
+    let doubts = Doubts::new().await;
+    let desk = &doubts.desk;
+    let (id, chosen) = (doubts.id(0), doubts.candidates[0][0]);
+    desk.run(&["conflicts", "resolve", &id, "--link", &chosen.to_string()]).await.expect(0);
+    assert!(desk.sandbox.firstline().delete(chosen));
+    desk.run(&["backfill", "--yes"]).await.expect(1);
+    desk.run(&["conflicts", "resolve", &id, "--create"]).await.expect(0);
+    let ended = desk.run(&["backfill", "--yes", "--json"]).await.expect(1).json();
+    assert_eq!(
+        (&ended["created"], &ended["set_aside"], &ended["conflicts"]),
+        (&json!(1), &json!(0), &json!(4)),
+        "{ended}"
+    );
+}
+
+#[tokio::test]
 async fn the_evidence_names_which_key_hit_and_shows_values_on_request_alone() {
     let doubts = Doubts::new().await;
     let desk = &doubts.desk;

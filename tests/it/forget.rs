@@ -125,24 +125,26 @@ async fn everywhere() -> Desk {
             why: None,
             run,
         }),
-        WriteOp::PutDeadLetter(DeadLetter {
-            livedesk_id: id,
-            kind: SetAsideKind::Refused,
-            field: None,
-            status: Some(422),
-            detail: String::from("refused"),
-            fingerprint: None,
-            attempts: 1,
-            first_at: at,
-            last_at: at,
-            run,
-            next_at: at,
-            poisoned_at: None,
-            mapping_version: None,
-        }),
     ]);
     store.write(ops).await.unwrap();
     store.decide(vec![Conflict { decision: Some(Decision::Create), ..conflict }], Some("op")).await.unwrap();
+    // The decision came to nothing.
+    let letter = DeadLetter {
+        livedesk_id: id,
+        kind: SetAsideKind::Refused,
+        field: None,
+        status: Some(422),
+        detail: String::from("refused"),
+        fingerprint: None,
+        attempts: 1,
+        first_at: at,
+        last_at: at,
+        run,
+        next_at: at,
+        poisoned_at: None,
+        mapping_version: None,
+    };
+    store.write(vec![WriteOp::PutDeadLetter(letter)]).await.unwrap();
     store.close().await;
     desk.write("deskferry-set-aside-2.csv", &format!("livedesk_id,kind\n12,refused\n{ID},refused\n"));
     desk.write("deskferry-absent-2.csv", "livedesk_id,firstline_id\n12,13\n");
@@ -270,6 +272,32 @@ async fn a_forgotten_person_is_not_carried_linked_or_deleted_by_any_later_run() 
     let back = desk.run(&["backfill", "--yes", "--json"]).await.expect(0).json();
     assert_eq!((&back["forgotten"], &back["created"], &back["adopted"]), (&json!(0), &json!(0), &json!(1)), "{back}");
     assert_eq!(stamped(&desk, person), record);
+}
+
+#[tokio::test]
+async fn a_forgotten_person_is_named_by_no_rehearsal_and_no_run_of_an_earlier_plan() {
+    let desk = Desk::new().await;
+    let plan = desk.path("plan.jsonl");
+    desk.run(&["plan", "-o", plan.to_str().unwrap()]).await.expect(0);
+    let id = desk.sandbox.livedesk().listed_ids()[0];
+    desk.run(&["state", "forget", &id.to_string(), "--ahead", "--yes"]).await.expect(0);
+    let rehearsed = desk.run(&["backfill", "--yes", "--json", "--limit", "19"]).await.expect(0).json();
+    let named = rehearsed["rehearsed"].as_array().unwrap();
+    assert_eq!(named.len(), 19, "{rehearsed}");
+    assert!(named.iter().all(|row| row["livedesk_id"] != json!(id)), "{rehearsed}");
+    let ended = desk.run(&["backfill", "--yes", "--json", "--plan", plan.to_str().unwrap()]).await.json();
+    assert_eq!(ended["unmet"], 0, "{ended}");
+    assert!(!ended.to_string().contains(&id.to_string()), "{ended}");
+}
+
+#[tokio::test]
+async fn a_copy_of_the_state_that_a_killed_process_left_is_gone_with_the_person() {
+    let desk = everywhere().await;
+    let left = desk.path("state.db.plan-4999999");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("state.db"), NAME).unwrap();
+    desk.run(&["state", "forget", &ID.to_string(), "--yes"]).await.expect(0);
+    assert!(!left.exists());
 }
 
 #[tokio::test]

@@ -5,11 +5,15 @@ use std::sync::{Arc, Mutex};
 
 use deskferry::app::Surroundings;
 use deskferry::app::verify::Comparison;
+use deskferry::clock::{Clock, SystemClock};
 use deskferry::config::load::Loaded;
+use deskferry::domain::ids::LiveDeskId;
+use deskferry::domain::outcome::SetAsideKind;
 use deskferry::domain::record::FieldKey;
 use deskferry::sandbox::firstline::{FirstLineSwitches, UnsetColumns};
 use deskferry::sandbox::livedesk::LiveDeskSwitches;
 use deskferry::sandbox::{Sandbox, SandboxConfig};
+use deskferry::store::{DeadLetter, WriteOp};
 use deskferry::sync::progress::{Phase, Progress, ProgressEvent};
 use deskferry::sync::verify::finding::{Class, Finding};
 use deskferry::sync::verify::{Options, Verification};
@@ -510,6 +514,36 @@ async fn where_filters_are_ignored_a_sample_reads_the_list() {
     let (code, document, _) = verified(&world, &["--sample", "20"]).await;
     assert_eq!(code, Some(0), "{document:#}");
     assert_eq!(document["firstline"]["proven"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_that_is_lost_is_not_explained_by_what_was_refused_of_it_before() {
+    let world = World::with(20).await;
+    world.backfill().await;
+    let Customer { contact, id, .. } = customers(&world.sandbox).remove(0);
+    let store = world.store().await;
+    let (run, at) = (store.runs(1).await.unwrap()[0].id, SystemClock.now());
+    let letter = DeadLetter {
+        livedesk_id: LiveDeskId(i64::try_from(contact).unwrap()),
+        kind: SetAsideKind::Refused,
+        field: Some(String::from("birth_at")),
+        status: Some(422),
+        detail: String::from("FIRST LINE refused it"),
+        fingerprint: None,
+        attempts: 9,
+        first_at: at,
+        last_at: at,
+        run,
+        next_at: at,
+        poisoned_at: Some(at),
+        mapping_version: None,
+    };
+    store.write(vec![WriteOp::PutDeadLetter(letter)]).await.unwrap();
+    store.close().await;
+    assert!(world.sandbox.firstline().delete(id));
+    let (code, _, listed) = verified(&world, &[]).await;
+    let missing = listed.iter().find(|(told, _)| told.0 == "missing").unwrap();
+    assert_eq!((code, missing.0.1, missing.1), (Some(1), i64::try_from(contact).unwrap(), &None), "{listed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

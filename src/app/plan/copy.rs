@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::store::{Access, Store, StoreError};
 
 /// What a folder's name begins with, behind the name of the state; the process that made it follows.
-const MARK: &str = ".plan-";
+pub const MARK: &str = ".plan-";
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ impl Copy {
     /// Copies the state at `path`. Nothing is changed there, and whoever writes to it goes on.
     pub async fn of(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, CopyError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        remove_left_overs(path, &name);
+        remove_left_overs(path);
         let folder = path.with_file_name(format!("{name}{MARK}{}", std::process::id()));
         let made = fs::DirBuilder::new().mode(0o700).create(&folder);
         made.map_err(|source| CopyError::Folder { folder: folder.clone(), source })?;
@@ -71,12 +71,13 @@ impl Drop for Copy {
 }
 
 /// Removes what killed processes left: folders of processes that are no more.
-fn remove_left_overs(path: &Path, name: &str) {
+pub fn remove_left_overs(path: &Path) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let Ok(entries) = fs::read_dir(beside) else { return };
     for entry in entries.flatten() {
         let found = entry.file_name().to_string_lossy().into_owned();
-        let process = found.strip_prefix(name).and_then(|rest| rest.strip_prefix(MARK));
+        let process = found.strip_prefix(&*name).and_then(|rest| rest.strip_prefix(MARK));
         let Some(process) = process.and_then(|process| process.parse::<u32>().ok()) else { continue };
         let alive = process != std::process::id() && Path::new(&format!("/proc/{process}")).exists();
         if !alive {

@@ -138,7 +138,8 @@ impl Guard {
         let (mut listed, mut count) = (Vec::new(), 0);
         for ids in open.chunks(AT_ONCE) {
             let links = self.store.links_for(ids).await?;
-            for id in ids {
+            let forgotten = self.store.forgotten_among(ids).await?;
+            for id in ids.iter().filter(|id| !forgotten.contains(id)) {
                 if links.get(id).is_some_and(|link| link.run >= self.begun.0 || link.updated_at.0 >= self.begun.1) {
                     continue;
                 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::lists::{self, Lists};
 use super::open_existing;
+use crate::app::plan::copy::remove_left_overs;
 use crate::cli::backfill::confirmed;
 use crate::cli::output::{DONE, Failure, note, say};
 use crate::cli::runs::moment;
@@ -57,6 +58,8 @@ async fn forget(store: &Store, id: LiveDeskId, args: &Forget, context: &Context)
              with --ahead"
         )));
     }
+    // Copies of the state that killed processes left hold the person as well.
+    remove_left_overs(store.path());
     let found = lists::find(store.path(), id)?;
     ask(id, &traced, &found, args)?;
     let forgotten =

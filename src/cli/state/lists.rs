@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::app::plan::copy;
 use crate::cli::output::Failure;
 use crate::domain::ids::LiveDeskId;
 
@@ -28,6 +29,11 @@ pub(super) fn find(state: &Path, id: LiveDeskId) -> Result<Lists, Failure> {
     files.sort();
     for file in files {
         let beside = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if file.is_dir() && beside.strip_prefix(&name).is_some_and(|rest| rest.starts_with(copy::MARK)) {
+            // Somebody looks at a copy of the state just now.
+            lists.others.push(file);
+            continue;
+        }
         if own.contains(&beside) || !file.is_file() {
             continue;
         }

@@ -106,6 +106,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
         }
         self.take_in_labelled(&mut pool, &mut seen).await?;
+        let ids: Vec<LiveDeskId> = seen.iter().copied().collect();
+        let forgotten = self.engine.store.forgotten_among(&ids).await?;
+        pool.retain(|(contact, _)| !forgotten.contains(&contact.id));
         let candidates: Vec<Candidate> = pool.iter().map(|(_, candidate)| candidate.clone()).collect();
         let mut why: BTreeMap<usize, Vec<String>> =
             pick(&candidates, wanted).into_iter().map(|pick| (pick.place, pick.why)).collect();

@@ -199,9 +199,12 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let (reason, detail) = match (conflict, link, letter) {
             (Some(conflict), ..) if conflict.decision.is_none() => (Some(Reason::Conflict), conflict.kind.clone()),
             (Some(Conflict { decision: Some(Decision::Skip), .. }), None, _) => (Some(Reason::Decided), String::new()),
-            (.., Some(letter)) => (Some(Reason::SetAside), letter.reason().to_string()),
+            // What was refused of a customer that was there does not explain that it is not.
+            (_, link, Some(letter)) if link.is_none_or(|link| link.standing != Standing::Live) => {
+                (Some(Reason::SetAside), letter.reason().to_string())
+            }
             _ if facts.in_doubt.contains(&id) => (Some(Reason::InDoubt), String::new()),
-            (_, Some(link), None) => {
+            (_, Some(link), _) => {
                 let gone = format!("its customer {} is not there any more", link.target);
                 match (link.standing, link.alias_of) {
                     (Standing::Live, _) => (None, gone),
@@ -212,9 +215,10 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
                     (Standing::Alias, None) => (Some(Reason::MergedAtTarget), gone),
                 }
             }
-            (_, None, None) if new => (Some(Reason::NotCarriedYet), String::new()),
-            (_, None, None) if self.with_state => (None, String::from("no run has linked it")),
-            (_, None, None) => (None, String::new()),
+            (Some(Conflict { decision: Some(_), .. }), None, _) => (Some(Reason::NotCarriedYet), String::new()),
+            (_, None, _) if new => (Some(Reason::NotCarriedYet), String::new()),
+            (_, None, _) if self.with_state => (None, String::from("no run has linked it")),
+            (_, None, _) => (None, String::new()),
         };
         Finding::new(Class::Missing, id.0, reason, detail).with(link.map(|link| link.target.0))
     }

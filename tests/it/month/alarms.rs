@@ -16,6 +16,8 @@ const REACHED_WITHIN_MS: i64 = 15 * 60_000;
 const SWEEP_WITHIN_MS: i64 = 36 * 3_600_000;
 const BEGUN_WITHIN_MS: i64 = 15 * 60_000;
 
+const TURN_WITHIN_MS: i64 = 15_000;
+
 /// How the last run of a lane ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
@@ -36,6 +38,8 @@ pub(super) struct Oracle {
     tried: BTreeSet<Kind>,
     /// Kinds of runs under way.
     running: BTreeSet<Kind>,
+    /// When a run last ended: what waited for it has its turn next.
+    ended_at: Option<i64>,
     /// The verdict of the last sweep, where it is known.
     verdict: Option<String>,
     /// When a sweep was last complete, and whether another one may have been since.
@@ -82,6 +86,7 @@ impl Oracle {
 
     /// A run ended.
     pub(super) fn ended(&mut self, ended: &Ended, disk_was_full: bool) {
+        self.ended_at = self.ended_at.max(Some(ended.at.0));
         self.waiting.remove(&ended.kind);
         self.tried.remove(&ended.kind);
         self.running.remove(&ended.kind);
@@ -150,7 +155,8 @@ impl Oracle {
             "run_missed" => {
                 let late = |(_, due): (&Kind, &i64)| at - due;
                 // What waits for a platform, or for a run that is at work, is not missed.
-                let excused = inner.failing_since != [None; 2] || !self.running.is_empty();
+                let just_ended = self.ended_at.is_some_and(|ended| at - ended <= TURN_WITHIN_MS);
+                let excused = inner.failing_since != [None; 2] || !self.running.is_empty() || just_ended;
                 let sure = self.waiting.iter().filter(|(kind, _)| !self.tried.contains(kind)).map(late).max();
                 if sure.is_some_and(|late| late > BEGUN_WITHIN_MS + 60_000) {
                     return (!excused).then_some(true);

@@ -1,0 +1,2 @@
+-- Only an index is new.
+UPDATE run SET kind = kind;
