@@ -324,7 +324,10 @@ impl Inner {
         self.judge_row_change(record, kind, place);
         let at = self.now();
         let record_of = self.records.get_mut(&record).unwrap();
-        text.clone_into(&mut record_of.rows_mut(kind)[place].text);
+        let row = &mut record_of.rows_mut(kind)[place];
+        text.clone_into(&mut row.text);
+        // LiveDesk's word stands there again: what it drops later goes.
+        row.edited = false;
         record_of.our_rows_at[usize::from(kind == Watched::Phone)] = at;
         self.arrived(record);
         self.torn()
