@@ -147,7 +147,8 @@ impl Oracle {
                 let sure = self.last.values().all(|last| matches!(last, Last::Exit(0 | 1)));
                 match self.held {
                     Some(true) => Some(true),
-                    _ if failed => Some(true),
+                    // Of a sync within a sweep the end is only heard of with the sweep's.
+                    _ if failed => self.running.is_empty().then_some(true),
                     Some(false) if sure && !self.last.is_empty() => Some(false),
                     _ => None,
                 }

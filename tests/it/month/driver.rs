@@ -435,8 +435,10 @@ impl Month {
         if ended.kind == Kind::Sync {
             self.report.syncs += 1;
             self.report.between += u32::from(began > since);
-            // Before everything was carried once, a sync keeps nothing in step.
-            if clean && self.report.proven > 0 {
+            // Before everything was carried once a sync keeps nothing in step; nor where it says itself that no order can be
+            // told, and only sweeps carry.
+            let sorted = ended.counts["lane"]["sorted"] != false;
+            if clean && sorted && self.report.proven > 0 {
                 return self.world.now().disagreements(began, Some(Lane::Sync), sure);
             }
             return Vec::new();
