@@ -34,7 +34,7 @@ impl Inner {
                     let id = self.new_person(None);
                     // Of more contacts of one instant than a page holds, a list without a tie-breaker may show none.
                     let lane = if self.switches.shuffled_ties { Lane::Sweep } else { Lane::Sync };
-                    self.pending.insert((id, Watched::Name), Pending { at: self.now(), lane });
+                    self.unmade.insert(id, Pending { at: now, lane });
                 }
             }
             Op::Edit(who, watched) => self.on_person(who, |inner, id| inner.edit(id, watched, Lane::Sweep)),
@@ -238,17 +238,13 @@ impl Inner {
             person.email = email.or(person.email.take());
             person.phone = phone.or(person.phone.take());
         }
-        self.owe_all(id);
+        // All of a new contact is owed by the next sync.
+        self.unmade.insert(id, Pending { at: self.now(), lane: Lane::Sync });
     }
 
     fn fresh_phone(&mut self) -> String {
         self.fresh += 1;
         format!("+8869{:08}", self.fresh)
-    }
-
-    /// All of a new contact is owed by the next sync.
-    fn owe_all(&mut self, id: i64) {
-        self.pending.insert((id, Watched::Name), Pending { at: self.now(), lane: Lane::Sync });
     }
 
     /// Nothing of it is measured any more: it waits for more than a run.
@@ -257,6 +253,7 @@ impl Inner {
         if let Some(person) = self.people.get_mut(&id) {
             person.carried_from = now;
         }
+        self.unmade.remove(&id);
         self.pending.retain(|(of, _), _| *of != id);
     }
 
@@ -297,7 +294,7 @@ impl Inner {
         person.changed.insert(watched, now);
         person.touched = now;
         let listed = person.is_listed() && !person.blocked && !person.spoilt && !person.is_forbidden();
-        if listed && !self.pending.contains_key(&(id, Watched::Name)) {
+        if listed {
             let pending = self.pending.entry((id, watched)).or_insert(Pending { at: now, lane });
             // What a message has set again is owed by the faster lane from now on.
             if lane < pending.lane {

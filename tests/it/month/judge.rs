@@ -292,6 +292,7 @@ impl Inner {
         let now = self.now();
         let Some(record) = self.records.get(&id) else { return };
         let Some(person) = record.person.and_then(|person| self.people.get(&person)) else { return };
+        self.latencies.extend(self.unmade.remove(&person.id).map(|unmade| (unmade.lane, now - unmade.at)));
         let marks = self.marks();
         let mut done = Vec::new();
         for ((of, watched), pending) in self.pending.range((person.id, Watched::Name)..=(person.id, Watched::Label)) {
@@ -360,7 +361,8 @@ impl Inner {
                 Some(lane) => self.pending.get(&(person.id, watched)).is_some_and(|pending| pending.lane == lane),
             };
             let Some(record) = self.record_of.get(&person.id) else {
-                if sure.of_creates && owed(Watched::Name) {
+                let owed = lane.is_none_or(|lane| self.unmade.get(&person.id).is_some_and(|unmade| unmade.lane == lane));
+                if sure.of_creates && owed {
                     found.push(format!("contact {} has no customer", person.id));
                 }
                 continue;

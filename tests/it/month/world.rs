@@ -192,6 +192,8 @@ pub(super) struct Inner {
     /// Contacts whose rows may be unknown to the state.
     pub(super) unsure: BTreeSet<i64>,
     pub(super) pending: BTreeMap<(i64, Watched), Pending>,
+    /// Contacts that have no customer yet.
+    pub(super) unmade: BTreeMap<i64, Pending>,
     pub(super) latencies: Vec<(Lane, i64)>,
     /// When who LiveDesk lists last changed.
     pub(super) list_changed_at: i64,
@@ -279,6 +281,7 @@ impl World {
             doubted: BTreeMap::new(),
             unsure: BTreeSet::new(),
             pending: BTreeMap::new(),
+            unmade: BTreeMap::new(),
             latencies: Vec::new(),
             list_changed_at: START_MS,
             deleted: Vec::new(),
