@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,7 +11,25 @@ pub struct Timestamp(pub i64);
 /// So far ahead of ours another clock may be: LiveDesk's, or ours before it was corrected.
 const AHEAD_MS: i64 = 15 * 60 * 1000;
 
+/// A span of time as the state and the platforms count it: in milliseconds.
+#[must_use]
+pub fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
 impl Timestamp {
+    /// So much earlier.
+    #[must_use]
+    pub fn earlier_by(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
+    }
+
+    /// So much later.
+    #[must_use]
+    pub fn later_by(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(millis(span)))
+    }
+
     /// This stored time, unless it lies well ahead of `now`: then the clock was set back since, and it says nothing.
     #[must_use]
     pub fn unless_ahead_of(self, now: Self) -> Option<Self> {
@@ -33,7 +51,7 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        Timestamp(millis(since))
     }
 }
 

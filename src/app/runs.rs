@@ -26,8 +26,7 @@ pub fn exit_code(end: &RunEnd) -> u8 {
 
 /// Deletes before-images that are older than the operator wants them kept.
 pub async fn prune_journal(settings: &Settings, store: &Store, now: Timestamp) -> Result<u64, StoreError> {
-    let kept_ms = i64::try_from(settings.state.journal_retention.as_millis()).unwrap_or(i64::MAX);
-    let before = Timestamp(now.0.saturating_sub(kept_ms));
+    let before = now.earlier_by(settings.state.journal_retention);
     // As a rule there is nothing to delete, and looking through all of it costs more than a look at the first.
     if store.oldest_journal_entry().await?.is_none_or(|oldest| oldest >= before) {
         return Ok(0);
@@ -49,8 +48,7 @@ pub struct Pruned {
 /// Forgets runs and sweeps that are older than the operator wants them kept, and sightings that say nothing any more, in up to
 /// so many small transactions of each kind.
 pub async fn prune(settings: &Settings, store: &Store, now: Timestamp, steps: u32) -> Result<Pruned, StoreError> {
-    let kept_ms = i64::try_from(settings.state.runs_retention.as_millis()).unwrap_or(i64::MAX);
-    let before = Timestamp(now.0.saturating_sub(kept_ms));
+    let before = now.earlier_by(settings.state.runs_retention);
     let mut pruned = Pruned::default();
     for _ in 0..steps {
         let sweeps = store.prune_sweeps(before).await?;

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::error::{Failure, PLATFORM};
 use super::settings::Credentials;
 use super::wire::{Claims, LoginAnswer};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, millis};
 use crate::http::secret::AuthHeader;
 use crate::http::{ApiError, Decision, HttpClient, Repeat, Reply, Request};
 
@@ -54,7 +54,7 @@ struct Renewal {
 impl Renewal {
     fn is_too_recent(&self, now: Timestamp) -> bool {
         let distance = if self.has_served { SERVED_DISTANCE } else { RENEWAL_DISTANCE };
-        now.0 - self.at.0 < i64::try_from(distance.as_millis()).unwrap_or(i64::MAX)
+        now.0 - self.at.0 < millis(distance)
     }
 }
 
@@ -139,8 +139,7 @@ impl Auth {
         })?;
         let life = lifetime(&reply, self.clock.now()).unwrap_or(*ttl);
         let margin = MARGIN_MAX.min(life / 10);
-        let valid_ms = i64::try_from(life.saturating_sub(margin).as_millis()).unwrap_or(i64::MAX);
-        let renew_at = Timestamp(self.clock.now().0.saturating_add(valid_ms));
+        let renew_at = self.clock.now().later_by(life.saturating_sub(margin));
         tracing::info!(valid_for_s = life.as_secs(), "logged in to FIRST LINE");
         state.token = Some(Token { header: header.clone(), renew_at: Some(renew_at) });
         Ok(header)

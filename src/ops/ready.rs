@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, millis};
 
 use super::alerts::judge::Limits;
 use super::look::Facts;
@@ -18,7 +18,7 @@ pub fn reasons(facts: &Facts, limits: &Limits, now: Timestamp) -> Vec<Value> {
     }
     for platform in Platform::ALL {
         let reach = facts.board.reach(platform);
-        let late = |since: Timestamp| now.0 - since.0 > ms(limits.reached_within);
+        let late = |since: Timestamp| now.0 - since.0 > millis(limits.reached_within);
         match (reach.answered_at, reach.failing_since) {
             (None, _) => reasons.push(json!({ "reason": "platform_not_reached", "platform": platform.as_str() })),
             // Nothing is asked of a platform while nothing changes: silence alone is no trouble.
@@ -38,17 +38,13 @@ pub fn reasons(facts: &Facts, limits: &Limits, now: Timestamp) -> Vec<Value> {
     if let Some(within) = limits.sweep_within {
         match vitals.last_complete_sweep.as_ref().map(|sweep| sweep.ended_at) {
             None => reasons.push(json!({ "reason": "no_complete_sweep" })),
-            Some(at) if now.0 - at.0 > ms(within) || at.unless_ahead_of(now).is_none() => {
+            Some(at) if now.0 - at.0 > millis(within) || at.unless_ahead_of(now).is_none() => {
                 reasons.push(json!({ "reason": "sweep_overdue", "last_complete": moment(at) }));
             }
             Some(_) => {}
         }
     }
     reasons
-}
-
-fn ms(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

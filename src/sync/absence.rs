@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, millis};
 use crate::store::{Deletion, Finding, Mark, Origin, ProvenSweep, Seen, Standing};
 use crate::sync::summary::{LISTED, push_bounded};
 
@@ -91,7 +91,7 @@ impl DeleteRules {
     }
 
     fn grace_ms(&self) -> i64 {
-        i64::try_from(self.grace.as_millis()).unwrap_or(i64::MAX)
+        millis(self.grace)
     }
 }
 

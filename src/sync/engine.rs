@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, millis};
 use crate::domain::base::Base;
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use crate::domain::phone::Country;
@@ -351,7 +351,7 @@ impl<T: ContactTarget> Engine<T> {
 
     /// The doubt horizon in milliseconds.
     pub fn horizon_ms(&self) -> i64 {
-        i64::try_from(self.settings.doubt_horizon.as_millis()).unwrap_or(i64::MAX)
+        millis(self.settings.doubt_horizon)
     }
 
     /// Tells the watcher something for people.

@@ -51,8 +51,7 @@ impl FailurePolicy {
         let doublings = attempts.saturating_sub(1).min(20);
         let distance = self.retry_first.saturating_mul(1 << doublings).min(self.retry_ceiling);
         let later = distance.mul_f64(share(id, attempts) / 4.0);
-        let wait_ms = i64::try_from((distance + later).as_millis()).unwrap_or(i64::MAX);
-        Timestamp(now.0.saturating_add(wait_ms))
+        now.later_by(distance + later)
     }
 }
 

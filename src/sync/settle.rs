@@ -118,7 +118,7 @@ impl<T: ContactTarget> Engine<T> {
     /// The moment from which an absence may count.
     fn horizon_of(&self, intent: &Intent) -> Timestamp {
         let from = intent.parked_at.unwrap_or(intent.opened_at);
-        Timestamp(from.0.saturating_add(self.horizon_ms()))
+        from.later_by(self.settings.doubt_horizon)
     }
 
     fn leave_parked(&self, intent: &Intent, settlement: &mut Settlement) {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::calls::{Said, int};
 use super::judge::{self, Look};
 use super::{Ledger, Made, Probe, ProbeError};
+use crate::clock::millis;
 use crate::domain::tenant::Question;
 
 /// Between two looks, at first and at most.
@@ -164,7 +165,7 @@ impl<L: Ledger> Probe<'_, L> {
     ) -> Result<Vec<(Name, Option<&'static str>)>, ProbeError> {
         let mut found = Vec::new();
         let mut wait = FIRST_PAUSE;
-        let limit = i64::try_from(self.settings.max_wait.as_millis()).unwrap_or(i64::MAX);
+        let limit = millis(self.settings.max_wait);
         let mut first_look = true;
         loop {
             let mut pending = Vec::new();

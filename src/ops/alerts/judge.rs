@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, millis};
 use crate::domain::outcome::RunVerdict;
 use crate::ops::look::Facts;
 use crate::ops::metrics::unseen;
@@ -160,7 +160,7 @@ fn sweep_overdue(facts: &Facts, limits: &Limits, watched_since: Timestamp, now: 
     }
     let within_text = humantime::format_duration(Duration::from_secs(within.as_secs()));
     Finding::Raised {
-        since: Some(Timestamp(reference.0.saturating_add(ms(within)))),
+        since: Some(reference.later_by(within)),
         text: match (complete, ended) {
             (Some(at), _) => {
                 format!("no sweep was complete for more than {within_text}; the last one ended {}", moment(at))
@@ -269,9 +269,5 @@ fn platform_down(facts: &Facts, limits: &Limits, now: Timestamp) -> Finding {
 }
 
 fn older(at: Timestamp, than: Duration, now: Timestamp) -> bool {
-    now.0.saturating_sub(at.0) > ms(than)
-}
-
-fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+    now.0.saturating_sub(at.0) > millis(than)
 }

@@ -361,7 +361,8 @@ impl Inner {
                 Some(lane) => self.pending.get(&(person.id, watched)).is_some_and(|pending| pending.lane == lane),
             };
             let Some(record) = self.record_of.get(&person.id) else {
-                let owed = lane.is_none_or(|lane| self.unmade.get(&person.id).is_some_and(|unmade| unmade.lane == lane));
+                let owed =
+                    lane.is_none_or(|lane| self.unmade.get(&person.id).is_some_and(|unmade| unmade.lane == lane));
                 if sure.of_creates && owed {
                     found.push(format!("contact {} has no customer", person.id));
                 }
