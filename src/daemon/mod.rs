@@ -108,6 +108,8 @@ impl<P: Sides> Service<P> {
         let stop = around.stop.clone();
         let works = Works::new(settings, mapping, store, platforms, around, due, face.ops.clone());
         works.close_orphans().await?;
+        // Not with the first run: that may have to wait for a platform first, and its doubts with it.
+        works.store.park_left_overs(works.now()).await?;
         works.look_at_lags().await;
         Ok(Self { works: Arc::new(works), face: Some(face), stop })
     }

@@ -158,6 +158,13 @@ impl Store {
             .collect()
     }
 
+    /// Creates that were on their way when an earlier process ended are in doubt from now on. Nobody else may be at work: the
+    /// caller holds the state.
+    pub async fn park_left_overs(&self, now: Timestamp) -> Result<(), StoreError> {
+        let open = self.open_intents().await?.into_iter().filter(|intent| intent.state == IntentState::Open);
+        self.write(open.map(|intent| WriteOp::ParkIntent { seq: intent.seq, at: now }).collect()).await
+    }
+
     /// Contacts whose create, or the create of one of their children, is in doubt; ascending.
     pub async fn parked_contacts(&self) -> Result<Vec<LiveDeskId>, StoreError> {
         let rows = sqlx::query_scalar!(

@@ -51,15 +51,6 @@ struct Evidence {
 }
 
 impl<T: ContactTarget> Engine<T> {
-    /// At start-up: creates that were on their way when an earlier process ended are doubtful from now on.
-    pub async fn park_left_overs(&self) -> Result<usize, RunError> {
-        let open: Vec<Intent> =
-            self.store.open_intents().await?.into_iter().filter(|intent| intent.state == IntentState::Open).collect();
-        let now = self.clock.now();
-        self.store.write(open.iter().map(|intent| WriteOp::ParkIntent { seq: intent.seq, at: now }).collect()).await?;
-        Ok(open.len())
-    }
-
     /// Looks at every open doubt once.
     pub async fn settle(&self) -> Result<Settlement, RunError> {
         let mut settlement = Settlement::default();

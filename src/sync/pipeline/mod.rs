@@ -136,7 +136,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                 "nothing was carried yet: a sync keeps in step what a first `deskferry backfill` has carried".into(),
             ));
         }
-        engine.park_left_overs().await?;
+        engine.store.park_left_overs(engine.clock.now()).await?;
         engine.finish_trial().await?;
         let LeftOvers { again: left_over, twins } = engine.settle_left_overs().await?;
         if entrants != Entrants::All {

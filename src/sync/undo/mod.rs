@@ -127,7 +127,7 @@ impl<T: ContactTarget> Engine<T> {
     /// creates that stay in doubt.
     pub async fn settle_before_undo(&self) -> Result<u64, RunError> {
         self.progress.event(ProgressEvent::Phase(Phase::LeftOvers));
-        self.park_left_overs().await?;
+        self.store.park_left_overs(self.clock.now()).await?;
         self.finish_trial().await?;
         loop {
             let settlement = self.settle().await?;

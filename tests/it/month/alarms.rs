@@ -147,8 +147,7 @@ impl Oracle {
                 let sure = self.last.values().all(|last| matches!(last, Last::Exit(0 | 1)));
                 match self.held {
                     Some(true) => Some(true),
-                    // Of a sync within a sweep the end is only heard of with the sweep's.
-                    _ if failed => self.running.is_empty().then_some(true),
+                    _ if failed => Some(true),
                     Some(false) if sure && !self.last.is_empty() => Some(false),
                     _ => None,
                 }

@@ -101,6 +101,8 @@ struct Month {
     /// The process before was killed; until when what it had sent is in doubt, which begins with the next start.
     reborn: bool,
     in_doubt_until: i64,
+    /// Runs whose end the oracle knows.
+    heard: BTreeSet<Option<RunId>>,
     seen: BTreeSet<RunId>,
     oracle: Oracle,
     /// Commits when the request was let in at which the process dies.
@@ -126,6 +128,7 @@ pub(super) fn simulate(plan: &Plan) -> Result<Report, String> {
         sure_of_tags: true,
         reborn: false,
         in_doubt_until: 0,
+        heard: BTreeSet::new(),
         seen: BTreeSet::new(),
         oracle: Oracle::default(),
         commits: 0,
@@ -274,7 +277,14 @@ impl Month {
     /// Holds the alarms that stand against those that have to.
     async fn look(&mut self, service: &Service<Pair>) {
         self.next_look = self.now_s() + LOOK_EVERY_S;
-        let standing = service.alarms().await;
+        let standing = loop {
+            self.hear(service);
+            let standing = service.alarms().await;
+            // A run may have ended while the alarms were judged.
+            if !self.hear(service) {
+                break standing;
+            }
+        };
         let Ok((waiting, poisoned)) = service.store().dead_letter_counts().await else { return };
         let now = Now { dead_letters: waiting + poisoned, disk_full: self.disk_is_full };
         let wrong = self.oracle.judge(&standing, &self.world.now(), now);
@@ -282,6 +292,16 @@ impl Month {
             let minute = self.now_s() / 60;
             self.fail(format!("at minute {minute} of the service:\n  {}", wrong.join("\n  ")));
         }
+    }
+
+    /// Tells the oracle of runs that have ended, of those within a sweep too; whether there were any.
+    fn hear(&mut self, service: &Service<Pair>) -> bool {
+        let mut ended = last_ended(service);
+        ended.retain(|ended| self.heard.insert(ended.run));
+        for ended in &ended {
+            self.oracle.ended(ended, self.disk_was_full);
+        }
+        !ended.is_empty()
     }
 
     /// Lets the platforms' requests in one by one, until the process is killed.
@@ -343,8 +363,8 @@ impl Month {
         let mut wrong = std::mem::take(&mut self.world.now().violations);
         for ended in &ended {
             wrong.extend(self.excuse(ended.failure.as_deref(), ended.name));
-            self.oracle.ended(ended, self.disk_was_full);
         }
+        self.hear(service);
         match &outcome {
             Some(outcome) => self.oracle.came_to(outcome),
             None => self.oracle.killed(),
@@ -371,7 +391,10 @@ impl Month {
             let minute = (since - START_MS) / 60_000;
             let wrong: Vec<&str> = wrong.iter().take(5).map(String::as_str).collect();
             let open = service.store().open_intents().await.unwrap_or_default();
-            let open: Vec<(i64, i64)> = open.iter().map(|intent| (intent.livedesk_id.0, intent.opened_at.0)).collect();
+            let open: Vec<_> = open
+                .iter()
+                .map(|intent| (intent.livedesk_id.0, intent.opened_at.0, intent.state, intent.parked_at.map(|at| at.0)))
+                .collect();
             self.fail(format!(
                 "after the activation at minute {minute} (killed: {killed}):\n  {}\n  in doubt: {open:?}\n  {}",
                 wrong.join("\n  "),
@@ -403,8 +426,7 @@ impl Month {
 
     /// Runs that ended in this activation, the inner ones first.
     fn ended(&mut self, service: &Service<Pair>) -> Vec<Ended> {
-        let published = service.published().borrow().clone();
-        let mut ended: Vec<Ended> = published.last.into_values().collect();
+        let mut ended = last_ended(service);
         ended.retain(|ended| ended.run.is_some_and(|run| self.seen.insert(run)));
         ended.sort_by_key(|ended| std::cmp::Reverse(ended.run));
         ended
@@ -523,6 +545,12 @@ impl Month {
         let stands = self.oracle.standing().iter().find(|alarm| !may_stand.contains(&alarm.as_str()));
         stands.map(|alarm| format!("at rest:\n  the alarm {alarm} still stands"))
     }
+}
+
+/// How the last run of each kind ended, where the process knows it.
+fn last_ended(service: &Service<Pair>) -> Vec<Ended> {
+    let published = service.published().borrow().clone();
+    published.last.into_values().filter(|ended| ended.run.is_some()).collect()
 }
 
 fn kind_of(name: &str) -> Option<Kind> {

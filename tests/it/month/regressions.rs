@@ -35,7 +35,7 @@ fn month_of(switches: Switches, list: &[(i64, Op)]) -> Report {
 }
 
 /// The same again and again, every eight hours; `time` says how far the kill of that time is away.
-fn times(what: impl Fn(u32) -> [(i64, Op); 2]) -> Vec<(i64, Op)> {
+fn times<const N: usize>(what: impl Fn(u32) -> [(i64, Op); N]) -> Vec<(i64, Op)> {
     let at_time = |time: u32| what(time).map(|(at, op)| (i64::from(time) * 28_800 + at, op));
     (0..18).flat_map(at_time).collect()
 }
@@ -63,6 +63,15 @@ fn an_import_of_which_a_killed_sync_carried_a_part_is_carried_by_the_next_sync()
 fn a_tag_whose_request_died_with_its_process_is_put_on_after_all() {
     let label = |time| Op::Edit(6 + time % 6, Watched::Label);
     month_of(PLAIN, &times(|time| [(28_700, label(time)), (28_790, Op::Kill(3 + time, Moment::Before))]));
+}
+
+/// What the dead process had sent counted as doubtful only from when its platform was back, so another run passed over it.
+#[test]
+fn a_doubt_grows_old_while_the_process_that_found_it_waits_for_a_platform() {
+    let faults = |time| {
+        [(5_100, Op::Create(1)), (5_395, Op::Kill(3 + time, Moment::Before)), (5_420, Op::Outage(Side::Line, 60, true))]
+    };
+    month_of(PLAIN, &times(faults));
 }
 
 #[test]
