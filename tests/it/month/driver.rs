@@ -477,7 +477,7 @@ impl Month {
         let proven = verdict == "proven";
         self.report.proven += u32::from(proven);
         sure.saw = if proven { None } else { Some(saw(store).await) };
-        let inner = self.world.now();
+        let mut inner = self.world.now();
         if !proven && verdict != "counted" {
             let all_shown = inner.listed.iter().all(|id| inner.shown.get(id).is_some_and(|at| *at >= since));
             let still = inner.list_changed_at < since && all_shown;
@@ -486,7 +486,12 @@ impl Month {
                 .into_iter()
                 .collect();
         }
-        inner.disagreements(since, None, sure)
+        let wrong = inner.disagreements(since, None, sure);
+        if proven && wrong.is_empty() {
+            // What has not arrived now was not owed: an agent's word, or its owner's rule, stands against it.
+            inner.pending.retain(|_, pending| pending.lane == Lane::Sync || pending.at >= since);
+        }
+        wrong
     }
 
     /// The month is over and nothing goes wrong any more: both sides come to agree, and then there is nothing to do. The
