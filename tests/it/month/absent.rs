@@ -128,8 +128,8 @@ impl Inner {
         for (person, at) in &self.gone {
             let known = self.record_of.get(person).and_then(|id| self.records.get(id));
             let Some(record) = known.filter(|_| !self.ever_unsure.contains(person)) else { continue };
-            // Agents merged others into it, or the contact's link leads elsewhere.
-            if record.person != Some(*person) || record.stamp() != Some(*person) {
+            // Agents merged others into it, and it may be theirs as well, or the contact's link leads elsewhere.
+            if record.took_in || record.person != Some(*person) || record.stamp() != Some(*person) {
                 continue;
             }
             let pristine = record.by == By::Program

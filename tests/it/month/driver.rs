@@ -461,7 +461,7 @@ impl Month {
             // told, and only sweeps carry.
             let sorted = ended.counts["lane"]["sorted"] != false;
             if clean && sorted && self.report.proven > 0 {
-                return self.world.now().disagreements(began, Some(Lane::Sync), sure);
+                return self.agrees(began, Some(Lane::Sync), sure);
             }
             return Vec::new();
         }
@@ -477,7 +477,7 @@ impl Month {
         let proven = verdict == "proven";
         self.report.proven += u32::from(proven);
         sure.saw = if proven { None } else { Some(saw(store).await) };
-        let mut inner = self.world.now();
+        let inner = self.world.now();
         if !proven && verdict != "counted" {
             let all_shown = inner.listed.iter().all(|id| inner.shown.get(id).is_some_and(|at| *at >= since));
             let still = inner.list_changed_at < since && all_shown;
@@ -486,10 +486,16 @@ impl Month {
                 .into_iter()
                 .collect();
         }
-        let wrong = inner.disagreements(since, None, sure);
-        if proven && wrong.is_empty() {
-            // What has not arrived now was not owed: an agent's word, or its owner's rule, stands against it.
-            inner.pending.retain(|_, pending| pending.lane == Lane::Sync || pending.at >= since);
+        drop(inner);
+        self.agrees(since, None, sure)
+    }
+
+    /// Holds both sides against each other, as far as a run that began then owes it.
+    fn agrees(&self, since: i64, lane: Option<Lane>, sure: &Sure) -> Vec<String> {
+        let mut inner = self.world.now();
+        let wrong = inner.disagreements(since, lane, sure);
+        if wrong.is_empty() {
+            inner.strike_out(since, lane, sure);
         }
         wrong
     }

@@ -434,6 +434,7 @@ impl Inner {
         let merged = self.records.remove(&other).unwrap();
         self.lost.insert(other, now);
         let record = self.records.get_mut(&id).unwrap();
+        record.took_in |= merged.person.is_some() || merged.took_in;
         for (key, cell) in merged.cells {
             if is_blank(record.value(key)) && !is_blank(&cell.value) {
                 record.set(key, cell.value, now);

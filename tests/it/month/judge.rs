@@ -9,7 +9,7 @@ use super::absent::MARK_FIELD;
 use super::desk::Person;
 use super::line::{By, Cell, LateWrite, Record, canonical};
 use super::operations::Watched;
-use super::world::{Inner, Lane};
+use super::world::{Inner, Lane, Pending};
 
 /// A doubt may be as old as its horizon, and a run later it must be settled.
 pub(super) const DOUBT_MS: i64 = 6 * 60 * 1000;
@@ -343,17 +343,36 @@ impl Inner {
         }
     }
 
+    /// Whether a run that began then can be held to what a contact is.
+    fn is_judged(&self, person: &Person, since: i64, sure: &Sure) -> bool {
+        let excused = person.blocked || person.spoilt || person.is_forbidden() || !person.is_listed();
+        let doubtful = self.doubted.get(&person.id).is_some_and(|at| *at > since - DOUBT_MS);
+        // A sweep that only counted may have missed one.
+        let unseen = sure.saw.as_ref().is_some_and(|saw| !saw.contains(&person.id));
+        !(excused || doubtful || unseen || sure.not_of.contains(&person.id) || person.touched >= since)
+    }
+
+    /// Strikes out what has not arrived though a run that owed it agrees: an agent's word, or its owner's rule, stands against
+    /// it, and so nobody owes it any more.
+    pub(super) fn strike_out(&mut self, since: i64, lane: Option<Lane>, sure: &Sure) {
+        let of = |pending: &Pending| lane.is_none_or(|lane| pending.lane == lane) && pending.at < since;
+        let done = |(id, pending): (&(i64, Watched), &Pending)| {
+            let judged = self.people.get(&id.0).is_none_or(|person| self.is_judged(person, since, sure));
+            (of(pending) && judged).then_some(*id)
+        };
+        let done: Vec<(i64, Watched)> = self.pending.iter().filter_map(done).collect();
+        for key in done.into_iter().filter(|_| sure.of_creates && (lane.is_some() || sure.of_tags)) {
+            self.pending.remove(&key);
+        }
+    }
+
     /// Where both sides disagree by their owners' rules, among the contacts that have not changed since `since`. With
     /// `lane`, only about changes that this lane owed.
     pub(super) fn disagreements(&self, since: i64, lane: Option<Lane>, sure: &Sure) -> Vec<String> {
         let mut found = Vec::new();
         let marks = self.marks();
         for person in self.people.values() {
-            let excused = person.blocked || person.spoilt || person.is_forbidden() || !person.is_listed();
-            let doubtful = self.doubted.get(&person.id).is_some_and(|at| *at > since - DOUBT_MS);
-            // A sweep that only counted may have missed one.
-            let unseen = sure.saw.as_ref().is_some_and(|saw| !saw.contains(&person.id));
-            if excused || doubtful || unseen || sure.not_of.contains(&person.id) || person.touched >= since {
+            if !self.is_judged(person, since, sure) {
                 continue;
             }
             let owed = |watched: Watched| match lane {

@@ -75,6 +75,8 @@ pub(super) struct Record {
     pub(super) our_rows_at: [i64; 2],
     /// Whose it is.
     pub(super) person: Option<i64>,
+    /// An agent has merged the record of another contact into it.
+    pub(super) took_in: bool,
 }
 
 /// A write that is applied after its client gave up.
@@ -156,6 +158,7 @@ impl Inner {
             rows_at: [None; 2],
             our_rows_at: [0; 2],
             person: None,
+            took_in: false,
         };
         self.records.insert(id, record);
         id
