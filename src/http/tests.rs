@@ -400,6 +400,7 @@ async fn send_many(client: &HttpClient, requests: u32) -> u64 {
 /// Real sockets and real time: a few seconds of it by default. With `DESKFERRY_SLOW_TESTS=1` it is the whole of what is
 /// promised: 2,000 requests at 5 and at 50 a second, and a limit that changes in mid-run (fourteen minutes).
 #[tokio::test]
+#[expect(clippy::print_stderr, reason = "the figures are what the slow case is run for")]
 async fn a_ceiling_ten_times_too_high_is_lowered_to_what_the_platform_takes() {
     let wanted = std::env::var("DESKFERRY_SLOW_TESTS").unwrap_or_default();
     let slow = !wanted.is_empty();
