@@ -81,7 +81,11 @@ impl<P: Sides> WriteGate for Definitions<P> {
     fn is_open(&self) -> BoxFuture<'_, Result<bool, PortError>> {
         Box::pin(async move {
             let works = &self.0;
-            let Some(fit) = works.kept().fit.clone() else { return Ok(false) };
+            let Some(fit) = works.kept().fit.clone() else {
+                // A cycle within this run let go of it: of a platform that refuses everything, so this run says so as well.
+                works.platforms.target().definitions().await?;
+                return Ok(false);
+            };
             let now = works.now();
             if fit.read_at.unless_ahead_of(now).is_some_and(|at| now.0 - at.0 < FRESH_MS) {
                 return Ok(true);

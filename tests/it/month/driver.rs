@@ -435,9 +435,7 @@ impl Month {
     /// A run may only fail when something is wrong outside.
     fn excuse(&self, failure: Option<&str>, name: &str) -> Option<String> {
         let failure = failure?;
-        // A run that is begun anew is judged by the one that follows it.
-        let excused =
-            ["down", "key was refused", "the run is begun anew", STUCK].iter().any(|word| failure.contains(word));
+        let excused = ["down", "key was refused", STUCK].iter().any(|word| failure.contains(word));
         let full = self.disk_was_full && failure.contains("full");
         (!excused && !full).then(|| format!("the {name} failed: {failure}"))
     }
