@@ -221,6 +221,16 @@ impl Store {
         Ok(row.map(|row| (row.sweep, row.started_at.map(Timestamp))))
     }
 
+    /// How many contacts the last whole sweep, or one since, has seen.
+    pub async fn sighted_lately(&self) -> Result<u64, StoreError> {
+        let Some(last) = self.last_whole_sweep().await? else { return Ok(0) };
+        let count = sqlx::query_scalar!("SELECT count(*) FROM sighting WHERE sweep >= ?1", last.sweep)
+            .fetch_one(&mut *self.reader().await?)
+            .await
+            .map_err(|source| self.failed(source))?;
+        Ok(count.unsigned_abs())
+    }
+
     /// How many of these contacts any sweep ever saw.
     pub async fn sighted_among(&self, ids: &[LiveDeskId]) -> Result<u64, StoreError> {
         let ids = super::rows::batch(ids.iter().map(|id| id.0));

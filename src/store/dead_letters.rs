@@ -10,6 +10,7 @@ use crate::domain::ids::{LiveDeskId, RunId};
 use crate::domain::outcome::{SetAside, SetAsideKind};
 
 use super::Store;
+use super::absence::ProvenSweep;
 use super::error::StoreError;
 use super::op::WriteOp;
 use super::rows::{Statement, batch, hex_digest, maybe_digest, number, statement, word};
@@ -147,6 +148,25 @@ impl Store {
         .await
         .map_err(|source| self.failed(source))?;
         Ok(ids.into_iter().map(LiveDeskId).collect())
+    }
+
+    /// Strikes out dead letters of contacts that no sweep has shown since `cut` began: they are gone from LiveDesk, or hidden,
+    /// and are carried anew should they come back. Says how many.
+    pub async fn clear_dead_letters_unseen_since(&self, cut: ProvenSweep) -> Result<u64, StoreError> {
+        self.transact(move |conn| {
+            Box::pin(async move {
+                let done = sqlx::query!(
+                    "DELETE FROM dead_letter WHERE last_at < ?1 AND NOT EXISTS (
+                         SELECT 1 FROM sighting s WHERE s.livedesk_id = dead_letter.livedesk_id AND s.sweep >= ?2)",
+                    cut.started_at.0,
+                    cut.sweep
+                )
+                .execute(conn)
+                .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
     }
 
     /// Those of these contacts that are set aside.

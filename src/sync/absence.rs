@@ -90,6 +90,11 @@ impl DeleteRules {
         }
     }
 
+    /// The sweep since whose beginning an absent contact was not seen; `proven` are the proven ones, newest first.
+    pub fn cut(&self, proven: &[ProvenSweep]) -> Option<ProvenSweep> {
+        proven.get(usize::try_from(self.absences.max(1)).unwrap_or(usize::MAX) - 1).copied()
+    }
+
     fn grace_ms(&self) -> i64 {
         millis(self.grace)
     }
@@ -160,8 +165,7 @@ pub fn judge(seen: &Seen, proven: &[ProvenSweep], rules: &DeleteRules, now: Time
     if seen.absence.as_ref().is_some_and(|absence| absence.since < last_seen) {
         return Judgement::Back;
     }
-    let needed = usize::try_from(rules.absences.max(1)).unwrap_or(usize::MAX);
-    let Some(cut) = proven.get(needed - 1) else { return Judgement::Present };
+    let Some(cut) = rules.cut(proven) else { return Judgement::Present };
     let sighted = seen.last_sweep.is_some_and(|sweep| sweep >= cut.sweep);
     if sighted || last_seen >= cut.started_at {
         return Judgement::Present;
@@ -255,6 +259,8 @@ pub struct AbsenceSummary {
     pub unmarked: u64,
     /// Records that were deleted.
     pub deleted: u64,
+    /// Dead letters that were struck out, because their contact is gone.
+    pub letters: u64,
     /// Absent contacts about which nothing was done, by reason.
     pub resting: BTreeMap<String, u64>,
     /// Attempts that came to nothing, by reason.

@@ -16,6 +16,9 @@ use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::ports::ContactTarget;
 use crate::sync::summary::Summary;
 
+/// Contacts that are looked up in the state at once.
+const AT_ONCE: usize = 1_000;
+
 /// What a look at the left-overs brought.
 #[derive(Debug, Default)]
 pub(super) struct LeftOvers {
@@ -61,17 +64,21 @@ impl<T: ContactTarget> Engine<T> {
 
     /// Counts what waits for somebody among the contacts that an open sweep has passed in an earlier run.
     pub(super) async fn tell_passed(&self, passed: &RoaringTreemap, summary: &mut Summary) -> Result<(), RunError> {
-        let passed = |id: LiveDeskId| passed.contains(id.0.unsigned_abs());
-        for letter in self.store.dead_letters().await? {
-            if passed(letter.livedesk_id) {
-                summary.count(letter.livedesk_id, Outcome::SetAside(letter.reason()));
+        let mut passed = passed.iter().filter_map(|id| i64::try_from(id).ok()).map(LiveDeskId);
+        loop {
+            let ids: Vec<LiveDeskId> = passed.by_ref().take(AT_ONCE).collect();
+            if ids.is_empty() {
+                return Ok(());
+            }
+            let (letters, conflicts) = (self.store.dead_letters_for(&ids).await?, self.store.conflict_for(&ids).await?);
+            for id in ids {
+                if let Some(letter) = letters.get(&id) {
+                    summary.count(id, Outcome::SetAside(letter.reason()));
+                }
+                if conflicts.get(&id).is_some_and(|conflict| conflict.decision.is_none()) {
+                    summary.count(id, Outcome::Conflict);
+                }
             }
         }
-        for conflict in self.store.conflicts().await? {
-            if conflict.decision.is_none() && passed(conflict.livedesk_id) {
-                summary.count(conflict.livedesk_id, Outcome::Conflict);
-            }
-        }
-        Ok(())
     }
 }

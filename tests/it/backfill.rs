@@ -2,7 +2,9 @@
 
 use deskferry::domain::sweep::Verdict;
 use deskferry::sandbox::SandboxConfig;
+use deskferry::sandbox::firstline::FirstLineSwitches;
 use deskferry::sync::pipeline::Entrants;
+use serde_json::json;
 
 use crate::world::World;
 
@@ -64,6 +66,26 @@ async fn a_run_without_new_contacts_does_not_read_the_targets_lists() {
     let counts = world.sandbox.firstline().tally();
     assert_eq!(counts.email_list + counts.phone_list, 0, "{counts:?}");
     assert!(counts.contact_list <= 2, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_known_not_to_be_carried_makes_no_run_read_the_targets_lists_for_one_new_contact() {
+    let firstline = FirstLineSwitches { per_page_max: 10, ..FirstLineSwitches::default() };
+    let config = SandboxConfig { contacts: 200, edge_cases: false, firstline, ..SandboxConfig::default() };
+    let world = World::start(config).await;
+    let livedesk = world.sandbox.livedesk();
+    for number in 0..60 {
+        let email = format!("blocked{number}@example.com");
+        livedesk.add_contact(json!({ "name": format!("Blocked {number}"), "email": email, "blocked": true }));
+    }
+    let first = world.backfill().await.summary;
+    assert!(first.not_selected >= 60, "{first:?}");
+    livedesk.add_contact(json!({ "name": "Nova Lin", "email": "nova@example.com" }));
+    world.sandbox.firstline().reset_counts();
+    assert_eq!(world.backfill().await.summary.created, 1);
+    let counts = world.sandbox.firstline().tally();
+    assert!(counts.contact_list + counts.email_list + counts.phone_list < 20, "{counts:?}");
+    world.assert_right().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -158,17 +158,28 @@ async fn a_run_that_does_not_see_everybody_tries_what_is_due_by_id_and_nothing_e
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_due_and_gone_from_livedesk_waits_longer_each_time() {
+async fn what_is_due_and_gone_from_livedesk_is_told_once_and_struck_out() {
     let failures = "retry_first = \"1ms\"\nretry_ceiling = \"1ms\"\npoison_after = 3";
     let (world, id) = world_with_a_refused_contact(failures).await;
     world.backfill().await;
     world.sandbox.livedesk().delete(id);
-    for attempts in 2..=3 {
-        carry_due(&world).await;
-        assert_eq!(letter(&world).await.unwrap().attempts, attempts);
-    }
-    assert!(letter(&world).await.unwrap().poisoned_at.is_some());
-    assert_eq!(carry_due(&world).await.handled(), 0, "given up: LiveDesk is not asked for it again");
+    let summary = carry_due(&world).await;
+    assert_eq!(summary.set_aside_rows[0].reason.kind, SetAsideKind::Gone, "{summary:?}");
+    assert_eq!(letter(&world).await, None, "nobody is left to be tried");
+    assert_eq!(carry_due(&world).await.handled(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_set_aside_and_is_gone_is_struck_out_after_two_proven_sweeps_where_nobody_is_read_by_id() {
+    let (world, id) = world_with_a_refused_contact("").await;
+    let livedesk = world.sandbox.livedesk();
+    livedesk.set_switches(LiveDeskSwitches { by_id: false, ..livedesk.switches() });
+    world.backfill().await;
+    livedesk.delete(id);
+    assert_eq!(world.backfill().await.summary.absence.letters, 0, "one look is not enough");
+    assert!(letter(&world).await.is_some());
+    assert_eq!(world.backfill().await.summary.absence.letters, 1);
+    assert_eq!(letter(&world).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -59,6 +59,10 @@ impl<T: ContactTarget> Engine<T> {
             Verdict::Counted | Verdict::Short { .. } => Vec::new(),
         };
         let mut told = AbsenceSummary::default();
+        if let Some(cut) = rules.cut(&proven) {
+            // What waits for somebody who is gone would keep its record from being marked or deleted for ever.
+            told.letters = self.store.clear_dead_letters_unseen_since(cut).await?;
+        }
         let result = self.judge_and_act(source, &proven, &mut told, &mut summary.delete_ceiling).await;
         if let Some(hit) = &summary.delete_ceiling {
             self.notice(ceiling_text(*hit, rules));
@@ -118,7 +122,7 @@ impl<T: ContactTarget> Engine<T> {
     /// Judges every link that may be absent or was; deals with those that are back; notes those that are newly absent.
     async fn judge_links(&self, proven: &[ProvenSweep], told: &mut AbsenceSummary) -> Result<Found, RunError> {
         let rules = &self.settings.deletes;
-        let cut = proven.get(usize::try_from(rules.absences.max(1)).unwrap_or(usize::MAX) - 1).copied();
+        let cut = rules.cut(proven);
         let keep = usize::try_from(rules.ceiling).unwrap_or(usize::MAX).saturating_add(ASKED);
         let now = self.clock.now();
         let mut found = Found::default();

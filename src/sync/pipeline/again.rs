@@ -72,9 +72,12 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                 (SetAsideKind::Unproven, "LiveDesk did not show this contact, and its absence could not be proven")
             };
             summary.set_aside(Some(id), SetAside { kind, field: None, status: None, detail: detail.to_owned() });
-            // Nobody is left to be created: the old intent has nothing to wait for.
-            if let Some((_, seq)) = orphans.iter().find(|(orphan, _)| proven && *orphan == id) {
-                engine.store.write(vec![WriteOp::CloseIntent { seq: *seq }]).await?;
+            if proven {
+                // Nobody is left to be created or tried again: the old intent and the dead letter have nothing to wait for.
+                let orphan = orphans.iter().filter(|(orphan, _)| *orphan == id);
+                let mut ops: Vec<WriteOp> = orphan.map(|(_, seq)| WriteOp::CloseIntent { seq: *seq }).collect();
+                ops.push(WriteOp::ClearDeadLetter(id));
+                engine.store.write(ops).await?;
             }
         }
         Ok(doubtful)

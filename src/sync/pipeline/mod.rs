@@ -32,6 +32,8 @@ pub use preflight::Preflight;
 
 /// Look-ups that a quick cycle is taken to need: it meets a few new contacts, as a rule none.
 const FEW: u64 = 15;
+/// Dead letters that are counted as look-ups, at most.
+const DUE: u32 = 10_000;
 
 /// Which contacts enter a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,8 +188,16 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             Entrants::First(limit) => *limit,
             Entrants::Recent => FEW,
             Entrants::All => {
+                let (store, mapping) = (&self.engine.store, &self.engine.mapping);
                 let listed = self.source.page(OLDEST_FIRST).await?.count.unwrap_or(u64::MAX);
-                listed.saturating_sub(self.engine.store.link_count().await?)
+                // Another mapping may select those whom the last one did not.
+                let known = if store.has_links_of(mapping.version()).await? {
+                    store.sighted_lately().await?
+                } else {
+                    store.link_count().await?
+                };
+                let due = store.dead_letters_due(self.engine.clock.now(), DUE).await?.len() as u64;
+                listed.saturating_sub(known).saturating_add(due)
             }
         })
     }

@@ -536,6 +536,7 @@ impl Month {
         let open = service.store().open_intents().await.unwrap_or_default();
         let report = service.store().check().await;
         let seen = service.store().maybe_absent(None, LiveDeskId(0), 10_000).await.unwrap_or_default();
+        let letters = service.store().dead_letters().await.unwrap_or_default();
         service.store().clone().close().await;
         if !quiet || !open.is_empty() {
             return Some(format!("the month does not come to rest (quiet: {quiet}, in doubt: {open:?})"));
@@ -548,6 +549,10 @@ impl Month {
         let wrong = inner.absent_disagreements();
         if !wrong.is_empty() {
             return Some(format!("at rest:\n  {}\n{seen:?}", wrong.join("\n  ")));
+        }
+        let ill = |id: i64| inner.people.get(&id).is_some_and(|person| person.spoilt || person.is_forbidden());
+        if let Some(letter) = letters.iter().find(|letter| !ill(letter.livedesk_id.0)) {
+            return Some(format!("at rest:\n  set aside though nothing is wrong with it any more: {letter:?}"));
         }
         // Whose reasons are gone; contacts that nobody put right stay set aside, and what is above the ceiling stays so.
         let may_stand = ["dead_letters", "delete_ceiling"];
