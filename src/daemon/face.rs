@@ -20,7 +20,7 @@ use crate::ops::board::{self, HeldDeletes, Running};
 use crate::ops::server::Server;
 use crate::ops::trigger::{Accepted, Trigger};
 use crate::ops::{self, Ops, Platform};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::sync::summary::Summary;
 
 use super::ServiceError;
@@ -116,10 +116,45 @@ pub(super) fn held_deletes(summary: &Summary, kind: Kind) -> Option<HeldDeletes>
     (kind == Kind::Sweep && proven).then(HeldDeletes::default)
 }
 
+/// The same of a run as the state keeps it: of the last one that judged absence, whoever ran it.
+pub(super) async fn held_before(store: &Store) -> Result<Option<HeldDeletes>, StoreError> {
+    let run = store.last_run_that_was(&Verdict::Proven.to_string()).await?;
+    Ok(run.map(|run| {
+        let number = |key: &str| run.counts["delete_ceiling"][key].as_u64().unwrap_or_default();
+        HeldDeletes { held: number("candidates"), ceiling: number("ceiling") }
+    }))
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::clock::TestClock;
     use crate::domain::sweep::SweepReport;
+    use crate::store::{Access, RunResult};
+
+    #[tokio::test]
+    async fn another_process_knows_what_the_last_proven_sweep_held_back_whoever_ran_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = Access::Exclusive { holder: String::from("test") };
+        let store = Store::open(&folder.path().join("state.db"), access, Arc::new(TestClock::default())).await.unwrap();
+        assert_eq!(held_before(&store).await.unwrap(), None);
+        let over = json!({ "delete_ceiling": { "candidates": 7, "ceiling": 3 } });
+        let none = json!({ "delete_ceiling": null });
+        let held = HeldDeletes { held: 7, ceiling: 3 };
+        for (kind, verdict, counts, expected) in [
+            ("sweep", Some("proven"), &over, held),
+            ("sweep", Some("counted"), &none, held),
+            ("sync", None, &none, held),
+            ("backfill", Some("proven"), &none, HeldDeletes::default()),
+        ] {
+            let run = store.begin_run(kind, &json!({})).await.unwrap();
+            let verdict = verdict.map(str::to_owned);
+            store.finish_run(run, RunResult { exit_code: 1, verdict, counts: counts.clone() }).await.unwrap();
+            assert_eq!(held_before(&store).await.unwrap(), Some(expected), "after a {kind}");
+        }
+    }
 
     #[test]
     fn only_a_proven_sweep_says_that_no_delete_is_held_back_any_more() {

@@ -111,6 +111,9 @@ impl<P: Sides> Service<P> {
         // Not with the first run: that may have to wait for a platform first, and its doubts with it.
         works.store.park_left_overs(works.now()).await?;
         works.look_at_lags().await;
+        if let Some(held) = face::held_before(&works.store).await? {
+            works.ops.board.deletes(held);
+        }
         Ok(Self { works: Arc::new(works), face: Some(face), stop })
     }
 

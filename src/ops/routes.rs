@@ -190,6 +190,11 @@ async fn ask(State(shown): State<Shown>, headers: HeaderMap, body: Bytes) -> Res
         let answer = json!({ "error": "a sweep is under way", "run": run.run.0, "since": moment(run.since) });
         return (StatusCode::CONFLICT, Json(answer)).into_response();
     }
+    match in_time(shown.store.hold()).await {
+        Ok(None) => {}
+        Ok(Some(hold)) => return refusal(StatusCode::CONFLICT, &hold.to_string()),
+        Err(response) => return response,
+    }
     match shown.trigger.ask(kind) {
         Ok(accepted) => {
             tracing::info!(kind = kind.as_str(), what = accepted.as_str(), "a run was asked for");

@@ -137,6 +137,15 @@ impl Store {
         rows.into_iter().map(RunRow::run).collect()
     }
 
+    /// The latest run whose sweep ended with this verdict, whoever ran it.
+    pub async fn last_run_that_was(&self, verdict: &str) -> Result<Option<Run>, StoreError> {
+        let row = sqlx::query_as!(RunRow, "SELECT * FROM run WHERE verdict = ?1 ORDER BY id DESC LIMIT 1", verdict)
+            .fetch_optional(&mut *self.reader().await?)
+            .await
+            .map_err(|source| self.failed(source))?;
+        row.map(RunRow::run).transpose()
+    }
+
     /// The run that was under way at a moment; the inner one where one stood still for another.
     pub async fn run_at(&self, at: Timestamp) -> Result<Option<RunId>, StoreError> {
         let id = sqlx::query_scalar!(

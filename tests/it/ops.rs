@@ -15,7 +15,7 @@ use deskferry::ops::board::{HeldDeletes, Running};
 use deskferry::ops::server::BindError;
 use deskferry::ops::trigger::{Accepted, Kind, Refused, Trigger};
 use deskferry::ops::{Ops, OpsError, OpsSettings, Platform};
-use deskferry::store::{Access, RunResult, Store};
+use deskferry::store::{Access, Hold, RunResult, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -322,6 +322,21 @@ async fn the_status_says_what_runs_what_is_next_and_what_is_wrong() {
     assert_eq!((&status["ready"], &status["reasons"][0]["reason"]), (&json!(false), &json!("no_complete_sweep")));
     let alarms: Vec<&Value> = status["alarms"].as_array().unwrap().iter().map(|alarm| &alarm["alarm"]).collect();
     assert_eq!(alarms, ["run_failed", "delete_ceiling"]);
+}
+
+#[tokio::test]
+async fn a_run_that_is_asked_for_while_a_run_that_was_taken_back_holds_everything_is_refused_with_the_reason() {
+    let service = serve("").await;
+    service.run_of("backfill", 0, Some("proven"), json!({})).await;
+    let hold = Hold { undo: RunId(2), of: RunId(1), at: Timestamp(1_000_000) };
+    service.store.begin_undo(hold).await.unwrap();
+    let answer = post(service.address, "application/json", "{\"kind\": \"sync\"}").await;
+    assert!(answer.head.starts_with("http/1.1 409"), "{}", answer.head);
+    assert!(answer.body.contains("deskferry undo --release"), "{}", answer.body);
+    assert!(service.due.lock().unwrap().as_ref().unwrap().is_empty(), "nothing waits for the hold's end");
+    service.store.release_hold().await.unwrap();
+    let answer = post(service.address, "application/json", "{\"kind\": \"sync\"}").await;
+    assert!(answer.head.starts_with("http/1.1 202"), "{}", answer.head);
 }
 
 #[tokio::test]

@@ -125,13 +125,14 @@ fn run_missed(facts: &Facts, now: Timestamp) -> Finding {
     }
 }
 
-/// Whether whatever is due has to wait: for a platform, of which another alarm speaks, or for a run that is at work or has only
-/// just ended.
+/// Whether whatever is due has to wait: for a platform or for a person, of which other alarms speak, or for a run that is at work
+/// or has only just ended.
 fn is_in_the_way(facts: &Facts, now: Timestamp) -> bool {
     let reaches = Platform::ALL.map(|of| facts.board.reach(of));
     let is_at_work = reaches.iter().any(|reach| reach.answered_at.is_some_and(|at| !older(at, TOLERANCE, now)));
     let has_just_ended = facts.board.ran.values().any(|at| !older(*at, NEXT_TURN, now));
     reaches.iter().any(|reach| reach.failing_since.is_some())
+        || facts.board.held.is_some()
         || (!facts.board.running.is_empty() && is_at_work)
         || has_just_ended
 }

@@ -295,6 +295,14 @@ fn a_notice_says_what_since_when_and_what_to_do() {
 }
 
 #[test]
+fn what_nobody_may_begin_is_told_once_and_not_as_missed_too() {
+    let mut facts = healthy(HOUR);
+    facts.board.held = Some(String::from("held since undo 9 took back run 8"));
+    facts.board.next.insert(Kind::Sync, Timestamp(facts.now.unwrap().0 - 16 * MINUTE));
+    assert_eq!(raised(&facts), ["run_failed"]);
+}
+
+#[test]
 fn failed_deliveries_are_tried_again_at_growing_distance() {
     let seconds: Vec<u64> = (0..9).map(|failures| distance(failures).as_secs()).collect();
     assert_eq!(seconds, [15, 30, 60, 120, 240, 480, 900, 900, 900]);

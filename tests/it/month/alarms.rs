@@ -46,8 +46,10 @@ pub(super) struct Oracle {
     complete_at: Option<i64>,
     watched_since: Option<i64>,
     unsure_of_sweeps: bool,
-    /// Whether the last sweep of this process was held by the ceiling.
+    /// Whether the last proven sweep was held by the ceiling.
     ceiling: Option<bool>,
+    /// Whether that was recorded: another process knows it from the state.
+    ceiling_unsure: bool,
     standing: BTreeSet<String>,
     pub(super) raised: BTreeMap<String, u32>,
     pub(super) cleared: BTreeMap<String, u32>,
@@ -64,10 +66,10 @@ pub(super) struct Now {
 impl Oracle {
     pub(super) fn process_begins(&mut self, now: i64) {
         self.held = Some(false);
+        self.ceiling = self.ceiling.filter(|_| !self.ceiling_unsure);
         self.waiting.clear();
         self.tried.clear();
         self.running.clear();
-        self.ceiling = None;
         self.watched_since.get_or_insert(now);
     }
 
@@ -107,6 +109,7 @@ impl Oracle {
         let held = !ended.counts["delete_ceiling"].is_null();
         if held || verdict == "proven" {
             self.ceiling = Some(held);
+            self.ceiling_unsure = disk_was_full;
         }
         if verdict.starts_with("short") {
             self.unsure_of_sweeps = false;
@@ -135,6 +138,9 @@ impl Oracle {
         for kind in std::mem::take(&mut self.running) {
             self.last.insert(kind, Last::Unsure);
             self.unsure_of_sweeps |= kind == Kind::Sweep;
+            if kind == Kind::Sweep {
+                self.ceiling = None;
+            }
         }
     }
 
