@@ -61,7 +61,10 @@ async fn a_carried_contact_is_told_with_link_stamp_runs_and_what_comes_next() {
     desk.run(&["backfill", "--yes"]).await.expect(0);
     let done = told(&desk, &id).await;
     assert_eq!(done["next"]["action"], "nothing", "{done}");
-    let changes = done["runs"][1]["changes"].as_array().unwrap();
+    let (made, written) = (&done["runs"][0], &done["runs"][1]);
+    assert_eq!((&done["link"]["made_by"], &made["notes"]), (&json!(1), &json!(["made the link"])), "{done}");
+    assert_eq!(written["notes"], json!([]));
+    let changes = written["changes"].as_array().unwrap();
     assert_eq!((&changes[0]["action"], &changes[0]["why"]), (&json!("update"), &json!("source changed")), "{done}");
     assert!(
         changes[0]["parts"].as_array().unwrap().iter().any(|part| part == "first_name" || part == "last_name"),
@@ -85,6 +88,45 @@ async fn a_carried_contact_is_told_with_link_stamp_runs_and_what_comes_next() {
             link
         })
     );
+}
+
+#[tokio::test]
+async fn while_a_hold_stands_the_next_run_does_nothing_and_what_comes_after_it_is_told_too() {
+    let (desk, id) = carried().await;
+    rename(&desk, &id, "Quorn Wilhelm");
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    desk.run(&["undo", "2", "--yes"]).await.expect(0);
+    let held = told(&desk, &id).await;
+    assert_eq!((&held["hold"]["undo"], &held["hold"]["of"]), (&json!(3), &json!(2)), "{held}");
+    assert_eq!((&held["next"]["action"], &held["next"]["plan"]), (&json!("nothing"), &Value::Null), "{held}");
+    assert_eq!(held["after_hold"]["action"], "update", "{held}");
+    assert!(held["after_hold"]["plan"]["fields"].is_array(), "{held}");
+    // The undo put the link back; it did not make it.
+    assert_eq!((&held["link"]["made_by"], &held["runs"][0]["notes"]), (&json!(1), &json!(["made the link"])), "{held}");
+    let text = desk.run(&["explain", &id]).await.expect(0);
+    text.says(" by run 1, last written");
+    text.says("next run    nothing: held since undo 3 took back run 2");
+    text.says("after that  update");
+    let offline = desk.run(&["explain", &id, "--offline"]).await.expect(0);
+    offline.says("next run    nothing: held since undo 3 took back run 2");
+    let offline = desk.run(&["explain", &id, "--offline", "--json"]).await.expect(0).json();
+    assert_eq!((&offline["hold"]["undo"], &offline["next"]), (&json!(3), &held["next"]), "{offline}");
+    desk.run(&["undo", "--release"]).await.expect(0);
+    let released = told(&desk, &id).await;
+    assert_eq!((&released["hold"], &released["next"]), (&Value::Null, &held["after_hold"]), "{released}");
+    assert!(released.get("after_hold").is_none());
+}
+
+#[tokio::test]
+async fn who_made_a_link_is_not_said_where_nobody_knows_it_any_more() {
+    let (desk, id) = carried().await;
+    rename(&desk, &id, "Quorn Wilhelm");
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    desk.run(&["state", "prune", "--journal-older-than", "0s"]).await.expect(0);
+    let known = told(&desk, &id).await;
+    assert_eq!(known["link"]["made_by"], Value::Null, "{known}");
+    let text = desk.run(&["explain", &id]).await.expect(0);
+    assert!(!text.out.contains("made the link") && !text.out.contains("by run"), "{}", text.out);
 }
 
 #[tokio::test]
