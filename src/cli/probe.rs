@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::backfill::ask;
-use super::output::{COULD_NOT_RUN, DONE, Failure, INTERRUPTED, LEFT_OVER, note, say};
+use super::output::{COULD_NOT_RUN, DONE, Failure, INTERRUPTED, LEFT_OVER, not_over_ours, note, say};
 use super::progress::Bar;
 use crate::app::probe;
 use crate::config::Problems;
@@ -45,6 +45,9 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         settings.missing_credentials().into_iter().filter(|problem| problem.key.starts_with("firstline")).collect();
     if !missing.is_empty() {
         return Err(Problems(missing).into());
+    }
+    if let Some(path) = &args.output {
+        not_over_ours(path, &settings)?;
     }
     if !args.yes {
         note(question(&settings));

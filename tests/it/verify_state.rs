@@ -6,6 +6,7 @@ use deskferry::clock::{Clock, SystemClock, TestClock};
 use deskferry::sync::pipeline::Entrants;
 use serde_json::{Value, json};
 
+use crate::cli_support::Desk;
 use crate::verify::{Customer, Told, customers, verified};
 use crate::world::World;
 
@@ -75,6 +76,32 @@ async fn a_forgotten_person_is_counted_and_neither_compared_nor_named_whatever_b
     }
     let end = world.command(&["verify"]).await;
     assert!(end.says("4 people were forgotten (`deskferry state forget`): not compared"), "{end:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_written_over_the_state_the_settings_the_mapping_or_another_output() {
+    let desk = Desk::new().await;
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    let read = || ["state.db", "deskferry.toml", "mapping.toml"].map(|name| std::fs::read(desk.path(name)).unwrap());
+    let before = read();
+    for name in ["state.db", "./state.db", "state.db-wal", "state.db.lock", "deskferry.toml", "mapping.toml"] {
+        let file = desk.folder.path().join(name);
+        let file = file.to_str().unwrap();
+        for command in [
+            &["verify", "--csv", file][..],
+            &["verify", "--list", file],
+            &["verify", "--report", file],
+            &["plan", "-o", file],
+            &["probe", "--yes", "-o", file],
+        ] {
+            let end = desk.run(command).await.expect(2);
+            end.says(&format!("{file} is a file that deskferry lives on"));
+        }
+    }
+    assert_eq!(read(), before);
+    let list = desk.path("list").to_str().unwrap().to_owned();
+    let twice = desk.run(&["verify", "--csv", &list, "--list", &list]).await.expect(2);
+    twice.says(&format!("{list} is named twice"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
