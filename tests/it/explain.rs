@@ -1,11 +1,15 @@
 //! `explain ID`: for every contact the program can say what it did, when, why, and what it would do next.
 
+use deskferry::sandbox::livedesk::LiveDeskSwitches;
 use serde_json::{Value, json};
 
 use crate::cli_support::Desk;
 
 async fn carried() -> (Desk, String) {
-    let desk = Desk::new().await;
+    carried_by(Desk::new().await).await
+}
+
+async fn carried_by(desk: Desk) -> (Desk, String) {
     let person = json!({ "name": "Quorn Dieter", "email": "quorn@example.com", "phone_number": "+886900111222" });
     let id = desk.sandbox.livedesk().add_contact(person).to_string();
     desk.run(&["backfill", "--yes"]).await.expect(0);
@@ -166,6 +170,24 @@ async fn what_keeps_a_contact_from_being_carried_is_told() {
 }
 
 #[tokio::test]
+async fn a_contact_whose_row_cannot_be_read_is_said_to_be_set_aside_by_the_next_run() {
+    for (by_id, listed, action, why) in [
+        (false, json!(true), "reject", "`name` is no text"),
+        // Read by its id it cannot be told from one that LiveDesk does not show now.
+        (true, Value::Null, "unknown", "its absence could not be proven"),
+    ] {
+        let desk = Desk::new().await;
+        desk.sandbox.livedesk().set_switches(LiveDeskSwitches { by_id, ..desk.sandbox.livedesk().switches() });
+        let (desk, id) = carried_by(desk).await;
+        let broken = json!(["no", "text"]);
+        desk.sandbox.livedesk().edit(id.parse().unwrap(), |contact| drop(contact.insert(String::from("name"), broken)));
+        let next = told(&desk, &id).await;
+        assert_eq!((&next["listed"], &next["next"]["action"]), (&listed, &json!(action)), "{next}");
+        desk.run(&["explain", &id]).await.expect(0).says(why);
+    }
+}
+
+#[tokio::test]
 async fn a_merged_customer_and_a_foreign_stamp_are_told() {
     let (desk, id) = carried().await;
     let link = told(&desk, &id).await["link"]["firstline_id"].as_u64().unwrap();
@@ -198,6 +220,11 @@ async fn a_contact_that_the_state_does_not_know_yet_is_looked_for_and_an_unknown
         .says("customer 4 is linked to no contact, and FIRST LINE does not show it");
     let stranger = desk.sandbox.firstline().add_contact(&json!({ "first_name": "Stranger" }), &[], &[], &[]);
     desk.run(&["explain", &format!("fl:{stranger}")]).await.expect(2).says("carries no stamp of one");
+    // An id of FIRST LINE, written as one of LiveDesk.
+    let customer = told(&desk, &id).await["link"]["firstline_id"].to_string();
+    desk.run(&["explain", &customer]).await.expect(2).says(&format!(
+        "customer {customer} in FIRST LINE is linked to contact {id}: `deskferry explain fl:{customer}`"
+    ));
     for wrong in ["quorn@example.com", "fl:", "12x"] {
         desk.run(&["explain", wrong]).await.expect(2).says("write a LiveDesk id");
     }

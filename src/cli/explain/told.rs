@@ -18,7 +18,8 @@ const HELD: &str = "nothing";
 
 /// What both platforms say now.
 pub(super) struct Now {
-    listed: bool,
+    /// Whether LiveDesk shows it; `None` where that cannot be told.
+    listed: Option<bool>,
     /// The stamp on the linked customer; `None` where there is no link, or no customer any more.
     stamp: Option<StampReading>,
     there: bool,
@@ -27,19 +28,19 @@ pub(super) struct Now {
 
 impl Now {
     pub(super) async fn look(live: &Live, known: &Known, show_values: bool) -> Result<Self, Failure> {
-        let listed = live.contact(known.id).await?.is_some();
+        let listed = live.is_listed(known.id).await?;
         let (mut stamp, mut there) = (None, false);
         if let Some(link) = &known.link {
             let evidence = live.engine().await?.candidate(None, link.target).await?;
             there = evidence.record.is_some();
             stamp = there.then_some(evidence.stamp);
         }
-        let next = if listed { Some(live.foresee(known.id, show_values).await?) } else { None };
+        let next = if listed == Some(false) { None } else { Some(live.foresee(known.id, show_values).await?) };
         Ok(Self { listed, stamp, there, next })
     }
 
     pub(super) fn is_listed(&self) -> bool {
-        self.listed
+        self.listed == Some(true)
     }
 }
 
@@ -248,7 +249,7 @@ impl Told {
             })),
             "runs": known.runs.keys().map(|run| self.run_json(*run)).collect::<Vec<_>>(),
             "hold": known.hold.map(|hold| json!({ "undo": hold.undo.0, "of": hold.of.0, "at": moment(hold.at) })),
-            "listed": self.now.as_ref().map(|now| now.listed),
+            "listed": self.now.as_ref().and_then(|now| now.listed),
         });
         if let Some(now) = &self.now {
             document["stamp"]["found"] = now.stamp.map_or(Value::Null, stamp_json);
