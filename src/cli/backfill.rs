@@ -169,7 +169,16 @@ pub(super) fn seconds(requests: u64, rate: f64) -> Option<u64> {
     (rate > 0.0).then(|| (requests as f64 / rate) as u64)
 }
 
-pub(super) fn confirmed() -> Result<bool, Failure> {
+/// Asks a person to agree. `instead` is what spares the question where nobody can be asked, `otherwise` what is so without
+/// a yes.
+pub(super) fn ask(instead: &str, otherwise: &str) -> Result<(), Failure> {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return Err(Failure::new(format!("nobody is there to be asked: {instead}; {otherwise}")));
+    }
+    if confirmed()? { Ok(()) } else { Err(Failure::new(format!("not confirmed; {otherwise}"))) }
+}
+
+fn confirmed() -> Result<bool, Failure> {
     note("go on? [y/N]");
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;

@@ -167,6 +167,13 @@ async fn decide_one(store: &Store, id: i64, decision: Decision) -> Result<Confli
                 "FIRST LINE customer {target} is linked to LiveDesk contact {other} already; nothing was changed"
             )));
         }
+        let others = store.conflicts().await?.into_iter().filter(|other| other.livedesk_id != conflict.livedesk_id);
+        if let Some(other) = given(others, target) {
+            return Err(Failure::new(format!(
+                "FIRST LINE customer {target} was given to contact {other} already (`deskferry conflicts reopen {other}` takes \
+                 that back); nothing was changed"
+            )));
+        }
         if !conflict.candidates.contains(&target) {
             note(format_args!("customer {target} is none of the candidates ({}); taken as said", ids(&conflict)));
         }
@@ -210,6 +217,12 @@ async fn one(store: &Store, id: LiveDeskId) -> Result<Conflict, Failure> {
 /// refused by the next run.
 async fn taken(store: &Store, id: LiveDeskId, target: FirstLineId) -> Result<Option<LiveDeskId>, Failure> {
     Ok(store.source_of(&[target]).await?.remove(&target).filter(|other| *other != id))
+}
+
+/// The one of these contacts that was decided to be this customer.
+fn given(others: impl IntoIterator<Item = Conflict>, target: FirstLineId) -> Option<LiveDeskId> {
+    let to_it = |other: &Conflict| other.decision == Some(Decision::Link(target));
+    others.into_iter().find(to_it).map(|other| other.livedesk_id)
 }
 
 /// Who decides, for the record: the login that runs this, or its number.

@@ -115,6 +115,13 @@ async fn explain(
     }
     if !known.is_known() && now.as_ref().is_none_or(|now| !now.is_listed()) {
         let near = near::contacts(store, id).await?;
+        let customer = FirstLineId(id.0);
+        let near = match store.source_of(&[customer]).await?.remove(&customer) {
+            Some(of) => format!(
+                "; customer {customer} in FIRST LINE is linked to contact {of}: `deskferry explain fl:{customer}`{near}"
+            ),
+            None => near,
+        };
         let listed = if now.is_some() { ", and LiveDesk does not show it" } else { "" };
         return Err(Failure::new(format!("the state knows no contact {id}{listed}{near}")));
     }

@@ -19,6 +19,7 @@ use crate::config::load::Loaded;
 use crate::config::settings::Settings;
 use crate::domain::contact::Contact;
 use crate::domain::ids::{LiveDeskId, RunId};
+use crate::domain::outcome::SetAsideKind;
 use crate::mapping::Mapping;
 use crate::store::Store;
 use crate::sync::lookup::{Found, Lookup};
@@ -26,6 +27,7 @@ use crate::sync::overseer::Overseer;
 use crate::sync::ports::{ContactSource, ContactTarget};
 use crate::sync::progress::Progress;
 use crate::sync::scan::ScanError;
+use crate::sync::summary::SetAsideRow;
 
 /// Both platforms, and a copy of the state.
 pub struct Live {
@@ -80,6 +82,15 @@ impl Live {
         look_up(source, id, self.settings.sweep.max_rounds).await
     }
 
+    /// Whether LiveDesk shows the contact, be its row readable or not; `None` where that cannot be told.
+    pub async fn is_listed(&self, id: LiveDeskId) -> Result<Option<bool>, Failure> {
+        let source = Arc::clone(&self.platforms.livedesk);
+        let found = find(source, id, self.settings.sweep.max_rounds).await;
+        let (found, is_gone) = found.map_err(|error| Failure::chain(&error))?;
+        let is_shown = !(found.contacts.is_empty() && found.malformed.is_empty());
+        Ok((is_shown || is_gone).then_some(is_shown))
+    }
+
     /// An engine to read with.
     pub async fn engine(&self) -> Result<TargetEngine, Failure> {
         let mapping = Arc::clone(&self.mapping);
@@ -110,8 +121,14 @@ impl Live {
             Some(failure) => Some(Failure::chain(failure).to_string()),
             None => end.summary.set_aside_rows.first().map(|row| row.reason.to_string()),
         };
-        let unknown = if problem.is_some() { "unknown" } else { "nothing" };
-        let action = contacts.into_keys().next().unwrap_or_else(|| unknown.to_owned());
+        // A row that cannot be read is set aside before anybody is asked.
+        let is_unreadable = |row: &SetAsideRow| row.reason.kind == SetAsideKind::Unreadable;
+        let other = match (&problem, end.summary.set_aside_rows.first()) {
+            (None, _) => "nothing",
+            (Some(_), Some(row)) if is_unreadable(row) => "reject",
+            (Some(_), _) => "unknown",
+        };
+        let action = contacts.into_keys().next().unwrap_or_else(|| other.to_owned());
         Ok(Foreseen { action, line, problem })
     }
 
@@ -127,21 +144,22 @@ pub async fn look_up<S: ContactSource>(
     id: LiveDeskId,
     max_rounds: u32,
 ) -> Result<Option<Contact>, Failure> {
-    let found = find(source, id, max_rounds).await.map_err(|error| Failure::chain(&error))?;
+    let (found, _) = find(source, id, max_rounds).await.map_err(|error| Failure::chain(&error))?;
     if let Some(row) = found.malformed.first() {
         return Err(Failure::new(format!("LiveDesk's row of contact {id} cannot be read: {}", row.problem)));
     }
     Ok(found.contacts.into_iter().next())
 }
 
-async fn find<S: ContactSource>(source: Arc<S>, id: LiveDeskId, max_rounds: u32) -> Result<Found, ScanError> {
+/// What LiveDesk shows of a contact, and where that is nothing, whether it surely has none.
+async fn find<S: ContactSource>(source: Arc<S>, id: LiveDeskId, max_rounds: u32) -> Result<(Found, bool), ScanError> {
     let mut lookup = Lookup::start(source, BTreeSet::from([id]), max_rounds).await?;
     while let Some(found) = lookup.next().await? {
         if !found.contacts.is_empty() || !found.malformed.is_empty() {
-            return Ok(found);
+            return Ok((found, false));
         }
     }
-    Ok(Found::default())
+    Ok((Found::default(), lookup.is_surely_gone(id)))
 }
 
 /// Says that only the state was asked.

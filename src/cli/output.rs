@@ -2,11 +2,13 @@
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::app::AppError;
 use crate::app::gate::GateError;
 use crate::config::Problems;
+use crate::config::settings::Settings;
 use crate::domain::causes::with_causes;
 use crate::store::StoreError;
 use crate::sync::engine::RunError;
@@ -117,6 +119,30 @@ pub fn report(failure: &Failure, json: bool) -> ExitCode {
 /// A line of the result. A reader that went away (`| head`) is not our failure.
 pub fn say(text: impl Display) {
     let _reader_gone = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// Refuses to write results to a file that this program lives on: what stands there would be lost.
+pub fn not_over_ours(file: &Path, settings: &Settings) -> Result<(), Failure> {
+    let beside = |suffix: &str| {
+        let mut name = settings.state.path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let state = ["", "-wal", "-shm", ".lock"].map(beside);
+    let given = placed(file);
+    if state.iter().chain([&settings.file, &settings.mapping]).any(|ours| placed(ours) == given) {
+        let why = "is a file that deskferry lives on: name another one; nothing was done";
+        return Err(Failure::new(format!("{} {why}", file.display())));
+    }
+    Ok(())
+}
+
+/// Where a file is, or would be, however it is written.
+fn placed(file: &Path) -> PathBuf {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let there = file.canonicalize().ok();
+    let would = || Some(folder.canonicalize().ok()?.join(file.file_name()?));
+    there.or_else(would).unwrap_or_else(|| file.to_owned())
 }
 
 /// A line beside the result.

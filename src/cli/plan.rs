@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::backfill::seconds;
 use super::mask::mask;
-use super::output::{DONE, Failure, INTERRUPTED, LEFT_OVER, note, say};
+use super::output::{DONE, Failure, INTERRUPTED, LEFT_OVER, not_over_ours, note, say};
 use super::{Context, session};
 use crate::app::plan::copy::Copy;
 use crate::app::plan::draft::Draft;
@@ -45,6 +45,7 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let mut loaded = context.load_to_connect()?;
     let state = loaded.settings.state.path.clone();
     if let Some(file) = &args.output {
+        not_over_ours(file, &loaded.settings)?;
         check_output(file)?;
     }
     if !state.exists() {

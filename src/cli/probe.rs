@@ -4,7 +4,7 @@
 //! left over at FIRST LINE, and named; 2 it could not be done.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::backfill::confirmed;
-use super::output::{COULD_NOT_RUN, DONE, Failure, INTERRUPTED, LEFT_OVER, note, say};
+use super::backfill::ask;
+use super::output::{COULD_NOT_RUN, DONE, Failure, INTERRUPTED, LEFT_OVER, not_over_ours, note, say};
 use super::progress::Bar;
 use crate::app::probe;
 use crate::config::Problems;
@@ -46,16 +46,12 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     if !missing.is_empty() {
         return Err(Problems(missing).into());
     }
+    if let Some(path) = &args.output {
+        not_over_ours(path, &settings)?;
+    }
     if !args.yes {
-        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-            return Err(Failure::new(
-                "a probe writes to FIRST LINE and nobody can be asked here: pass --yes; nothing was sent",
-            ));
-        }
         note(question(&settings));
-        if !confirmed()? {
-            return Err(Failure::new("not confirmed; nothing was sent"));
-        }
+        ask("pass --yes", "nothing was sent")?;
     }
     // Before anything is sent: a report that cannot be written should not cost a probe.
     let file = match &args.output {

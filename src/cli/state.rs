@@ -92,6 +92,12 @@ async fn rebuild(context: &Context) -> Result<u8, Failure> {
             "{} links found again, {} known already; {} customers without a stamp",
             rebuilt.linked, rebuilt.known, rebuilt.unstamped
         ));
+        if rebuilt.relinked > 0 {
+            say(format_args!(
+                "{} links led to customers that are gone: now to those that carry the stamp",
+                rebuilt.relinked
+            ));
+        }
         if rebuilt.forgotten > 0 {
             say(format_args!("{} customers are of people who were forgotten: not linked", rebuilt.forgotten));
         }
@@ -102,7 +108,10 @@ async fn rebuild(context: &Context) -> Result<u8, Failure> {
             ));
         }
         if rebuilt.foreign > 0 {
-            say(format_args!("{} customers hold something else where our stamp would stand", rebuilt.foreign));
+            say(format_args!(
+                "{} customers hold something else where our stamp would stand, or another contact's",
+                rebuilt.foreign
+            ));
         }
         if !rebuilt.proven {
             say("FIRST LINE's list could not be read completely: links may be missing, run it again");

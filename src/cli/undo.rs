@@ -6,14 +6,13 @@
 mod list;
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use self::list::List;
-use super::backfill::confirmed;
+use super::backfill::ask;
 use super::output::{DONE, Failure, note, say};
 use super::runs::moment;
 use super::session::Session;
@@ -284,12 +283,7 @@ fn agreed(args: &Args, configured: Option<&str>) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Failure::new(
-            "nobody is there to be asked: add --yes, after a look with --dry-run; nothing was written",
-        ));
-    }
-    if confirmed()? { Ok(()) } else { Err(Failure::new("not confirmed; nothing was written")) }
+    ask("add --yes, after a look with --dry-run", "nothing was written")
 }
 
 fn text(session: &Session, order: &UndoOrder, summary: &UndoSummary, kept: &[UndoLine], file: &Path) -> String {

@@ -81,7 +81,7 @@ struct Occasion {
 pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let loaded = context.load_to_connect()?;
     // What cannot be written is known before the work, not after it.
-    let mut files = Files::open(&args)?;
+    let mut files = Files::open(&args, &loaded.settings)?;
     let bar = Arc::new(Bar::on_stderr());
     let around = context.surroundings(Arc::clone(&bar) as Arc<dyn Progress>);
     let options = Options {

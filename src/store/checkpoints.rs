@@ -185,6 +185,22 @@ impl Store {
         Ok(row.map(SweepRow::sweep))
     }
 
+    /// When the latest run began that could have carried everybody who was there by then: a sweep that was walked to its
+    /// end, or a quick cycle; not one that was held against a plan.
+    pub async fn carried_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at = sqlx::query_scalar!(
+            r#"SELECT max(at) AS "at: i64" FROM (
+                   SELECT sweep.started_at AS at FROM sweep JOIN run ON run.id = sweep.run
+                   WHERE sweep.ended_at IS NOT NULL AND sweep.verdict <> ?1 AND run.options ->> 'plan' IS NULL
+                   UNION ALL SELECT carried_until FROM lane)"#,
+            ABANDONED
+        )
+        .fetch_one(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(at.map(Timestamp))
+    }
+
     /// Gives `seen` every contact that this sweep was the last to see, ascending, with bounded memory.
     pub async fn sighted(&self, sweep: i64, mut seen: impl FnMut(LiveDeskId)) -> Result<(), StoreError> {
         let mut after = i64::MIN;

@@ -6,9 +6,10 @@
 //! is. A crash in between leaves the rows erased, and forgetting the same person again finishes the rest.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use serde_json::Value;
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::clock::Timestamp;
 use crate::domain::hash::Digest;
@@ -138,11 +139,25 @@ impl Store {
 
     /// Writes the file anew without what was erased, and empties the write-ahead log. Answers whether the log could be
     /// emptied: a process that reads just then keeps it.
+    ///
+    /// Meanwhile what is kept stands in a file without a name, its owner's alone, beside the state: there is room for as
+    /// much again, which memory may not have.
     pub async fn compact(&self) -> Result<bool, StoreError> {
+        let folder = self.path().parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // A folder whose name is no text cannot be named to SQLite: then in memory.
+        let beside =
+            folder.to_str().map(|folder| format!("PRAGMA temp_store_directory = '{}'", folder.replace('\'', "''")));
         let busy: Result<i64, sqlx::Error> = self
             .on_writer(|conn| {
                 Box::pin(async move {
-                    sqlx::query("VACUUM").execute(&mut *conn).await?;
+                    if let Some(beside) = beside {
+                        sqlx::query(AssertSqlSafe(beside)).execute(&mut *conn).await?;
+                        sqlx::query("PRAGMA temp_store = FILE").execute(&mut *conn).await?;
+                    }
+                    let written = sqlx::query("VACUUM").execute(&mut *conn).await;
+                    sqlx::query("PRAGMA temp_store = MEMORY").execute(&mut *conn).await?;
+                    sqlx::query("PRAGMA temp_store_directory = ''").execute(&mut *conn).await?;
+                    written?;
                     sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(conn).await
                 })
             })
@@ -286,9 +301,68 @@ fn numbers(value: &Value, found: &mut Vec<LiveDeskId>) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::scrubbed;
+    use crate::clock::{TestClock, Timestamp};
+    use crate::domain::ids::{FirstLineId, LiveDeskId};
+    use crate::store::{Access, JournalEntry, Store, WriteOp};
+
+    /// The largest file without a name that this process holds in a folder.
+    fn nameless_in(folder: &str) -> u64 {
+        let opened = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+        let sizes = opened.filter_map(|file| {
+            let name = fs::read_link(file.path()).ok()?.to_string_lossy().into_owned();
+            let size = fs::metadata(file.path()).ok()?.len();
+            (name.starts_with(folder) && name.ends_with("(deleted)")).then_some(size)
+        });
+        sizes.max().unwrap_or(0)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_file_is_written_anew_beside_the_state_and_not_in_memory() {
+        let folder = tempfile::Builder::new().prefix("it's a folder").tempdir().expect("a folder");
+        let path = folder.path().join("state.db");
+        let access = Access::Exclusive { holder: String::from("a test") };
+        let store = Store::open(&path, access, Arc::new(TestClock::default())).await.expect("a state");
+        let run = store.begin_run("backfill", &json!({})).await.expect("a run");
+        let before = json!({ "first_name": "x".repeat(200_000) }).to_string();
+        for id in 1..=200 {
+            let row = JournalEntry {
+                run,
+                livedesk_id: LiveDeskId(id),
+                target: FirstLineId(id),
+                action: String::from("update"),
+                before: before.clone(),
+                after: None,
+                link_before: None,
+                why: String::new(),
+                at: Timestamp(0),
+            };
+            store.write(vec![WriteOp::Journal(row)]).await.expect("written");
+        }
+        let mut compacting = Box::pin(store.compact());
+        let place = folder.path().to_str().expect("a text").to_owned();
+        let mut largest = 0;
+        let emptied = loop {
+            tokio::select! {
+                done = &mut compacting => break done,
+                () = tokio::task::yield_now() => largest = nameless_in(&place).max(largest),
+            }
+        };
+        drop(compacting);
+        assert!(emptied.expect("it is written"), "the log is empty");
+        if cfg!(target_os = "linux") {
+            assert!(largest > 20_000_000, "{largest} of 40 MB were seen outside of memory");
+        }
+        store.close().await;
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).expect("a folder").map(|file| file.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| name.to_string_lossy().starts_with("state.db")), "{left:?}");
+    }
 
     #[test]
     fn an_id_goes_out_of_lists_and_rows_and_counts_stay() {

@@ -17,38 +17,35 @@ const NEIGHBOURS: i64 = 3;
 impl Store {
     /// Up to `limit` contacts that the state knows and whose ids are like `id`, the likest first.
     pub async fn contacts_near(&self, id: LiveDeskId, limit: usize) -> Result<Vec<LiveDeskId>, StoreError> {
-        let slips = batch(slips(id.0).into_iter());
-        let found = sqlx::query_scalar!(
-            r#"WITH known (id) AS (SELECT livedesk_id FROM link UNION ALL SELECT livedesk_id FROM dead_letter
-                   UNION ALL SELECT livedesk_id FROM conflict UNION ALL SELECT livedesk_id FROM sighting)
-               SELECT id AS "id!: i64" FROM known WHERE id IN (SELECT value FROM jsonb_each(?1))
-               UNION SELECT * FROM (SELECT id FROM known WHERE id > ?2 ORDER BY id LIMIT ?3)
-               UNION SELECT * FROM (SELECT id FROM known WHERE id < ?2 ORDER BY id DESC LIMIT ?3)"#,
-            slips,
-            id.0,
-            NEIGHBOURS
-        )
-        .fetch_all(&mut *self.reader().await?)
-        .await
-        .map_err(|source| self.failed(source))?;
-        Ok(likest(id.0, found, limit).into_iter().map(LiveDeskId).collect())
+        Ok(self.near(id.0, false, limit).await?.into_iter().map(LiveDeskId).collect())
     }
 
     /// Up to `limit` linked customers whose ids are like `id`, the likest first.
     pub async fn customers_near(&self, id: FirstLineId, limit: usize) -> Result<Vec<FirstLineId>, StoreError> {
-        let slips = batch(slips(id.0).into_iter());
+        Ok(self.near(id.0, true, limit).await?.into_iter().map(FirstLineId).collect())
+    }
+
+    /// Among contacts, or among customers.
+    async fn near(&self, id: i64, customers: bool, limit: usize) -> Result<Vec<i64>, StoreError> {
+        let slips = batch(slips(id).into_iter());
         let found = sqlx::query_scalar!(
-            r#"SELECT target AS "id!: i64" FROM link WHERE target IN (SELECT value FROM jsonb_each(?1))
-               UNION SELECT * FROM (SELECT target FROM link WHERE target > ?2 ORDER BY target LIMIT ?3)
-               UNION SELECT * FROM (SELECT target FROM link WHERE target < ?2 ORDER BY target DESC LIMIT ?3)"#,
+            r#"WITH known (id) AS (
+                   SELECT livedesk_id FROM link WHERE NOT ?4 UNION ALL SELECT livedesk_id FROM dead_letter WHERE NOT ?4
+                   UNION ALL SELECT livedesk_id FROM conflict WHERE NOT ?4
+                   UNION ALL SELECT livedesk_id FROM sighting WHERE NOT ?4
+                   UNION ALL SELECT target FROM link WHERE ?4)
+               SELECT id AS "id!: i64" FROM known WHERE id IN (SELECT value FROM jsonb_each(?1))
+               UNION SELECT * FROM (SELECT id FROM known WHERE id > ?2 ORDER BY id LIMIT ?3)
+               UNION SELECT * FROM (SELECT id FROM known WHERE id < ?2 ORDER BY id DESC LIMIT ?3)"#,
             slips,
-            id.0,
-            NEIGHBOURS
+            id,
+            NEIGHBOURS,
+            customers
         )
         .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
-        Ok(likest(id.0, found, limit).into_iter().map(FirstLineId).collect())
+        Ok(likest(id, found, limit))
     }
 }
 

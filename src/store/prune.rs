@@ -17,9 +17,18 @@ const SWEEPS_KEPT: i64 = 20;
 /// Proven sweeps that must have missed a contact of which nothing else is known before its sighting goes.
 const MISSED_BY: i64 = 3;
 
-/// The tables that refer to a run. A new one belongs here and into the query of [`Store::prune_runs`].
+/// The columns that refer to a run. A new one belongs here and into the query of [`Store::prune_runs`].
 #[cfg(test)]
-pub(super) const REFERRING: [&str; 7] = ["absence", "conflict", "dead_letter", "journal", "lane", "link", "sweep"];
+pub(super) const REFERRING: [&str; 8] = [
+    "absence.run",
+    "conflict.run",
+    "dead_letter.run",
+    "journal.run",
+    "journal.undone_by",
+    "lane.run",
+    "link.run",
+    "sweep.run",
+];
 
 impl Store {
     /// Forgets some runs that ended before `before` and that nothing refers to, and says how many; 0 when none is left.

@@ -639,12 +639,12 @@ async fn a_year_of_runs_is_forgotten_in_small_steps_but_for_what_is_referred_to(
 }
 
 #[tokio::test]
-async fn every_table_that_refers_to_a_run_keeps_it() {
+async fn every_column_that_refers_to_a_run_keeps_it() {
     let (_folder, path) = folder();
     drop(begun(&path).await);
     let referring: Vec<String> = sqlx::query_scalar(
-        "SELECT DISTINCT m.name FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f ON true
-         WHERE m.type = 'table' AND f.\"table\" = 'run' ORDER BY m.name",
+        "SELECT m.name || '.' || f.\"from\" FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f ON true
+         WHERE m.type = 'table' AND f.\"table\" = 'run' ORDER BY 1",
     )
     .fetch_all(&mut raw(&path).await)
     .await

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::target::TargetContact;
-use crate::store::{Origin, TWINS, WriteOp};
+use crate::store::{Link, Origin, TWINS, WriteOp};
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::finder::Sight;
 use crate::sync::ports::ContactTarget;
 use crate::sync::progress::{Phase, ProgressEvent};
 
@@ -17,11 +18,13 @@ use crate::sync::survey::walk;
 pub struct Rebuilt {
     /// Links stored.
     pub linked: u64,
+    /// Links put on another record, because theirs is gone.
+    pub relinked: u64,
     /// Links that the state had already.
     pub known: u64,
     /// Contacts whose stamp is on more than one record; a conflict is stored for each.
     pub twins: u64,
-    /// Records that hold something else where our stamp would stand.
+    /// Records that hold something else where our stamp would stand, or another contact's stamp than they are linked to.
     pub foreign: u64,
     /// Records of people who were forgotten: not linked.
     pub forgotten: u64,
@@ -77,26 +80,43 @@ impl<T: ContactTarget> Engine<T> {
                 continue;
             }
             // One row at a time: two records with one stamp may stand on one page.
-            match self.store.links_for(&[id]).await?.remove(&id) {
-                Some(link) if link.target == row.id => rebuilt.known += 1,
-                Some(link) => {
-                    let known = self.store.conflict_for(&[id]).await?.remove(&id).filter(|known| known.kind == TWINS);
-                    // A third record with the stamp: still one contact.
-                    rebuilt.twins += u64::from(known.as_ref().is_none_or(|known| known.run != self.run));
-                    let mut candidates: BTreeSet<FirstLineId> = [link.target, row.id].into();
-                    candidates.extend(known.into_iter().flat_map(|known| known.candidates));
-                    self.store.write(vec![self.twin_conflict(id, candidates.into_iter().collect())]).await?;
+            self.link_row(id, row.id, rebuilt).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a record for the contact that it is stamped for, unless it is known to be another's.
+    async fn link_row(&self, id: LiveDeskId, row: FirstLineId, rebuilt: &mut Rebuilt) -> Result<(), RunError> {
+        let holder = self.store.source_of(&[row]).await?.remove(&row);
+        let found = WriteOp::PutLink(self.unsettled_link(id, row, Origin::Rebuilt));
+        match self.store.links_for(&[id]).await?.remove(&id) {
+            Some(link) if link.target == row || link.alias_of == Some(row) => rebuilt.known += 1,
+            // A merge brought the stamp there, or an agent did.
+            _ if holder.is_some() => rebuilt.foreign += 1,
+            None => {
+                rebuilt.linked += 1;
+                self.store.write(vec![found]).await?;
+            }
+            Some(link) => {
+                let known = self.store.conflict_for(&[id]).await?.remove(&id).filter(|known| known.kind == TWINS);
+                if self.is_gone(&link).await? {
+                    rebuilt.relinked += 1;
+                    let settled = known.map(|_| WriteOp::ClearConflict(id));
+                    let ops = [WriteOp::RemoveLink(id), found].into_iter().chain(settled).collect();
+                    return Ok(self.store.write(ops).await?);
                 }
-                None => {
-                    rebuilt.linked += 1;
-                    self.store.write(vec![self.rebuilt_link(id, row)]).await?;
-                }
+                // A third record with the stamp: still one contact.
+                rebuilt.twins += u64::from(known.as_ref().is_none_or(|known| known.run != self.run));
+                let mut candidates: BTreeSet<FirstLineId> = [link.target, row].into();
+                candidates.extend(known.into_iter().flat_map(|known| known.candidates));
+                self.store.write(vec![self.twin_conflict(id, candidates.into_iter().collect())]).await?;
             }
         }
         Ok(())
     }
 
-    fn rebuilt_link(&self, id: LiveDeskId, row: &TargetContact) -> WriteOp {
-        WriteOp::PutLink(self.unsettled_link(id, row.id, Origin::Rebuilt))
+    /// Whether a link's record is not there any more, as far as another one can vouch for that.
+    async fn is_gone(&self, link: &Link) -> Result<bool, RunError> {
+        Ok(matches!(self.sight(link.target).await?, Sight::Nothing) && self.stop_unless_vouched(link).await?)
     }
 }

@@ -75,6 +75,26 @@ impl Doubts {
 }
 
 #[tokio::test]
+async fn a_customer_is_given_to_one_contact_alone() {
+    let doubts = Doubts::new().await;
+    let desk = &doubts.desk;
+    let (first, second, target) = (doubts.id(0), doubts.id(1), doubts.candidates[0][0].to_string());
+    let resolve = |id: &str| ["conflicts", "resolve", id, "--link", &target].map(str::to_owned);
+    let run = async |words: &[String]| desk.run(&words.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    for _ in 0..2 {
+        run(&resolve(&first)).await.expect(0);
+    }
+    let refused = format!("customer {target} was given to contact {first} already");
+    run(&resolve(&second)).await.expect(2).says(&refused);
+    let file = desk.path("decisions.csv").to_str().unwrap().to_owned();
+    desk.write("decisions.csv", &format!("id,decision,target\n{second},link,{target}\n"));
+    desk.run(&["conflicts", "resolve", "--from", &file]).await.expect(2).says(&format!("{file}:2: {refused}"));
+    // One file may change both.
+    desk.write("decisions.csv", &format!("id,decision,target\n{second},link,{target}\n{first},skip,\n"));
+    desk.run(&["conflicts", "resolve", "--from", &file]).await.expect(0);
+}
+
+#[tokio::test]
 async fn five_ambiguous_identities_resolved_in_five_ways_stay_resolved_over_three_runs() {
     let doubts = Doubts::new().await;
     let desk = &doubts.desk;

@@ -1,11 +1,15 @@
 //! `explain ID`: for every contact the program can say what it did, when, why, and what it would do next.
 
+use deskferry::sandbox::livedesk::LiveDeskSwitches;
 use serde_json::{Value, json};
 
 use crate::cli_support::Desk;
 
 async fn carried() -> (Desk, String) {
-    let desk = Desk::new().await;
+    carried_by(Desk::new().await).await
+}
+
+async fn carried_by(desk: Desk) -> (Desk, String) {
     let person = json!({ "name": "Quorn Dieter", "email": "quorn@example.com", "phone_number": "+886900111222" });
     let id = desk.sandbox.livedesk().add_contact(person).to_string();
     desk.run(&["backfill", "--yes"]).await.expect(0);
@@ -61,7 +65,10 @@ async fn a_carried_contact_is_told_with_link_stamp_runs_and_what_comes_next() {
     desk.run(&["backfill", "--yes"]).await.expect(0);
     let done = told(&desk, &id).await;
     assert_eq!(done["next"]["action"], "nothing", "{done}");
-    let changes = done["runs"][1]["changes"].as_array().unwrap();
+    let (made, written) = (&done["runs"][0], &done["runs"][1]);
+    assert_eq!((&done["link"]["made_by"], &made["notes"]), (&json!(1), &json!(["made the link"])), "{done}");
+    assert_eq!(written["notes"], json!([]));
+    let changes = written["changes"].as_array().unwrap();
     assert_eq!((&changes[0]["action"], &changes[0]["why"]), (&json!("update"), &json!("source changed")), "{done}");
     assert!(
         changes[0]["parts"].as_array().unwrap().iter().any(|part| part == "first_name" || part == "last_name"),
@@ -85,6 +92,45 @@ async fn a_carried_contact_is_told_with_link_stamp_runs_and_what_comes_next() {
             link
         })
     );
+}
+
+#[tokio::test]
+async fn while_a_hold_stands_the_next_run_does_nothing_and_what_comes_after_it_is_told_too() {
+    let (desk, id) = carried().await;
+    rename(&desk, &id, "Quorn Wilhelm");
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    desk.run(&["undo", "2", "--yes"]).await.expect(0);
+    let held = told(&desk, &id).await;
+    assert_eq!((&held["hold"]["undo"], &held["hold"]["of"]), (&json!(3), &json!(2)), "{held}");
+    assert_eq!((&held["next"]["action"], &held["next"]["plan"]), (&json!("nothing"), &Value::Null), "{held}");
+    assert_eq!(held["after_hold"]["action"], "update", "{held}");
+    assert!(held["after_hold"]["plan"]["fields"].is_array(), "{held}");
+    // The undo put the link back; it did not make it.
+    assert_eq!((&held["link"]["made_by"], &held["runs"][0]["notes"]), (&json!(1), &json!(["made the link"])), "{held}");
+    let text = desk.run(&["explain", &id]).await.expect(0);
+    text.says(" by run 1, last written");
+    text.says("next run    nothing: held since undo 3 took back run 2");
+    text.says("after that  update");
+    let offline = desk.run(&["explain", &id, "--offline"]).await.expect(0);
+    offline.says("next run    nothing: held since undo 3 took back run 2");
+    let offline = desk.run(&["explain", &id, "--offline", "--json"]).await.expect(0).json();
+    assert_eq!((&offline["hold"]["undo"], &offline["next"]), (&json!(3), &held["next"]), "{offline}");
+    desk.run(&["undo", "--release"]).await.expect(0);
+    let released = told(&desk, &id).await;
+    assert_eq!((&released["hold"], &released["next"]), (&Value::Null, &held["after_hold"]), "{released}");
+    assert!(released.get("after_hold").is_none());
+}
+
+#[tokio::test]
+async fn who_made_a_link_is_not_said_where_nobody_knows_it_any_more() {
+    let (desk, id) = carried().await;
+    rename(&desk, &id, "Quorn Wilhelm");
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    desk.run(&["state", "prune", "--journal-older-than", "0s"]).await.expect(0);
+    let known = told(&desk, &id).await;
+    assert_eq!(known["link"]["made_by"], Value::Null, "{known}");
+    let text = desk.run(&["explain", &id]).await.expect(0);
+    assert!(!text.out.contains("made the link") && !text.out.contains("by run"), "{}", text.out);
 }
 
 #[tokio::test]
@@ -124,6 +170,24 @@ async fn what_keeps_a_contact_from_being_carried_is_told() {
 }
 
 #[tokio::test]
+async fn a_contact_whose_row_cannot_be_read_is_said_to_be_set_aside_by_the_next_run() {
+    for (by_id, listed, action, why) in [
+        (false, json!(true), "reject", "`name` is no text"),
+        // Read by its id it cannot be told from one that LiveDesk does not show now.
+        (true, Value::Null, "unknown", "its absence could not be proven"),
+    ] {
+        let desk = Desk::new().await;
+        desk.sandbox.livedesk().set_switches(LiveDeskSwitches { by_id, ..desk.sandbox.livedesk().switches() });
+        let (desk, id) = carried_by(desk).await;
+        let broken = json!(["no", "text"]);
+        desk.sandbox.livedesk().edit(id.parse().unwrap(), |contact| drop(contact.insert(String::from("name"), broken)));
+        let next = told(&desk, &id).await;
+        assert_eq!((&next["listed"], &next["next"]["action"]), (&listed, &json!(action)), "{next}");
+        desk.run(&["explain", &id]).await.expect(0).says(why);
+    }
+}
+
+#[tokio::test]
 async fn a_merged_customer_and_a_foreign_stamp_are_told() {
     let (desk, id) = carried().await;
     let link = told(&desk, &id).await["link"]["firstline_id"].as_u64().unwrap();
@@ -156,6 +220,11 @@ async fn a_contact_that_the_state_does_not_know_yet_is_looked_for_and_an_unknown
         .says("customer 4 is linked to no contact, and FIRST LINE does not show it");
     let stranger = desk.sandbox.firstline().add_contact(&json!({ "first_name": "Stranger" }), &[], &[], &[]);
     desk.run(&["explain", &format!("fl:{stranger}")]).await.expect(2).says("carries no stamp of one");
+    // An id of FIRST LINE, written as one of LiveDesk.
+    let customer = told(&desk, &id).await["link"]["firstline_id"].to_string();
+    desk.run(&["explain", &customer]).await.expect(2).says(&format!(
+        "customer {customer} in FIRST LINE is linked to contact {id}: `deskferry explain fl:{customer}`"
+    ));
     for wrong in ["quorn@example.com", "fl:", "12x"] {
         desk.run(&["explain", wrong]).await.expect(2).says("write a LiveDesk id");
     }

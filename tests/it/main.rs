@@ -48,4 +48,5 @@ mod undo;
 mod unhappy;
 mod verify;
 mod verify_report;
+mod verify_state;
 mod world;

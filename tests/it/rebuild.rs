@@ -187,3 +187,98 @@ async fn another_tenant_behind_the_same_address_is_refused_before_a_write() {
         assert_eq!(world.sandbox.firstline().tally().writes(), 0);
     }
 }
+
+/// Customers that carry a contact's stamp.
+fn stamped(world: &World, contact: u64) -> Vec<u64> {
+    let stamp = format!("LD-{contact}");
+    let all = world.sandbox.firstline().contacts();
+    all.iter().filter(|row| row.membership_no.as_deref() == Some(stamp.as_str())).map(|row| row.id).collect()
+}
+
+async fn rebuilt(world: &World, code: i32) -> serde_json::Value {
+    let end = world.command(&["--json", "state", "rebuild"]).await;
+    assert_eq!(end.code(), Some(code), "{end:?}");
+    end.json()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_that_was_made_again_since_an_export_takes_the_place_of_the_one_that_is_gone() {
+    let world = World::start(SandboxConfig { contacts: 20, edge_cases: false, ..SandboxConfig::default() }).await;
+    let (livedesk, firstline) = (world.sandbox.livedesk(), world.sandbox.firstline());
+    world.backfill().await;
+    let export = world.folder().join("export.jsonl").to_str().unwrap().to_owned();
+    assert_eq!(world.command(&["state", "export", "-o", &export]).await.code(), Some(0));
+    let contacts = livedesk.listed_ids();
+    let again = contacts.iter().copied().find(|id| !stamped(&world, *id).is_empty()).unwrap();
+    assert!(livedesk.edit(again, |row| drop(row.insert("name".into(), "王大明".into()))));
+    let first = stamped(&world, again)[0];
+    assert!(firstline.delete(first));
+    assert_eq!(world.command(&["backfill", "--yes"]).await.code(), Some(1));
+    assert_eq!(world.command(&["retry", &again.to_string(), "--recreate"]).await.code(), Some(0));
+    let second = stamped(&world, again);
+    assert!(second.len() == 1 && second[0] != first, "{second:?}");
+
+    lose_state(&world);
+    assert_eq!(world.command(&["state", "import", &export]).await.code(), Some(0));
+    let before = firstline.dump();
+    let found = rebuilt(&world, 0).await;
+    assert_eq!((&found["relinked"], &found["linked"], &found["twins"]), (&1.into(), &0.into(), &0.into()), "{found}");
+    assert_eq!(firstline.dump(), before);
+    let told = world.command(&["--json", "explain", &again.to_string()]).await.json();
+    assert_eq!((&told["link"]["firstline_id"], &told["conflict"]), (&second[0].into(), &serde_json::Value::Null));
+    // What hung on the one that is gone is not taken for a part of the other.
+    assert_eq!((&told["link"]["emails"], &told["link"]["phones"]), (&0.into(), &0.into()), "{told}");
+    world.backfill().await;
+    assert_eq!(firstline.dump(), before);
+    world.assert_right().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twins_are_a_conflict_while_both_are_there_and_none_once_one_is_deleted() {
+    let world = World::start(SandboxConfig { contacts: 20, edge_cases: false, ..SandboxConfig::default() }).await;
+    let firstline = world.sandbox.firstline();
+    world.backfill().await;
+    let contact =
+        world.sandbox.livedesk().listed_ids().into_iter().find(|id| !stamped(&world, *id).is_empty()).unwrap();
+    let first = stamped(&world, contact)[0];
+    let twin = serde_json::json!({ "first_name": "Twin", "membership_no": format!("LD-{contact}") });
+    let twin = firstline.add_contact(&twin, &[], &[], &[]);
+    // The one that is linked cannot be read now: nobody knows whether it is there.
+    firstline.set_switches(FirstLineSwitches { unreadable_ids: vec![first], ..FirstLineSwitches::default() });
+    assert_eq!(rebuilt(&world, 1).await["twins"], 1);
+    firstline.set_switches(FirstLineSwitches::default());
+    assert_eq!(rebuilt(&world, 1).await["twins"], 1);
+    let listed = world.command(&["conflicts", "list"]).await;
+    assert!(listed.says(&format!("contact {contact}: twins (stamp); candidates {first}, {twin}")), "{listed:?}");
+    assert!(firstline.delete(first));
+    let found = rebuilt(&world, 0).await;
+    assert_eq!((&found["relinked"], &found["twins"]), (&1.into(), &0.into()), "{found}");
+    assert!(world.command(&["conflicts", "list"]).await.says("no conflicts"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stamp_that_a_merge_brought_to_another_contacts_customer_links_nobody_to_it() {
+    let mut world = World::start(SandboxConfig { contacts: 20, edge_cases: false, ..SandboxConfig::default() }).await;
+    world.choices.match_keys = r#"["email"]"#;
+    let (livedesk, firstline) = (world.sandbox.livedesk().clone(), world.sandbox.firstline().clone());
+    let adopted = livedesk.add_contact(serde_json::json!({ "name": "陳小華", "email": "hua@example.com" }));
+    let prior = serde_json::json!({ "first_name": "林", "membership_no": "M-1" });
+    let prior = firstline.add_contact(&prior, &["hua@example.com"], &[], &[]);
+    world.backfill().await;
+    let contact = livedesk.listed_ids().into_iter().find(|id| !stamped(&world, *id).is_empty()).unwrap();
+    let gone = stamped(&world, contact)[0];
+    assert!(firstline.edit(prior, "membership_no", serde_json::Value::Null) && firstline.merge(prior, gone));
+    for (code, foreign, known) in [(1, 1, false), (0, 0, true)] {
+        let found = rebuilt(&world, code).await;
+        let counts = (&found["foreign"], &found["relinked"], &found["linked"], &found["twins"]);
+        assert_eq!(counts, (&foreign.into(), &0.into(), &0.into(), &0.into()), "noticed: {known}");
+        let store = world.store().await;
+        let id = deskferry::domain::ids::LiveDeskId(adopted.cast_signed());
+        let link = store.links_for(&[id]).await.unwrap().remove(&id).unwrap();
+        assert_eq!((link.target.0, link.base.is_empty()), (prior.cast_signed(), false));
+        store.close().await;
+        // A run that has to write to it notices the merge; from then on the link is an alias, and stays one.
+        assert!(livedesk.edit(contact, |row| drop(row.insert("name".into(), "王大明".into()))));
+        world.backfill().await;
+    }
+}

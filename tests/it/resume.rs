@@ -59,3 +59,24 @@ async fn a_mended_mapping_reaches_the_contacts_that_were_passed_already() {
     world.backfill().await;
     world.assert_right().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_a_stopped_run_of_a_plan_left_alone_is_carried_by_the_next_backfill() {
+    let world = world().await;
+    let plan = world.folder().join("plan.jsonl").to_str().unwrap().to_owned();
+    assert_eq!(world.command(&["plan", "-o", &plan]).await.code(), Some(0));
+    // On the first page of all.
+    let early = json!({ "name": "Early", "email": "early@example.com", "created_at": 1_000_000_000 });
+    let early = world.sandbox.livedesk().add_contact(early);
+    world.sandbox.firstline_faults().change(|faults| faults.latency_ms = 20);
+    let mut process = world.spawn(&["backfill", "--yes", "--plan", &plan]);
+    assert!(process.until(|| world.sandbox.firstline().tally().contact_create > 100).await);
+    process.signal("INT").await;
+    assert_eq!(process.end().await.code(), Some(130));
+    world.sandbox.firstline_faults().clear();
+    let end = world.command(&["backfill", "--yes"]).await;
+    assert_eq!(end.code(), Some(0), "{end:?}");
+    let found = world.command(&["verify"]).await;
+    assert!(!found.says(&early.to_string()), "{found:?}");
+    world.assert_right().await;
+}

@@ -23,9 +23,9 @@ use crate::world::World;
 
 /// A customer, as the dump shows it.
 #[derive(Clone, Debug)]
-struct Customer {
-    contact: u64,
-    id: u64,
+pub(crate) struct Customer {
+    pub(crate) contact: u64,
+    pub(crate) id: u64,
     row: Value,
 }
 
@@ -34,7 +34,7 @@ impl Customer {
         &self.row["cz_cols"][id.to_string()]
     }
 
-    fn email(&self) -> Option<(u64, String)> {
+    pub(crate) fn email(&self) -> Option<(u64, String)> {
         let email = self.row["emails"].get(0)?;
         Some((email["id"].as_u64()?, email["address"].as_str()?.to_owned()))
     }
@@ -45,7 +45,7 @@ impl Customer {
 }
 
 /// Every customer that carries a stamp, by id.
-fn customers(sandbox: &Sandbox) -> Vec<Customer> {
+pub(crate) fn customers(sandbox: &Sandbox) -> Vec<Customer> {
     let dump = sandbox.firstline().dump();
     let rows = dump.as_array().unwrap().iter().filter_map(|row| {
         let contact = row["membership_no"].as_str()?.strip_prefix("LD-")?.parse().ok()?;
@@ -55,7 +55,7 @@ fn customers(sandbox: &Sandbox) -> Vec<Customer> {
 }
 
 /// What is told of a finding: its word, the contact (or 0), the field.
-type Told = (String, i64, String);
+pub(crate) type Told = (String, i64, String);
 
 fn told(finding: &Finding) -> Told {
     (
@@ -78,7 +78,10 @@ fn listed(world: &World, name: &str) -> BTreeMap<Told, Option<String>> {
 }
 
 /// Runs `verify` on the world; gives the exit code, the document and the findings.
-async fn verified(world: &World, arguments: &[&str]) -> (Option<i32>, Value, BTreeMap<Told, Option<String>>) {
+pub(crate) async fn verified(
+    world: &World,
+    arguments: &[&str],
+) -> (Option<i32>, Value, BTreeMap<Told, Option<String>>) {
     let list = world.folder().join("findings.jsonl");
     let mut all = vec!["--json", "verify", "--list", list.to_str().unwrap()];
     all.extend(arguments);

@@ -1,7 +1,7 @@
 //! Many decisions from a file: every line is looked at first, every problem told with its line, and nothing is decided
 //! unless all of them are fine.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use crate::cli::output::Failure;
@@ -22,7 +22,7 @@ pub(super) async fn decide(store: &Store, file: &Path) -> Result<Vec<Conflict>, 
     };
     let known: HashMap<LiveDeskId, Conflict> =
         store.conflicts().await?.into_iter().map(|conflict| (conflict.livedesk_id, conflict)).collect();
-    let mut check = Check { store, known, contacts: HashMap::new(), targets: HashMap::new() };
+    let mut check = Check { store, known, contacts: HashMap::new(), targets: BTreeMap::new() };
     let (mut decided, mut problems) = (Vec::new(), Vec::new());
     for record in reader.records() {
         let record = match record {
@@ -40,6 +40,12 @@ pub(super) async fn decide(store: &Store, file: &Path) -> Result<Vec<Conflict>, 
             Err(problem) => problems.push(format!("{}:{line}: {problem}", file.display())),
         }
     }
+    for (target, line) in &check.targets {
+        let others = check.known.values().filter(|other| !check.contacts.contains_key(&other.livedesk_id));
+        if let Some(other) = super::given(others.cloned(), *target) {
+            problems.push(format!("{}:{line}: customer {target} was given to contact {other} already", file.display()));
+        }
+    }
     if !problems.is_empty() {
         problems.push(String::from("nothing was decided"));
         return Err(Failure::new(problems.join("\n")));
@@ -55,7 +61,7 @@ struct Check<'a> {
     known: HashMap<LiveDeskId, Conflict>,
     /// Lines by whom they are about, and by the customer that they link.
     contacts: HashMap<LiveDeskId, u64>,
-    targets: HashMap<FirstLineId, u64>,
+    targets: BTreeMap<FirstLineId, u64>,
 }
 
 impl Check<'_> {

@@ -6,8 +6,9 @@ use crate::cli::output::Failure;
 use crate::clock::Timestamp;
 use crate::domain::ids::{LiveDeskId, RunId};
 use crate::store::{
-    Absence, ChildKind, Conflict, DeadLetter, DecisionMade, Intent, Journalled, Link, LinkChild, Run, Store,
+    Absence, ChildKind, Conflict, DeadLetter, DecisionMade, Hold, Intent, Journalled, Link, LinkChild, Run, Store,
 };
+use crate::sync::journal::action::{ADOPT, CREATE};
 
 /// Everything.
 pub(super) struct Known {
@@ -22,6 +23,8 @@ pub(super) struct Known {
     pub(super) conflict: Option<Conflict>,
     pub(super) absence: Option<Absence>,
     pub(super) intents: Vec<Intent>,
+    /// Nobody is carried while it stands.
+    pub(super) hold: Option<Hold>,
     /// Every run that is named by one of these.
     pub(super) runs: BTreeMap<RunId, Option<Run>>,
     traces: bool,
@@ -45,6 +48,7 @@ impl Known {
             conflict: store.conflict_for(&[id]).await?.remove(&id),
             absence: absent.filter(|seen| seen.livedesk_id == id).and_then(|seen| seen.absence),
             intents: intents.into_iter().filter(|intent| intent.livedesk_id == id).collect(),
+            hold: store.hold().await?,
             link,
             runs: BTreeMap::new(),
             traces: traced.is_known(),
@@ -75,6 +79,17 @@ impl Known {
         journal.chain(rest.into_iter().flatten()).collect()
     }
 
+    /// The run that made the link, where the journal still says so, or nothing touched it since.
+    pub(super) fn maker(&self) -> Option<RunId> {
+        let link = self.link.as_ref()?;
+        let made = |row: &&Journalled| {
+            let entry = &row.entry;
+            entry.target == link.target && matches!(entry.action.as_str(), CREATE | ADOPT) && row.undone_by.is_none()
+        };
+        let untouched = link.linked_at == link.updated_at;
+        self.journal.iter().find(made).map(|row| row.entry.run).or_else(|| untouched.then_some(link.run))
+    }
+
     /// What a run did with the contact, the oldest change first.
     pub(super) fn changes(&self, run: RunId) -> impl Iterator<Item = &Journalled> {
         self.journal.iter().rev().filter(move |row| row.entry.run == run)
@@ -83,8 +98,10 @@ impl Known {
     /// What else names a run, in words.
     pub(super) fn marks(&self, run: RunId) -> Vec<&'static str> {
         let mut marks = Vec::new();
-        if self.link.as_ref().is_some_and(|link| link.run == run) {
+        if self.maker() == Some(run) {
             marks.push("made the link");
+        } else if self.link.as_ref().is_some_and(|link| link.run == run) {
+            marks.push("touched the link");
         }
         if self.dead_letter.as_ref().is_some_and(|letter| letter.run == run) {
             marks.push("set it aside");

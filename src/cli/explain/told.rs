@@ -13,9 +13,13 @@ use crate::domain::record::{FieldKey, FieldValue};
 use crate::store::{ChildKind, Journalled, Link, Standing};
 use crate::sync::stamp::StampReading;
 
+/// What the next run does while a hold stands.
+const HELD: &str = "nothing";
+
 /// What both platforms say now.
 pub(super) struct Now {
-    listed: bool,
+    /// Whether LiveDesk shows it; `None` where that cannot be told.
+    listed: Option<bool>,
     /// The stamp on the linked customer; `None` where there is no link, or no customer any more.
     stamp: Option<StampReading>,
     there: bool,
@@ -24,19 +28,19 @@ pub(super) struct Now {
 
 impl Now {
     pub(super) async fn look(live: &Live, known: &Known, show_values: bool) -> Result<Self, Failure> {
-        let listed = live.contact(known.id).await?.is_some();
+        let listed = live.is_listed(known.id).await?;
         let (mut stamp, mut there) = (None, false);
         if let Some(link) = &known.link {
             let evidence = live.engine().await?.candidate(None, link.target).await?;
             there = evidence.record.is_some();
             stamp = there.then_some(evidence.stamp);
         }
-        let next = if listed { Some(live.foresee(known.id, show_values).await?) } else { None };
+        let next = if listed == Some(false) { None } else { Some(live.foresee(known.id, show_values).await?) };
         Ok(Self { listed, stamp, there, next })
     }
 
     pub(super) fn is_listed(&self) -> bool {
-        self.listed
+        self.listed == Some(true)
     }
 }
 
@@ -89,12 +93,12 @@ impl Told {
             (Standing::Gone, _) => String::from("; gone from FIRST LINE, not made again by itself"),
         };
         let settled = if link.fingerprint.is_some() { "settled" } else { "not settled" };
+        let maker = self.known.maker().map(|run| format!(" by run {run}")).unwrap_or_default();
         format!(
-            "link        customer {}, {} at {} by run {}, last written {}, {settled}; {} e-mails and {} phones are ours{standing}",
+            "link        customer {}, {} at {}{maker}, last written {}, {settled}; {} e-mails and {} phones are ours{standing}",
             link.target,
             link.origin.as_str(),
             moment(link.linked_at),
-            link.run,
             moment(link.updated_at),
             self.known.children(ChildKind::Email),
             self.known.children(ChildKind::Phone)
@@ -179,16 +183,20 @@ impl Told {
     }
 
     fn next_lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.known.hold.iter().map(|hold| format!("next run    {HELD}: {hold}")).collect();
+        let when = if lines.is_empty() { "next run" } else { "after that" };
         let Some(now) = &self.now else {
             let why =
                 if self.offline { "not asked (--offline)" } else { "not known: the platforms could not be asked" };
-            return vec![format!("next run    {why}")];
+            lines.push(format!("{when:<12}{why}"));
+            return lines;
         };
         let Some(next) = &now.next else {
-            return vec![String::from("next run    nothing is carried: LiveDesk does not show the contact")];
+            lines.push(format!("{when:<12}nothing is carried: LiveDesk does not show the contact"));
+            return lines;
         };
         let why = next.problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
-        let mut lines = vec![format!("next run    {}{why}", next.action.replace('_', " "))];
+        lines.push(format!("{when:<12}{}{why}", next.action.replace('_', " ")));
         if let Some(line) = &next.line {
             lines.extend(view::contact(line).lines().skip(1).map(str::to_owned));
             if next.problem.is_none() {
@@ -240,7 +248,8 @@ impl Told {
                 "why": absence.why,
             })),
             "runs": known.runs.keys().map(|run| self.run_json(*run)).collect::<Vec<_>>(),
-            "listed": self.now.as_ref().map(|now| now.listed),
+            "hold": known.hold.map(|hold| json!({ "undo": hold.undo.0, "of": hold.of.0, "at": moment(hold.at) })),
+            "listed": self.now.as_ref().and_then(|now| now.listed),
         });
         if let Some(now) = &self.now {
             document["stamp"]["found"] = now.stamp.map_or(Value::Null, stamp_json);
@@ -252,6 +261,10 @@ impl Told {
                 |next| json!({ "action": next.action, "problem": next.problem, "plan": next.line }),
             );
         }
+        if let Some(hold) = &known.hold {
+            let nothing = json!({ "action": HELD, "problem": hold.to_string(), "plan": null });
+            document["after_hold"] = std::mem::replace(&mut document["next"], nothing);
+        }
         document
     }
 
@@ -261,7 +274,7 @@ impl Told {
             "origin": link.origin.as_str(),
             "linked_at": moment(link.linked_at),
             "updated_at": moment(link.updated_at),
-            "run": link.run.0,
+            "made_by": self.known.maker().map(|run| run.0),
             "settled": link.fingerprint.is_some(),
             "standing": link.standing.as_str(),
             "alias_of": link.alias_of.map(|id| id.0),

@@ -2,17 +2,14 @@
 //!
 //! It says before what will be erased, and after what it did not touch: the customer in FIRST LINE, and copies.
 
-use std::io::{self, IsTerminal};
-
 use serde_json::{Value, json};
 
 use super::lists::{self, Lists};
 use super::open_existing;
 use crate::app::plan::copy::remove_left_overs;
-use crate::cli::backfill::confirmed;
 use crate::cli::output::{DONE, Failure, note, say};
 use crate::cli::runs::moment;
-use crate::cli::{Context, near};
+use crate::cli::{Context, backfill, near};
 use crate::domain::ids::LiveDeskId;
 use crate::store::{Forgotten, Store, Traced};
 
@@ -88,10 +85,7 @@ fn ask(id: LiveDeskId, traced: &Traced, lists: &Lists, args: &Forget) -> Result<
     }
     let rows: Vec<String> = traced.rows.iter().map(|(name, count)| format!("{count} {name}")).collect();
     note(format_args!("contact {id}: {} will be erased, and rows of {} lists", rows.join(", "), lists.naming.len()));
-    if !io::stdin().is_terminal() {
-        return Err(Failure::new("nobody can be asked here: say --yes; nothing was erased"));
-    }
-    if confirmed()? { Ok(()) } else { Err(Failure::new("not confirmed; nothing was erased")) }
+    backfill::ask("say --yes", "nothing was erased")
 }
 
 async fn take_back(store: &Store, id: LiveDeskId, context: &Context) -> Result<(), Failure> {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::Args;
-use crate::cli::output::Failure;
+use crate::cli::output::{Failure, not_over_ours};
+use crate::config::settings::Settings;
 use crate::sync::verify::finding::Finding;
 
 /// A file that takes its place at the end.
@@ -52,7 +53,14 @@ pub(super) struct Files {
 
 impl Files {
     /// Opens all of them.
-    pub(super) fn open(args: &Args) -> Result<Self, Failure> {
+    pub(super) fn open(args: &Args, settings: &Settings) -> Result<Self, Failure> {
+        let all: Vec<&PathBuf> = [&args.csv, &args.list, &args.report].into_iter().flatten().collect();
+        for (place, path) in all.iter().enumerate() {
+            not_over_ours(path, settings)?;
+            if all[..place].contains(path) {
+                return Err(Failure::new(format!("{} is named twice: one file for each list", path.display())));
+            }
+        }
         let open = |path: &Option<PathBuf>| path.as_deref().map(Pending::open).transpose();
         let mut files = Self {
             csv: open(&args.csv)?,

@@ -153,6 +153,16 @@ fn glance(html: &mut String, found: &Verification) {
             ),
         );
     }
+    if found.forgotten > 0 {
+        put(
+            html,
+            format_args!(
+                "<p class=\"soft\"><span id=\"forgotten\">{}</span> people were forgotten on somebody's word: they are neither \
+                 carried nor compared, and named nowhere.</p>\n",
+                found.forgotten
+            ),
+        );
+    }
 }
 
 /// One row per class, those that were not found too: a page that says what was looked for.

@@ -116,6 +116,9 @@ pub(super) fn lines(found: &Verification, groups: &Groups, occasion: &Occasion) 
             found.hidden
         ));
     }
+    if found.forgotten > 0 {
+        lines.push(format!("{} people were forgotten (`deskferry state forget`): not compared", found.forgotten));
+    }
     for (explained, head) in [(false, "not explained:"), (true, "explained:")] {
         let some: Vec<String> = groups.that_are(explained).map(|(kind, group)| group_line(kind, group)).collect();
         if !some.is_empty() {
@@ -226,6 +229,7 @@ pub(super) fn as_json(found: &Verification, groups: &Groups, occasion: &Occasion
             "not_carried": found.tally.not_carried,
             "known_by_link_alone": found.unstamped,
             "hidden": found.hidden,
+            "forgotten": found.forgotten,
         },
         "customers_of_nobody": found.tally.faulty_customers,
         "unexplained": found.tally.faults(),

@@ -84,11 +84,13 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     }
 
     /// The sweep to go on with, or a new one. A sweep belongs to the mapping that it was begun with: what it has passed
-    /// was carried with that.
+    /// was carried with that. One that is held against a plan belongs to its run alone: whom the plan does not have it passes
+    /// uncarried.
     pub(super) async fn open_sweep(&self) -> Result<(Option<i64>, Option<Resume>), RunError> {
         let store = &self.engine.store;
         let mapping = &self.engine.mapping;
-        let mapping = |sweep: i64| json!([sweep, mapping.version(), mapping.selection(), mapping.tags_text()]);
+        let plan = self.engine.overseer.as_ref().map(|_| self.engine.run.0);
+        let mapping = |sweep: i64| json!([sweep, mapping.version(), mapping.selection(), mapping.tags_text(), plan]);
         let begun_with = store.profile_get(SWEEP_MAPPING).await?;
         if let Some(open) = store.open_sweep().await?
             && begun_with == Some(mapping(open.sweep))

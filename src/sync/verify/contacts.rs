@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::finding::{Class, Finding, Reason};
 use super::held::HeldRecord;
-use super::look::{Facts, Looked};
+use super::look::Looked;
 use super::sample::Draw;
 use super::{CustomersRead, Verifier, held_of};
 use crate::domain::contact::Contact;
@@ -26,8 +26,35 @@ const CONTROLS: usize = 5;
 impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
     /// Sweeps LiveDesk and compares whatever it brings with the notebook.
     pub(super) async fn compare_contacts(&mut self) -> Result<SweepReport, RunError> {
+        self.walk(async |this, contacts, malformed| {
+            this.take_note_of(&malformed).await?;
+            this.compare_page(contacts).await
+        })
+        .await
+    }
+
+    /// Sweeps LiveDesk and draws a sample of its contacts.
+    pub(super) async fn draw(&mut self, size: usize) -> Result<(SweepReport, Vec<Contact>), RunError> {
+        let mut draw = Draw::new(size, self.options.seed);
+        let report = self
+            .walk(async |_, contacts, _| {
+                for contact in contacts {
+                    draw.offer(contact);
+                }
+                Ok(())
+            })
+            .await?;
+        Ok((report, draw.contacts()))
+    }
+
+    /// Sweeps LiveDesk to its proven end and hands each page to `take`. Whoever was forgotten is counted and left out.
+    async fn walk(
+        &mut self,
+        mut take: impl AsyncFnMut(&mut Self, Vec<Contact>, Vec<MalformedRow>) -> Result<(), RunError>,
+    ) -> Result<SweepReport, RunError> {
         self.engine.progress.event(ProgressEvent::Phase(Phase::Compare));
-        let mut sweep = self.sweep().await?;
+        let plan = SweepPlan { max_rounds: self.options.max_rounds, ..SweepPlan::new(Goal::Proven) };
+        let mut sweep = Sweep::start(Arc::clone(&self.source), plan, None).await?;
         loop {
             self.check_stop()?;
             match sweep.next().await? {
@@ -35,45 +62,21 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
                     if let (1, 1, Some(count)) = (page.position.pass, page.position.page, page.count) {
                         self.engine.progress.event(ProgressEvent::Expect(count));
                     }
-                    let many = page.fresh.len() as u64;
-                    self.take_note_of(&page.malformed).await?;
-                    self.compare_page(page.fresh).await?;
+                    let (mut contacts, mut malformed) = (page.fresh, page.malformed);
+                    let many = contacts.len() as u64;
+                    let ids: Vec<LiveDeskId> = contacts.iter().map(|contact| contact.id).collect();
+                    let ids = [ids, malformed.iter().filter_map(|row| row.id).collect()].concat();
+                    self.seen.extend(ids.iter().map(|id| id.0.unsigned_abs()));
+                    let forgotten = self.forgotten(&ids).await?;
+                    self.forgotten += forgotten.len() as u64;
+                    contacts.retain(|contact| !forgotten.contains(&contact.id));
+                    malformed.retain(|row| row.id.is_none_or(|id| !forgotten.contains(&id)));
+                    take(self, contacts, malformed).await?;
                     self.engine.progress.event(ProgressEvent::Advance(many));
                 }
                 SweepStep::Finished(report) => {
                     self.known = sweep.known_id();
                     return Ok(report);
-                }
-            }
-        }
-    }
-
-    async fn sweep(&self) -> Result<Sweep<S>, RunError> {
-        let plan = SweepPlan { max_rounds: self.options.max_rounds, ..SweepPlan::new(Goal::Proven) };
-        Ok(Sweep::start(Arc::clone(&self.source), plan, None).await?)
-    }
-
-    /// Sweeps LiveDesk and draws a sample of its contacts.
-    pub(super) async fn draw(&mut self, size: usize) -> Result<(SweepReport, Vec<Contact>), RunError> {
-        self.engine.progress.event(ProgressEvent::Phase(Phase::Compare));
-        let mut sweep = self.sweep().await?;
-        let mut draw = Draw::new(size, self.options.seed);
-        loop {
-            self.check_stop()?;
-            match sweep.next().await? {
-                SweepStep::Page(page) => {
-                    if let (1, 1, Some(count)) = (page.position.pass, page.position.page, page.count) {
-                        self.engine.progress.event(ProgressEvent::Expect(count));
-                    }
-                    self.engine.progress.event(ProgressEvent::Advance(page.fresh.len() as u64));
-                    for contact in page.fresh {
-                        self.seen.insert(contact.id.0.unsigned_abs());
-                        draw.offer(contact);
-                    }
-                }
-                SweepStep::Finished(report) => {
-                    self.known = sweep.known_id();
-                    return Ok((report, draw.contacts()));
                 }
             }
         }
@@ -125,7 +128,6 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let mut notes = Vec::new();
         for row in malformed {
             let Some(id) = row.id else { continue };
-            self.seen.insert(id.0.unsigned_abs());
             self.checked += 1;
             let finding = Finding::new(Class::Unmapped, id.0, Some(Reason::SetAside), &*row.problem);
             notes.push(note_of(&finding, false));
@@ -138,7 +140,6 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             return Ok(());
         }
         let ids: Vec<LiveDeskId> = contacts.iter().map(|contact| contact.id).collect();
-        self.seen.extend(ids.iter().map(|id| id.0.unsigned_abs()));
         let mut held: HashMap<FirstLineId, HeldRecord> = HashMap::new();
         let stamped = held_of(&self.notes.stamped_for(&ids).await?);
         held.extend(stamped.into_iter().map(|record| (record.target, record)));
@@ -153,8 +154,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         self.add_children(&mut held).await?;
         let mut notes = Vec::new();
         for contact in &contacts {
-            let records = facts.candidates(contact.id, &held);
-            let looked = self.look(contact, records, &facts).await?;
+            let looked = self.look(contact, &held, &facts).await?;
             self.count(&looked);
             let mut open = looked.incomplete || looked.findings.iter().any(|finding| self.is_open(finding));
             for (_, kind, key) in &looked.lost {
@@ -217,30 +217,6 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         self.count(&looked);
         let notes: Vec<Note> = looked.findings.iter().map(|finding| note_of(finding, finding.is_fault())).collect();
         Ok(self.notes.put_notes(&notes).await?)
-    }
-
-    /// What the state says of these contacts, and whose these customers are; nothing, without a state.
-    pub(super) async fn facts(&self, ids: &[LiveDeskId], targets: &[FirstLineId]) -> Result<Facts, RunError> {
-        if !self.with_state {
-            return Ok(Facts::default());
-        }
-        let store = &self.engine.store;
-        let traces = store.traces_of(ids).await?;
-        let forgotten = store.forgotten_among(ids).await?;
-        let mut facts = Facts { in_doubt: traces.in_doubt, forgotten, ..Facts::default() };
-        if traces.linked {
-            facts.links = store.links_for(ids).await?;
-        }
-        if traces.set_aside {
-            facts.dead_letters = store.dead_letters_for(ids).await?;
-        }
-        if traces.in_conflict {
-            facts.conflicts = store.conflict_for(ids).await?;
-        }
-        if !targets.is_empty() {
-            facts.holders = store.source_of(targets).await?;
-        }
-        Ok(facts)
     }
 }
 

@@ -23,6 +23,10 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             let page = self.notes.marked_page(after, FOREIGN, AT_ONCE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.target;
+            let stamps: Vec<LiveDeskId> = page.iter().filter_map(|row| row.stamp).collect();
+            for id in self.forgotten(&stamps).await? {
+                self.forgotten += u64::from(self.seen.insert(id.0.unsigned_abs()));
+            }
             let claimed = |row: &NotedCustomer| row.stamp.is_some_and(|id| self.seen.contains(id.0.unsigned_abs()));
             let strangers: Vec<NotedCustomer> = page.into_iter().filter(|row| !claimed(row)).collect();
             let targets: Vec<FirstLineId> = strangers.iter().map(|row| row.target).collect();

@@ -100,8 +100,6 @@ words! {
         NoSuchCompany = "no_such_company", "FIRST LINE has no company, or several, of that name";
         /// `[select]`.
         NotSelected = "not_selected", "[select] does not carry it";
-        /// `state forget`.
-        Forgotten = "forgotten", "a person had it forgotten: it is not carried, and what FIRST LINE holds is not compared";
     }
 }
 

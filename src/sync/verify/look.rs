@@ -1,7 +1,8 @@
 //! One contact: which customer is its own, what differs from it, and what the state knows to say about that.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::facts::Facts;
 use super::finding::{Class, Finding, Reason};
 use super::held::{HeldRecord, print};
 use super::judge::{self, Difference, Known, Rules, Wish};
@@ -11,46 +12,11 @@ use crate::domain::contact::Contact;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::record::{Desired, DesiredRecord};
 use crate::domain::target::Part;
-use crate::store::{ChildKind, Conflict, DeadLetter, Decision, Link, Origin, Standing};
+use crate::store::{ChildKind, Conflict, Decision, Link, Origin, Standing};
 use crate::sync::engine::RunError;
+use crate::sync::finder::Sight;
 use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
-
-/// A contact made at LiveDesk so many seconds before a run began may have been missed by it: clocks differ.
-const CLOCKS: i64 = 60;
-
-/// What the state says of some contacts.
-#[derive(Default)]
-pub(super) struct Facts {
-    pub(super) links: HashMap<LiveDeskId, Link>,
-    pub(super) dead_letters: HashMap<LiveDeskId, DeadLetter>,
-    pub(super) conflicts: HashMap<LiveDeskId, Conflict>,
-    pub(super) in_doubt: HashSet<LiveDeskId>,
-    pub(super) forgotten: HashSet<LiveDeskId>,
-    /// Whose customers are linked.
-    pub(super) holders: HashMap<FirstLineId, LiveDeskId>,
-}
-
-impl Facts {
-    /// The customers that may be a contact's own: stamped for it and not linked to another, or linked to it.
-    pub(super) fn candidates<'a>(
-        &self,
-        id: LiveDeskId,
-        held: &'a HashMap<FirstLineId, HeldRecord>,
-    ) -> Vec<&'a HeldRecord> {
-        let linked = self.links.get(&id).map(|link| link.target);
-        let mut records: Vec<&HeldRecord> = held
-            .values()
-            .filter(|record| {
-                let stamped = record.stamp == StampReading::Of(id)
-                    && self.holders.get(&record.target).is_none_or(|holder| *holder == id);
-                stamped || Some(record.target) == linked
-            })
-            .collect();
-        records.sort_by_key(|record| record.target);
-        records
-    }
-}
 
 /// What a look at one contact came to.
 #[derive(Default)]
@@ -67,19 +33,15 @@ pub(super) struct Looked {
 }
 
 impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
-    /// Compares a contact with those customers that may be its own.
+    /// Compares a contact with those of these customers that may be its own.
     pub(super) async fn look(
         &self,
         contact: &Contact,
-        records: Vec<&HeldRecord>,
+        held: &HashMap<FirstLineId, HeldRecord>,
         facts: &Facts,
     ) -> Result<Looked, RunError> {
         let id = contact.id;
         let mut looked = Looked::default();
-        if facts.forgotten.contains(&id) {
-            looked.findings.push(Finding::new(Class::NotSelected, id.0, Some(Reason::Forgotten), ""));
-            return Ok(looked);
-        }
         let mut record = match self.engine.mapping.map(contact) {
             Ok(Some(record)) => record,
             Ok(None) => {
@@ -91,24 +53,28 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
                 return Ok(looked);
             }
         };
+        let survivor = facts.survivor(id, held);
+        if survivor.is_some() {
+            // Nothing is written to it. The list may have left the contact's own out, so it is looked for once more.
+            looked.findings.push(self.missing(contact, facts, survivor));
+            looked.incomplete = true;
+            return Ok(looked);
+        }
         record.tags = self.tags.wish(id, &mut BTreeMap::new());
+        let records = facts.candidates(id, held);
         let link = facts.links.get(&id);
         let linked = link.and_then(|link| records.iter().copied().find(|record| record.target == link.target));
         let stamped: Vec<&HeldRecord> =
             records.iter().copied().filter(|record| record.stamp == StampReading::Of(id)).collect();
         let own = match (stamped.as_slice(), linked) {
             ([], None) => {
-                looked.findings.push(self.missing(contact, facts));
+                looked.findings.push(self.missing(contact, facts, None));
                 return Ok(looked);
             }
             ([], Some(own)) => {
-                match wrong_stamp(own, link) {
-                    Some(detail) => {
-                        let finding = Finding::new(Class::ForeignStamp, id.0, None, detail);
-                        looked.findings.push(finding.with([own.target.0]));
-                    }
-                    None => looked.by_link = true,
-                }
+                let wrong = self.wrong_stamp(id, own, link).await?;
+                looked.by_link = wrong.is_none();
+                looked.findings.extend(wrong);
                 vec![own]
             }
             ([own], _) => vec![*own],
@@ -189,13 +155,12 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         }))
     }
 
-    /// A contact without a customer, and why, as far as the state knows.
-    fn missing(&self, contact: &Contact, facts: &Facts) -> Finding {
+    /// A contact without a customer of its own, and why, as far as the state knows.
+    fn missing(&self, contact: &Contact, facts: &Facts, survivor: Option<FirstLineId>) -> Finding {
         let id = contact.id;
         let link = facts.links.get(&id);
         let conflict = facts.conflicts.get(&id);
         let letter = facts.dead_letters.get(&id);
-        let new = contact.created_at.zip(self.since).is_some_and(|(made, since)| made >= since - CLOCKS);
         let (reason, detail) = match (conflict, link, letter) {
             (Some(conflict), ..) if conflict.decision.is_none() => (Some(Reason::Conflict), conflict.kind.clone()),
             (Some(Conflict { decision: Some(Decision::Skip), .. }), None, _) => (Some(Reason::Decided), String::new()),
@@ -206,17 +171,17 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             _ if facts.in_doubt.contains(&id) => (Some(Reason::InDoubt), String::new()),
             (_, Some(link), _) => {
                 let gone = format!("its customer {} is not there any more", link.target);
-                match (link.standing, link.alias_of) {
-                    (Standing::Live, _) => (None, gone),
-                    (Standing::Gone, _) => (Some(Reason::DeletedAtTarget), gone),
-                    (Standing::Alias, Some(survivor)) => {
+                match (link.standing, survivor.or(link.alias_of)) {
+                    (_, Some(survivor)) => {
                         (Some(Reason::MergedAtTarget), format!("its customer {} is part of {survivor}", link.target))
                     }
+                    (Standing::Live, None) => (None, gone),
+                    (Standing::Gone, None) => (Some(Reason::DeletedAtTarget), gone),
                     (Standing::Alias, None) => (Some(Reason::MergedAtTarget), gone),
                 }
             }
             (Some(Conflict { decision: Some(_), .. }), None, _) => (Some(Reason::NotCarriedYet), String::new()),
-            (_, None, _) if new => (Some(Reason::NotCarriedYet), String::new()),
+            (_, None, _) if self.is_new(contact) => (Some(Reason::NotCarriedYet), String::new()),
             (_, None, _) if self.with_state => (None, String::from("no run has linked it")),
             (_, None, _) => (None, String::new()),
         };
@@ -243,7 +208,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         }
         let targets: Vec<FirstLineId> = held.keys().copied().collect();
         let facts = self.facts(&[id], &targets).await?;
-        let mut looked = self.look(contact, facts.candidates(id, &held), &facts).await?;
+        let mut looked = self.look(contact, &held, &facts).await?;
         if let Some((target, status)) = refused.first() {
             // What cannot be read is not missing.
             looked.findings.retain(|finding| finding.class != Class::Missing);
@@ -300,6 +265,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
                 continue;
             }
             match record.stamp {
+                StampReading::Of(other) if self.is_forgotten(other).await? => {}
                 StampReading::Of(other) if other != id && self.wishes(other, kind, key).await? => {}
                 _ => return Ok(Some(holder)),
             }
@@ -319,17 +285,37 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let Ok(Some(record)) = self.engine.mapping.map(&contact) else { return Ok(true) };
         Ok(self.engine.wished_keys(&record, kind).into_iter().map(print).any(|wished| wished == key))
     }
-}
 
-/// What is wrong with the stamp of a customer that is a contact's by its link alone; nothing is, where it was there before
-/// and kept a number of its own.
-fn wrong_stamp(own: &HeldRecord, link: Option<&Link>) -> Option<String> {
-    match own.stamp {
-        StampReading::Of(other) => Some(format!("linked to this contact and stamped for {other}")),
-        StampReading::Foreign => Some(String::from("something that is no stamp of ours stands in its place")),
-        StampReading::None if link.is_some_and(|link| link.origin == Origin::Created) => {
-            Some(String::from("the stamp that was written is not there any more"))
-        }
-        StampReading::None | StampReading::NotSaid => None,
+    /// What is wrong with the stamp of a customer that is a contact's by its link alone; nothing is, where it was there
+    /// before and kept a number of its own.
+    async fn wrong_stamp(
+        &self,
+        id: LiveDeskId,
+        own: &HeldRecord,
+        link: Option<&Link>,
+    ) -> Result<Option<Finding>, RunError> {
+        let (reason, detail) = match own.stamp {
+            StampReading::Of(other) if self.is_forgotten(other).await? => {
+                (None, String::from("linked to this contact and stamped for another one"))
+            }
+            StampReading::Of(other) if self.came_with_a_merge(other, own.target).await? => {
+                let detail = format!("the customer of contact {other} was merged into it, and brought its stamp");
+                (Some(Reason::MergedAtTarget), detail)
+            }
+            StampReading::Of(other) => (None, format!("linked to this contact and stamped for {other}")),
+            StampReading::Foreign => (None, String::from("something that is no stamp of ours stands in its place")),
+            StampReading::None if link.is_some_and(|link| link.origin == Origin::Created) => {
+                (None, String::from("the stamp that was written is not there any more"))
+            }
+            StampReading::None | StampReading::NotSaid => return Ok(None),
+        };
+        Ok(Some(Finding::new(Class::ForeignStamp, id.0, reason, detail).with([own.target.0])))
+    }
+
+    /// Whether the customer that is linked to this contact is not there any more, so that it was merged into the one that
+    /// carries its stamp.
+    async fn came_with_a_merge(&self, id: LiveDeskId, survivor: FirstLineId) -> Result<bool, RunError> {
+        let Some(link) = self.facts(&[id], &[]).await?.links.remove(&id) else { return Ok(false) };
+        Ok(link.alias_of == Some(survivor) || matches!(self.engine.sight(link.target).await?, Sight::Nothing))
     }
 }

@@ -9,6 +9,7 @@ mod again;
 mod contacts;
 mod customers;
 mod extra;
+mod facts;
 pub mod finding;
 mod held;
 mod judge;
@@ -34,10 +35,6 @@ use self::sample::at_most;
 
 /// Findings that are read from the notebook at once.
 const PAGE: u32 = 1_000;
-/// Runs whose beginning says what is too new to have been carried.
-const RUNS: u32 = 50;
-/// Kinds of runs that carry.
-const CARRYING: [&str; 3] = ["backfill", "sweep", "sync"];
 
 /// What is asked of a comparison.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +103,8 @@ pub struct Verification {
     pub unstamped: u64,
     /// Contacts that exist and that LiveDesk's list does not show, met by their customer's stamp.
     pub hidden: u64,
+    /// People whom a person had forgotten, met on either side: neither compared nor named.
+    pub forgotten: u64,
     /// The findings, counted.
     pub tally: Tally,
     /// The second look.
@@ -153,6 +152,7 @@ pub struct Verifier<S, T> {
     checked: u64,
     unstamped: u64,
     hidden: u64,
+    forgotten: u64,
     /// Whether FIRST LINE's e-mail and phone lists say whatever the customers themselves do not.
     children_proven: bool,
 }
@@ -166,21 +166,21 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         options: Options,
         folder: &Path,
     ) -> Result<Self, StoreError> {
-        let runs = if with_state { engine.store.runs(RUNS).await? } else { Vec::new() };
-        let carrying = runs.iter().find(|run| CARRYING.contains(&run.kind.as_str()) && run.ended_at.is_some());
+        let since = if with_state { engine.store.carried_since().await? } else { None };
         Ok(Self {
             source,
             with_state,
             options,
             notes: Scratch::open(folder).await?,
             tags: TagTable::default(),
-            since: carrying.map(|run| run.started_at.0.div_euclid(1000)),
+            since: since.map(|at| at.0.div_euclid(1000)),
             seen: RoaringTreemap::new(),
             known: None,
             compared: BTreeMap::new(),
             checked: 0,
             unstamped: 0,
             hidden: 0,
+            forgotten: 0,
             children_proven: true,
             engine,
         })
@@ -208,7 +208,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let tally = self.tally().await?;
         let sample = drawn.map(|drawn| Sampled {
             drawn,
-            of: sweep.distinct,
+            of: sweep.distinct.saturating_sub(self.forgotten),
             seed: self.options.seed,
             at_most: at_most(drawn, tally.faulty_contacts),
         });
@@ -219,6 +219,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             checked: self.checked,
             unstamped: self.unstamped,
             hidden: self.hidden,
+            forgotten: self.forgotten,
             tally,
             again,
             sample,

@@ -88,6 +88,7 @@ pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
     pub(crate) choices: Choices,
     pub(crate) mapping: String,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stop: CancellationToken,
     pub(crate) wait: bool,
     pub(crate) requests: Option<Arc<dyn Watch>>,
@@ -102,6 +103,7 @@ impl World {
             choices: Choices::default(),
             mapping: std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mapping.toml"))
                 .unwrap(),
+            clock: Arc::new(SystemClock),
             stop: CancellationToken::new(),
             wait: true,
             requests: None,
@@ -159,7 +161,7 @@ impl World {
 
     pub(crate) fn surroundings(&self) -> Surroundings {
         Surroundings {
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&self.clock),
             progress: Arc::new(Silent),
             stop: self.stop.clone(),
             no_wait: !self.wait,
@@ -179,8 +181,7 @@ impl World {
     }
 
     pub(crate) async fn store(&self) -> Store {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        app::open_state(&self.settings(), "scenario", clock).await.unwrap()
+        app::open_state(&self.settings(), "scenario", Arc::clone(&self.clock)).await.unwrap()
     }
 
     /// One run, from opening the state to closing it.
