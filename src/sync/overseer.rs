@@ -149,6 +149,12 @@ pub trait Overseer: Send + Sync + 'static {
         None
     }
 
+    /// Whether this contact was refused: then it is not looked at again in this run.
+    fn has_refused(&self, id: LiveDeskId) -> bool {
+        let _ = id;
+        false
+    }
+
     /// May this tag be made?
     fn may_make_tag(&self, name: &str) -> bool;
 }

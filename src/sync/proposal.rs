@@ -44,6 +44,11 @@ impl<T: ContactTarget> Engine<T> {
         holder.is_some_and(|holder| holder != id)
     }
 
+    /// Whether a contact was refused in this run.
+    pub(super) fn was_refused(&self, id: LiveDeskId) -> bool {
+        self.overseer.as_ref().is_some_and(|overseer| overseer.has_refused(id))
+    }
+
     /// Whether a tag may be made.
     pub(super) fn may_make_tag(&self, name: &str) -> bool {
         self.overseer.as_ref().is_none_or(|overseer| overseer.may_make_tag(name))

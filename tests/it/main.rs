@@ -31,6 +31,7 @@ mod names_and_phones;
 mod ops;
 mod owners;
 mod plan;
+mod plan_again;
 mod privacy;
 mod probe;
 mod profiles;
