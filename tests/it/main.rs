@@ -20,6 +20,7 @@ mod explain;
 mod failures;
 mod forget;
 mod health;
+mod hold;
 mod households;
 mod identity;
 mod inboxes;
