@@ -223,6 +223,7 @@ async fn a_create_that_an_interrupted_run_sent_and_that_is_found_late_is_as_plan
         desk.sandbox.livedesk().edit(*id, |contact| {
             contact.insert("email".into(), Value::Null);
             contact.insert("phone_number".into(), Value::Null);
+            contact.insert("identifier".into(), json!(format!("known-{id}")));
         });
     }
     plan(&desk, &[], 0).await;
