@@ -233,6 +233,9 @@ async fn a_create_that_an_interrupted_run_sent_and_that_is_found_late_is_as_plan
     let path = plan_path(&desk);
     let first = desk.run(&["--no-wait", "--json", "backfill", "--yes", "--plan", &path]).await.expect(1).json();
     assert_eq!((&first["parked"], &first["moved"]), (&json!(1), &json!(0)), "{first}");
+    while records(&desk).len() < ids.len() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let second = carry_out(&desk, 0).await;
     assert_eq!((&second["moved"], &second["unmet"], &second["parked"]), (&json!(0), &json!(0), &json!(0)), "{second}");
     assert_eq!(records(&desk).len(), ids.len());
