@@ -82,6 +82,10 @@ pub enum Why {
     Unknown,
     /// Its definition has drifted: nothing is written to it.
     Stopped,
+    /// The contact is gone from the source.
+    Gone,
+    /// The contact is back at the source.
+    Back,
 }
 
 /// The kind of every field that a mapping writes.

@@ -33,6 +33,7 @@ mod ops;
 mod owners;
 mod plan;
 mod plan_again;
+mod plan_gone;
 mod privacy;
 mod probe;
 mod profiles;

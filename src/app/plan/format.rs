@@ -341,5 +341,7 @@ pub fn why_text(why: Why) -> &'static str {
         Why::NotShown => "FIRST LINE does not show it, stays",
         Why::Unknown => "unknown in this run, stays",
         Why::Stopped => "stopped: its definition has drifted",
+        Why::Gone => "gone from LiveDesk",
+        Why::Back => "back in LiveDesk",
     }
 }

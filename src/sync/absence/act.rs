@@ -20,7 +20,6 @@ use crate::store::{Absence, ChildKind, Deletion, Finding, JournalEntry, Link, Ma
 use crate::sync::decide::Authorship;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{self, COMPANIES, TAGS, action};
-use crate::sync::overseer::Action;
 use crate::sync::ports::{ContactSource, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 use crate::sync::vanished::Noticed;
@@ -128,7 +127,7 @@ impl<T: ContactTarget> Engine<T> {
             *told.resting.entry(Rest::Changed.as_str().to_owned()).or_default() += 1;
             return Ok(Ok(format!("kept: changed ({what})")));
         }
-        if let Some(moved) = self.ask_absent(Action::Delete, seen).await? {
+        if let Some(moved) = self.ask_delete(seen, &record).await? {
             return Ok(Err(moved.join("; ")));
         }
         let under_way = Absence { deletion: Deletion::UnderWay, why: None, run: self.run, ..absence.clone() };
