@@ -5,7 +5,7 @@ use std::fs;
 
 use deskferry::config::settings::I_UNDERSTAND;
 use deskferry::domain::ids::LiveDeskId;
-use deskferry::sandbox::faults::{Fault, FaultFilter};
+use deskferry::sandbox::faults::{Fault, FaultFilter, NextFault};
 use deskferry::store::IntentState;
 use serde_json::json;
 
@@ -39,5 +39,21 @@ async fn while_a_hold_stands_only_those_who_are_named_are_carried_and_undo_tells
     desk.run(&["backfill", "--yes", "--only", &waiting.to_string()]).await.expect(0);
     assert_eq!(records(&desk).len(), 2);
     desk.run(&["backfill", "--yes"]).await.expect(0);
+    assert_eq!(records(&desk).len(), ids.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rehearsal_while_a_hold_stands_carries_its_own_and_leaves_the_hold() {
+    let (desk, ids) = desk_with(20).await;
+    let late = NextFault { fault: Fault::Reset, times: 1, skip: 12, only: FaultFilter::on("POST", "/contact") };
+    desk.sandbox.firstline_faults().change(|settings| settings.next.push(late));
+    desk.run(&["--no-wait", "backfill", "--yes"]).await.expect(1);
+    desk.run(&["undo", "1", "--yes", "--delete-created", "--i-understand", I_UNDERSTAND]).await.expect(0);
+    let ended = desk.run(&["backfill", "--yes", "--limit", "3"]).await.expect(1);
+    ended.says("the hold of undo 2 stays");
+    assert_eq!(records(&desk).len(), 3, "{}", ended.out);
+    desk.run(&["sync"]).await.expect(2).says("held since undo 2");
+    // Everybody is carried by a backfill of everybody.
+    desk.run(&["backfill", "--yes"]).await.expect(0).says("is lifted by this backfill");
     assert_eq!(records(&desk).len(), ids.len());
 }

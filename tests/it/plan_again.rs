@@ -44,13 +44,12 @@ async fn undo(desk: &Desk, arguments: &[&str]) -> Ended {
 
 /// Carries the plan out while FIRST LINE takes no writes at first, then goes away for longer than an update may wait;
 /// meanwhile somebody does this.
-async fn carry_out_late(desk: &Desk, meanwhile: impl FnOnce(), code: i32) -> Value {
+pub(crate) async fn carry_out_late(desk: &Desk, meanwhile: impl FnOnce(), code: i32) -> Value {
     let calm = "token = \"sandbox-token\"\nrequests_per_second = 0\ntimeout = \"5s\"";
     let hasty = calm.replace("5s", "100ms");
-    desk.replace(
-        calm,
-        &format!("{hasty}\nthrottle_wait = \"20ms\"\n[http]\nretry_first = \"1ms\"\nretry_ceiling = \"20ms\""),
-    );
+    let hasty = format!("{hasty}\nthrottle_wait = \"20ms\"\n[http]\nretry_first = \"1ms\"\nretry_ceiling = \"20ms\"");
+    let settings = std::fs::read_to_string(desk.path("deskferry.toml")).unwrap();
+    desk.write("deskferry.toml", &settings.replacen(calm, &hasty, 1));
     let faults = desk.sandbox.firstline_faults();
     let writes = |of: &Value| -> u64 {
         let routes = of["by_route"].as_object().unwrap().iter();

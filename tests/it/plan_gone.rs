@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli_support::Desk;
 use crate::plan::{actions, desk_with, plan, plan_path, records};
+use crate::plan_again::carry_out_late;
 
 /// Twelve people, three of whom are gone for long enough that something is done about them.
 async fn gone(policy: &str) -> (Desk, Vec<u64>) {
@@ -90,4 +91,20 @@ async fn a_deletion_is_planned_with_all_that_goes() {
     shown.says("first_name: Person 4 -> nothing (gone from LiveDesk)");
     let ended = carry_out(&desk, 0).await;
     assert_eq!((&ended["absence"]["deleted"], &ended["unmet"], &ended["moved"]), (&json!(3), &json!(0), &json!(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mark_that_had_to_wait_is_put_on_and_taken_off_all_the_same() {
+    let (desk, ids) = gone("policy = \"tag\"\ntag = \"gone\"").await;
+    // The tag is there, so the first write that waits is that of a mark.
+    desk.sandbox.firstline().add_tag("gone");
+    plan(&desk, &[], 0).await;
+    let ended = carry_out_late(&desk, || {}, 0).await;
+    assert_eq!((&ended["absence"]["marked"], &ended["absence"]["failed"]), (&json!(3), &json!({})), "{ended}");
+    for id in &ids[3..6] {
+        assert!(desk.sandbox.livedesk().restore(*id));
+    }
+    plan(&desk, &[], 0).await;
+    let ended = carry_out_late(&desk, || {}, 0).await;
+    assert_eq!((&ended["absence"]["unmarked"], &ended["absence"]["failed"]), (&json!(3), &json!({})), "{ended}");
 }

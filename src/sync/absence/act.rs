@@ -26,8 +26,10 @@ use crate::sync::vanished::Noticed;
 
 /// The journal's word for a deletion; also how a record that we deleted is recognised.
 pub(in crate::sync) const DELETE: &str = action::DELETE;
-/// Looks at a record that was deleted and is still shown: reads may lag behind writes.
-const LOOKS: u32 = 3;
+/// Looks at a record that was deleted and is still shown, because reads may lag behind writes; or that had to wait each time.
+pub(super) const LOOKS: u32 = 3;
+/// Why an attempt came to nothing that had to wait each time.
+pub(super) const WAITED: &str = "it had to wait for FIRST LINE each time";
 
 /// What was done, in words; or why the attempt came to nothing.
 pub(super) type Attempt = Result<String, String>;
@@ -90,7 +92,7 @@ impl<T: ContactTarget> Engine<T> {
                 attempt => return attempt,
             }
         }
-        Ok(Err(String::from("it had to wait for FIRST LINE each time")))
+        Ok(Err(String::from(WAITED)))
     }
 
     /// Deletes one record, if a look at both sides, now, still says that it may be.

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::act::{Attempt, authorship};
+use super::act::{Attempt, LOOKS, WAITED, authorship};
 use super::{AbsenceSummary, MarkWith, Policy};
 use crate::clock::Timestamp;
 use crate::domain::field::FieldKind;
@@ -66,8 +66,27 @@ impl<T: ContactTarget> Engine<T> {
         }
     }
 
-    /// Puts the mark on one record.
+    /// Puts the mark on one record. One that had to wait for the platform is looked at anew: an agent may have changed it.
     pub(super) async fn mark(
+        &self,
+        seen: &Seen,
+        absence: &Absence,
+        place: Place,
+        told: &mut AbsenceSummary,
+    ) -> Result<Attempt, RunError> {
+        let mut absence = absence.clone();
+        for _ in 0..LOOKS {
+            match self.mark_now(seen, &absence, place, told).await {
+                Err(RunError::Port(PortError::Stale)) => {
+                    (absence.mark, absence.place) = (Mark::Putting, Some(place.text()));
+                }
+                attempt => return attempt,
+            }
+        }
+        Ok(Err(String::from(WAITED)))
+    }
+
+    async fn mark_now(
         &self,
         seen: &Seen,
         absence: &Absence,
@@ -158,7 +177,14 @@ impl<T: ContactTarget> Engine<T> {
     async fn take_mark_off(&self, seen: &Seen, absence: &Absence, told: &mut AbsenceSummary) -> Result<bool, RunError> {
         let place = absence.place.as_deref().and_then(Place::parse);
         let (Mark::Ours | Mark::Putting, Some(place)) = (absence.mark, place) else { return Ok(true) };
-        match self.try_mark_off(seen, absence, place).await {
+        let mut looks = 1;
+        let result = loop {
+            match self.try_mark_off(seen, absence, place).await {
+                Err(RunError::Port(PortError::Stale)) if looks < LOOKS => looks += 1,
+                result => break result,
+            }
+        };
+        match result {
             Ok(Off::Done) => told.unmarked += 1,
             Ok(Off::Nothing) => {}
             Ok(Off::NotAsPlanned) => {
@@ -167,6 +193,10 @@ impl<T: ContactTarget> Engine<T> {
             }
             Err(RunError::Port(PortError::Refused { status, .. })) => {
                 *told.failed.entry(format!("mark not taken off ({status})")).or_default() += 1;
+                return Ok(false);
+            }
+            Err(RunError::Port(PortError::Stale)) => {
+                *told.failed.entry(format!("mark not taken off: {WAITED}")).or_default() += 1;
                 return Ok(false);
             }
             Err(error) => return Err(error),
