@@ -86,6 +86,8 @@ pub enum Why {
     Gone,
     /// The contact is back at the source.
     Back,
+    /// A trial of an update that did not end took it away.
+    Lost,
 }
 
 /// The kind of every field that a mapping writes.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::Outcome;
 use crate::domain::record::{Desired, FieldKey, FieldValue, Owner, canonical_current, is_blank};
@@ -157,13 +159,35 @@ impl<T: ContactTarget> Engine<T> {
     ) -> Result<Option<Vec<String>>, RunError> {
         let Some(overseer) = &self.overseer else { return Ok(None) };
         let mut proposal = Proposal::new(seen.livedesk_id, Action::Delete, Some(seen.target));
-        let columns = record.custom.iter().flatten().map(|(id, value)| (FieldKey::Custom(*id), value));
-        let fields = record.standard.iter().map(|(field, value)| (*field, value)).chain(columns);
-        let held = fields.filter(|(_, value)| !is_blank(value));
-        proposal.fields = held.map(|(field, _)| self.absent_step(Action::Delete, record, field, None)).collect();
+        proposal.fields =
+            shown(record).map(|(field, _)| self.absent_step(Action::Delete, record, field, None)).collect();
         let gone = |old: &String| RowStep { old: Some(old.clone()), new: None };
         proposal.emails = record.emails.iter().flatten().map(|row| gone(&row.address)).collect();
         proposal.phones = record.phones.iter().flatten().map(|row| gone(&row.number)).collect();
+        Ok(refused(overseer.propose(proposal).await?))
+    }
+
+    /// Asks before what a record lost to a trial is written back.
+    pub(super) async fn ask_repair(
+        &self,
+        id: LiveDeskId,
+        now: &TargetContact,
+        whole: &TargetContact,
+    ) -> Result<Option<Vec<String>>, RunError> {
+        let Some(overseer) = &self.overseer else { return Ok(None) };
+        let mut proposal = Proposal::new(id, Action::Repair, Some(now.id));
+        let lost = shown(whole).filter(|(field, value)| now.value(*field) != Some(*value));
+        let step = |field| FieldStep {
+            field,
+            written: true,
+            old: self.old_value(now, field),
+            new: self.old_value(whole, field),
+            owner: None,
+            why: Why::Lost,
+        };
+        proposal.fields = lost.map(|(field, _)| step(field)).collect();
+        let tags = whole.tag_ids.iter().flatten().filter(|id| !now.tag_ids.iter().flatten().any(|held| held == *id));
+        proposal.tags = tags.map(|id| RowStep { old: None, new: Some(format!("tag {id}")) }).collect();
         Ok(refused(overseer.propose(proposal).await?))
     }
 
@@ -212,6 +236,13 @@ impl<T: ContactTarget> Engine<T> {
         proposal.tags.extend(lists.tags.put.iter().map(|tag| RowStep { old: None, new: Some(name(tag)) }));
         proposal.tags.extend(lists.tags.taken.iter().map(|tag| RowStep { old: Some(name(tag)), new: None }));
     }
+}
+
+/// The fields that hold something.
+fn shown(record: &TargetContact) -> impl Iterator<Item = (FieldKey, &Value)> {
+    let columns = record.custom.iter().flatten().map(|(id, value)| (FieldKey::Custom(*id), value));
+    let fields = record.standard.iter().map(|(field, value)| (*field, value)).chain(columns);
+    fields.filter(|(_, value)| !is_blank(value))
 }
 
 /// What is different, where it was refused.

@@ -47,6 +47,7 @@ mod source_text;
 mod state_care;
 mod tags;
 mod tie;
+mod trial_repair;
 mod undo;
 mod unhappy;
 mod verify;

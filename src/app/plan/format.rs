@@ -12,7 +12,7 @@ use crate::domain::hash::HashKey;
 use crate::domain::outcome::Outcome;
 use crate::domain::record::{FieldKey, Owner};
 use crate::sync::decide::Why;
-use crate::sync::overseer::{Action, FieldStep, Proposal, RowStep};
+use crate::sync::overseer::{Action, FieldStep, Proposal, RowStep, Stage};
 
 /// Version of the format.
 pub const FORMAT: u32 = 1;
@@ -231,9 +231,9 @@ impl Line {
         Action::parse(&self.action).is_some()
     }
 
-    /// Whether it is about what follows a sweep.
-    pub fn is_afterwards(&self) -> bool {
-        Action::parse(&self.action).is_some_and(Action::is_afterwards)
+    /// When it comes. What is only told comes with its contact.
+    pub fn stage(&self) -> Stage {
+        Action::parse(&self.action).map_or(Stage::Contact, Action::stage)
     }
 
     /// As text, with its check.
@@ -343,5 +343,6 @@ pub fn why_text(why: Why) -> &'static str {
         Why::Stopped => "stopped: its definition has drifted",
         Why::Gone => "gone from LiveDesk",
         Why::Back => "back in LiveDesk",
+        Why::Lost => "lost to a trial that did not end",
     }
 }

@@ -3,7 +3,7 @@
 //! In memory stand, per line, an id, a digest of what is to be done and a place in the file: 48 bytes, 10 MB for 200,000
 //! contacts; and a pair of ids per customer that is to be linked. What is different is looked up in the file itself, for the few contacts where something is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,7 +19,7 @@ use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use crate::domain::outcome::Outcome;
 use crate::store::{Store, StoreError};
 use crate::sync::engine::RunError;
-use crate::sync::overseer::{Action, Approval, Overseer, Proposal};
+use crate::sync::overseer::{Action, Approval, Overseer, Proposal, Stage};
 use crate::sync::summary::LISTED;
 
 /// Profile key: the plan that was last carried out, and the run that began it.
@@ -78,10 +78,11 @@ impl Guard {
     /// up, up to `at_most` of them, with how many there are.
     pub async fn rest(&self, at_most: usize) -> Result<(Beside, Vec<LiveDeskId>, u64), StoreError> {
         let beside = std::mem::take(&mut *self.beside.lock().unwrap_or_else(PoisonError::into_inner));
-        let open: Vec<(LiveDeskId, bool)> = {
+        // A repair that did not come up has nothing to repair.
+        let open: Vec<(LiveDeskId, Stage)> = {
             let entries = self.entries();
-            let open = entries.iter().filter(|entry| entry.is_deed && !entry.met);
-            open.map(|entry| (LiveDeskId(entry.id), entry.afterwards)).collect()
+            let open = entries.iter().filter(|entry| entry.is_deed && !entry.met && entry.stage != Stage::Before);
+            open.map(|entry| (LiveDeskId(entry.id), entry.stage)).collect()
         };
         let (mut listed, mut count) = (Vec::new(), 0);
         for entries in open.chunks(AT_ONCE) {
@@ -106,13 +107,33 @@ impl Guard {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes a contact that is counted as something else.
+    fn tell_beside(&self, id: LiveDeskId, what: String) {
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        beside.count += 1;
+        if beside.rows.len() < LISTED {
+            beside.rows.push((id, what));
+        }
+    }
+
     async fn judge(&self, proposal: Proposal) -> Result<Approval, RunError> {
         let id = proposal.id;
         let pen = Pen { key: self.store.hash_key(), names: &self.names, show: &|_| String::new() };
         let now = Line::of(&proposal, pen);
+        let answer = self.compare(id, &now).await?;
+        // Of a contact that comes by it is heard how it ended.
+        if let Approval::Moved(what) = &answer
+            && now.stage() != Stage::Contact
+        {
+            self.tell_beside(id, what.join("; "));
+        }
+        Ok(answer)
+    }
+
+    async fn compare(&self, id: LiveDeskId, now: &Line) -> Result<Approval, RunError> {
         let (offset, deed, granted) = {
             let mut entries = self.entries();
-            let Some(entry) = find(&mut entries, id, now.is_afterwards()) else {
+            let Some(entry) = find(&mut entries, id, now.stage()) else {
                 let what = format!("not in the plan; now: {}", now.action);
                 return Ok(Approval::Moved(vec![what]));
             };
@@ -125,14 +146,14 @@ impl Guard {
         };
         let planned = self.planned(id, offset, deed)?;
         if !planned.is_deed() || !self.is_half_done(id, granted).await? {
-            return Ok(Approval::Moved(planned.differences(&now)));
+            return Ok(Approval::Moved(planned.differences(now)));
         }
-        let beyond = planned.beyond(&now);
+        let beyond = planned.beyond(now);
         if !beyond.is_empty() {
             let what = format!("begun, and the rest is not as planned: {}", beyond.join("; "));
             return Ok(Approval::Moved(vec![what]));
         }
-        if let Some(entry) = find(&mut self.entries(), id, now.is_afterwards()) {
+        if let Some(entry) = find(&mut self.entries(), id, now.stage()) {
             entry.granted = true;
         }
         Ok(Approval::Granted)
@@ -156,28 +177,30 @@ impl Guard {
         Ok(is_open && (granted || !self.store.planned_changes(&[id], self.begun..self.run).await?.is_empty()))
     }
 
-    /// What this plan has done so far and nobody took back: contacts, and whether it is what follows a sweep.
-    async fn done(&self, ids: &[LiveDeskId]) -> Result<BTreeSet<(LiveDeskId, bool)>, StoreError> {
+    /// What this plan has done so far and nobody took back.
+    async fn done(&self, ids: &[LiveDeskId]) -> Result<HashSet<(LiveDeskId, Stage)>, StoreError> {
         let changes = self.store.planned_changes(ids, self.begun..RunId(self.run.0 + 1)).await?;
-        let is_afterwards = |action: &str| Action::parse(action).is_some_and(Action::is_afterwards);
-        Ok(changes.into_iter().map(|(id, action)| (id, is_afterwards(&action))).collect())
+        let stage = |action: &str| Action::parse(action).map_or(Stage::Contact, Action::stage);
+        Ok(changes.into_iter().map(|(id, action)| (id, stage(&action))).collect())
     }
 
     async fn hear(&self, id: LiveDeskId, outcome: Outcome) -> Result<Outcome, RunError> {
         let offset = {
             let mut entries = self.entries();
-            let Some(entry) = find(&mut entries, id, false) else { return Ok(outcome) };
+            let Some(entry) = find(&mut entries, id, Stage::Contact) else { return Ok(outcome) };
             let first = !entry.met;
             entry.met = true;
             // What is in doubt is counted as that, and gone on with once it is settled.
             let is_told = matches!(outcome, Outcome::Moved(_) | Outcome::Parked);
-            if entry.granted || !entry.is_deed || is_told || !first {
+            // A create that an earlier run sent is found in the plan, too, and nothing is left to be asked about.
+            let is_bare = entry.deed == Line::bare(id.0, &outcome).deed(self.store.hash_key());
+            if entry.granted || !entry.is_deed || is_told || is_bare || !first {
                 return Ok(outcome);
             }
             entry.offset
         };
         let well = matches!(outcome, Outcome::Unchanged | Outcome::Created | Outcome::Adopted | Outcome::Updated);
-        if well && self.done(&[id]).await?.contains(&(id, false)) {
+        if well && self.done(&[id]).await?.contains(&(id, Stage::Contact)) {
             // An earlier run of this plan has done it.
             return Ok(outcome);
         }
@@ -187,11 +210,7 @@ impl Guard {
             Outcome::Unchanged | Outcome::NotSelected | Outcome::Conflict => Outcome::Moved(vec![what]),
             // What these say of themselves is counted, and judged later on.
             other => {
-                let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
-                beside.count += 1;
-                if beside.rows.len() < LISTED {
-                    beside.rows.push((id, what));
-                }
+                self.tell_beside(id, what);
                 other
             }
         })
@@ -226,8 +245,8 @@ impl Overseer for Guard {
     }
 }
 
-fn find(entries: &mut [Entry], id: LiveDeskId, afterwards: bool) -> Option<&mut Entry> {
-    let place = entries.binary_search_by_key(&(id.0, afterwards), |entry| (entry.id, entry.afterwards)).ok()?;
+fn find(entries: &mut [Entry], id: LiveDeskId, stage: Stage) -> Option<&mut Entry> {
+    let place = entries.binary_search_by_key(&(id.0, stage), |entry| (entry.id, entry.stage)).ok()?;
     entries.get_mut(place)
 }
 

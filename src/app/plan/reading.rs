@@ -11,7 +11,7 @@ use super::format::{End, FORMAT, Header, Line};
 use crate::domain::hash::{Digest, HashKey};
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::store::StoreError;
-use crate::sync::overseer::Action;
+use crate::sync::overseer::{Action, Stage};
 
 /// Why a plan is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum PlanError {
 /// One line of the plan.
 pub(super) struct Entry {
     pub(super) id: i64,
-    pub(super) afterwards: bool,
+    pub(super) stage: Stage,
     pub(super) deed: Digest,
     pub(super) is_deed: bool,
     pub(super) offset: u64,
@@ -112,8 +112,8 @@ pub(super) fn read(path: &Path, now: &Header, key: &HashKey) -> Result<Read, Pla
                 let why = format!("the plan had {} lines of contacts, here are {}", end.lines, entries.len());
                 return Err(damaged(number, &why));
             }
-            entries.sort_unstable_by_key(|entry| (entry.id, entry.afterwards));
-            let same = |pair: &&[Entry]| (pair[0].id, pair[0].afterwards) == (pair[1].id, pair[1].afterwards);
+            entries.sort_unstable_by_key(|entry| (entry.id, entry.stage));
+            let same = |pair: &&[Entry]| (pair[0].id, pair[0].stage) == (pair[1].id, pair[1].stage);
             if let Some(pair) = entries.windows(2).find(same) {
                 return Err(damaged(number, &format!("contact {} stands in it twice", pair[0].id)));
             }
@@ -128,7 +128,7 @@ pub(super) fn read(path: &Path, now: &Header, key: &HashKey) -> Result<Read, Pla
         }
         entries.push(Entry {
             id: line.livedesk_id,
-            afterwards: line.is_afterwards(),
+            stage: line.stage(),
             deed: line.deed(key),
             is_deed: line.is_deed(),
             offset,
