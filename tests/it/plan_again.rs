@@ -258,3 +258,20 @@ async fn a_create_of_an_earlier_run_that_the_plan_found_is_found_as_planned() {
     let ended = carry_out(&desk, 0).await;
     assert_eq!((&ended["moved"], &ended["unmet"], &ended["created"]), (&json!(0), &json!(0), &json!(1)), "{ended}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_a_person_decided_on_is_adopted_as_planned_though_it_had_to_wait() {
+    let (desk, ids) = desk_with(2).await;
+    let firstline = desk.sandbox.firstline();
+    let email: &[&str] = &["person1@example.com"];
+    let [one, _] = [1, 2].map(|number| {
+        let fields = json!({ "first_name": "Earlier", "identity_no": format!("X{number}") });
+        firstline.add_contact(&fields, email, &[], &[(39, Value::Null)])
+    });
+    desk.run(&["backfill", "--yes"]).await.expect(1);
+    desk.run(&["conflicts", "resolve", &ids[1].to_string(), "--link", &one.to_string()]).await.expect(0);
+    let (_, lines, _) = plan(&desk, &[], 0).await;
+    assert_eq!((&lines[&ids[1]]["action"], &lines[&ids[1]]["firstline_id"]), (&json!("adopt"), &json!(one)));
+    let summary = carry_out_late(&desk, || {}, 0).await;
+    assert_eq!((&summary["adopted"], &summary["updated"], &summary["moved"]), (&json!(1), &json!(0), &json!(0)));
+}

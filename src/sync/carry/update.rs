@@ -169,7 +169,10 @@ impl<T: ContactTarget> Engine<T> {
         let unchanged = match (&changed, link.origin) {
             (Outcome::Adopted, _) => Outcome::Adopted,
             (_, Origin::Created) if unsettled && link.run == self.run => Outcome::Created,
-            (_, Origin::Adopted) if unsettled && link.run == self.run => Outcome::Adopted,
+            // One that was linked by this run and had to wait is an adoption, however its record was found.
+            (_, Origin::Adopted | Origin::Rebuilt | Origin::Decided) if unsettled && link.run == self.run => {
+                Outcome::Adopted
+            }
             _ => Outcome::Unchanged,
         };
         carried.kept += plan.kept;
