@@ -275,3 +275,11 @@ async fn a_link_that_a_person_decided_on_is_adopted_as_planned_though_it_had_to_
     let summary = carry_out_late(&desk, || {}, 0).await;
     assert_eq!((&summary["adopted"], &summary["updated"], &summary["moved"]), (&json!(1), &json!(0), &json!(0)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_a_plan_tells_of_no_run_that_the_state_does_not_have() {
+    let (desk, _) = desk_with(2).await;
+    let planned = desk.run(&["plan"]).await.expect(0);
+    assert!(!planned.err.contains("run began"), "{}", planned.err);
+    desk.run(&["backfill", "--yes"]).await.expect(0).says("run began run=1 kind=\"backfill\"");
+}
