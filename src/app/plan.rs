@@ -1,11 +1,14 @@
 //! Planning: the real pipeline over a copy of the state, with a target that writes down instead of writing.
 //!
-//! `format` is the plan as lines, `draft` makes them, `guard` holds a run against them, `copy` is the state to plan on.
+//! `format` is the plan as lines, `draft` makes them, `guard` holds a run against them (`reading` reads, `deed` compares), `copy`
+//! is the state to plan on.
 
 pub mod copy;
+pub mod deed;
 pub mod draft;
 pub mod format;
 pub mod guard;
+mod reading;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -98,11 +98,17 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     if ask && !confirmed()? {
         return Err(session.decline(Failure::new("not confirmed; nothing was written")).await);
     }
-    // Single contacts are a person's wish; only a backfill that goes over everybody says that the account is to be carried again.
-    if args.only.is_empty()
-        && let Some(hold) = session.store.release_hold().await?
-    {
-        note(format_args!("the hold of undo {} (of run {}) is lifted by this backfill", hold.undo, hold.of));
+    // Single contacts are a person's wish, and so is a rehearsal; only a backfill that goes over everybody says that the account
+    // is to be carried again.
+    if entrants == Entrants::All {
+        if let Some(hold) = session.store.release_hold().await? {
+            note(format_args!("the hold of undo {} (of run {}) is lifted by this backfill", hold.undo, hold.of));
+        }
+    } else if let Some(hold) = session.store.hold().await? {
+        note(format_args!(
+            "the hold of undo {} stays: nobody is carried beside those who are asked for here",
+            hold.undo
+        ));
     }
     let mut end = pipeline.run(entrants).await;
     if let Some(guard) = &guard {

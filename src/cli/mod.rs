@@ -19,6 +19,7 @@ pub mod map;
 pub mod mask;
 pub mod near;
 pub mod output;
+pub mod pending;
 pub mod plan;
 pub mod probe;
 pub mod progress;

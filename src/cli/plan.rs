@@ -2,9 +2,8 @@
 
 pub(super) mod view;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +12,7 @@ use serde_json::json;
 use super::backfill::seconds;
 use super::mask::mask;
 use super::output::{DONE, Failure, INTERRUPTED, LEFT_OVER, not_over_ours, note, say};
+use super::pending::Pending;
 use super::{Context, session};
 use crate::app::plan::copy::Copy;
 use crate::app::plan::draft::Draft;
@@ -46,8 +46,9 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let state = loaded.settings.state.path.clone();
     if let Some(file) = &args.output {
         not_over_ours(file, &loaded.settings)?;
-        check_output(file)?;
     }
+    // A plan that cannot be written is found before an hour of reading.
+    let output = args.output.as_deref().map(Pending::open).transpose()?;
     if !state.exists() {
         // Digests need a key that the backfill will have as well.
         context.open_state(&loaded.settings, "plan").await?.close().await;
@@ -106,8 +107,9 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         seconds: times.into_iter().flatten().max(),
     };
     header.sweep = runs::verdict(&run.summary);
-    if let Some(file) = &args.output {
-        write_file(file, &header, draft.path(), &end)?;
+    if let Some(mut file) = output {
+        compose(&mut file, &header, draft.path(), &end).map_err(|error| file.failed(&error))?;
+        file.finish()?;
     }
     if context.json {
         let mut out = BufWriter::new(io::stdout().lock());
@@ -136,42 +138,11 @@ fn exit_code(run: &RunEnd, end: &End) -> u8 {
     if short || waits || run.summary.delete_ceiling.is_some() { LEFT_OVER } else { DONE }
 }
 
-/// A plan that cannot be written is found before an hour of reading.
-fn check_output(file: &Path) -> Result<(), Failure> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    if file.is_dir() || !folder.is_dir() {
-        return Err(Failure::new(format!(
-            "{} cannot be written: name a file in a folder that is there",
-            file.display()
-        )));
-    }
-    Ok(())
-}
-
 /// Header, lines and end, in their order.
 fn compose(out: &mut impl Write, header: &Header, lines: &Path, end: &End) -> io::Result<()> {
     writeln!(out, "{}", json!(header))?;
     io::copy(&mut File::open(lines)?, out)?;
     writeln!(out, "{}", json!({ "end": end }))
-}
-
-/// Writes the file whole or not at all; it is its owner's alone.
-fn write_file(file: &Path, header: &Header, lines: &Path, end: &End) -> Result<(), Failure> {
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = (|| {
-        let _none_left = fs::remove_file(&part);
-        let mut out = BufWriter::new(OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?);
-        compose(&mut out, header, lines, end)?;
-        out.flush()?;
-        out.get_ref().sync_all()?;
-        fs::rename(&part, file)
-    })();
-    written.map_err(|error| {
-        let _best_effort = fs::remove_file(&part);
-        Failure::new(format!("the plan {} cannot be written: {error}", file.display()))
-    })
 }
 
 /// Every contact of the plan.

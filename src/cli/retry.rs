@@ -62,6 +62,7 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     // What was created again is still owed its look for twins.
     if ids.is_empty() && session.store.open_intents().await?.is_empty() {
         note("nothing is set aside, parked or decided");
+        session.tell_begun();
         let nothing = RunEnd { summary: Summary::default(), failure: None };
         return session.end(nothing, context.json).await;
     }

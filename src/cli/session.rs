@@ -61,15 +61,13 @@ pub async fn begin(
     }
     let run = store.begin_run(kind, &store.without_forgotten(options.clone()).await?).await?;
     let started = context.clock.now();
-    if !bar.is_drawn() {
-        chronicle::began(run, kind);
-    }
     Ok((Session { settings, store, platforms, run, bar, kind: kind.to_owned(), around, started }, mapping))
 }
 
 impl Session {
     /// The pipeline of this run.
     pub async fn pipeline(&self, mapping: Mapping) -> Result<app::Run, Failure> {
+        self.tell_begun();
         let store = self.store.clone();
         Ok(app::pipeline(&self.settings, &self.platforms, store, mapping, &self.around, self.run).await?)
     }
@@ -93,8 +91,16 @@ impl Session {
 
     /// The engine alone, for commands that carry no contacts.
     pub async fn engine(&self, mapping: Mapping) -> Result<app::TargetEngine, Failure> {
+        self.tell_begun();
         let store = self.store.clone();
         Ok(app::engine(&self.settings, &self.platforms, store, mapping, &self.around, self.run).await?)
+    }
+
+    /// Tells the log that the run begins. Not of a plan: its number is one of the copy.
+    pub fn tell_begun(&self) {
+        if !self.bar.is_drawn() {
+            chronicle::began(self.run, &self.kind);
+        }
     }
 
     /// A command that carries contacts says so while a hold stands, and ends.

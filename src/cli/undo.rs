@@ -23,7 +23,7 @@ use crate::domain::ids::RunId;
 use crate::mapping::Mapping;
 use crate::store::{BuiltUpon, IntentState, Run, RunTraces, Store};
 use crate::sync::engine::RunError;
-use crate::sync::undo::{UndoLine, UndoOrder, UndoSummary};
+use crate::sync::undo::{Doubts, UndoLine, UndoOrder, UndoSummary};
 
 /// Kind of the run.
 const KIND: &str = "undo";
@@ -99,13 +99,11 @@ async fn take_back(
     list: &List,
 ) -> Result<(UndoSummary, Option<RunError>), Failure> {
     let engine = session.engine(mapping).await?;
-    let in_doubt = if order.dry_run {
-        session.store.parked_contacts().await?.len() as u64
-    } else {
-        engine.settle_before_undo().await?
-    };
+    let doubts = if order.dry_run { Doubts::of(&session.store).await? } else { engine.settle_before_undo().await? };
+    doubts.lines().for_each(|line| list.add(&line));
     let (mut summary, failure) = engine.undo(order, &|line| list.add(line)).await;
-    summary.in_doubt = in_doubt;
+    summary.in_doubt = doubts.parked;
+    summary.never_arrived = doubts.absent.len() as u64;
     Ok((summary, failure))
 }
 
@@ -204,7 +202,8 @@ async fn look(store: &Store, of: RunId, settings: &Settings) -> Result<Looked, F
 /// Whether something that the run sent is still in doubt: what came of it is not in the journal yet.
 async fn is_in_doubt(store: &Store, of: RunId) -> Result<bool, Failure> {
     for intent in store.open_intents().await? {
-        if intent.state != IntentState::Audit && store.run_at(intent.opened_at).await? == Some(of) {
+        let is_open = matches!(intent.state, IntentState::Open | IntentState::Parked);
+        if is_open && store.run_at(intent.opened_at).await? == Some(of) {
             return Ok(true);
         }
     }
@@ -305,6 +304,7 @@ fn text(session: &Session, order: &UndoOrder, summary: &UndoSummary, kept: &[Und
         (summary.kept, "parts kept: somebody has the last word since, or nobody knows what was there"),
         (summary.left, "left: run the same command again to try them again"),
         (summary.in_doubt, "creates in doubt: run the same command again once they are settled"),
+        (summary.never_arrived, "creates that never arrived: they are sent again when contacts are carried again"),
         (summary.tags_made, "tags that the run made stay: delete them by hand, if nobody else uses them"),
         (summary.set_aside, "set-aside contacts forgotten"),
         (summary.conflicts, "conflicts forgotten"),

@@ -9,7 +9,7 @@ use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
-use super::rows::{Statement, statement};
+use super::rows::{Statement, batch, statement};
 
 /// One change at the target. Its `Debug` form leaves the before-image out.
 ///
@@ -118,6 +118,13 @@ pub(super) fn add(ops: &[&WriteOp]) -> Statement {
     )
 }
 
+pub(super) fn not_done(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::NotDone { run, livedesk_id, target, action } => (livedesk_id.0, run.0, target.0, action);
+        "DELETE FROM journal WHERE (livedesk_id, run, target, action) IN
+             (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM jsonb_each(?))"
+    )
+}
+
 pub(super) fn take_back(ops: &[&WriteOp]) -> Statement {
     statement!(ops, WriteOp::TakenBack { run, livedesk_id, by } => (livedesk_id.0, run.0, by.0);
         "UPDATE journal SET undone_by = iif(journal.run = taken.value ->> 1, taken.value ->> 2, NULL)
@@ -150,6 +157,27 @@ impl Store {
             .await
             .map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(Journalled::from).collect())
+    }
+
+    /// What these runs did to these contacts, as far as they carried out a plan and nobody took it back: contacts and words.
+    pub async fn planned_changes(
+        &self,
+        ids: &[LiveDeskId],
+        runs: std::ops::Range<RunId>,
+    ) -> Result<Vec<(LiveDeskId, String)>, StoreError> {
+        let ids = batch(ids.iter().map(|id| id.0));
+        let rows = sqlx::query!(
+            "SELECT DISTINCT livedesk_id, action FROM journal JOIN run ON run.id = journal.run
+             WHERE livedesk_id IN (SELECT value FROM json_each(?1)) AND journal.run >= ?2 AND journal.run < ?3
+                 AND undone_by IS NULL AND action <> 'trial' AND run.options ->> 'plan' IS NOT NULL",
+            ids,
+            runs.start.0,
+            runs.end.0
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(rows.into_iter().map(|row| (LiveDeskId(row.livedesk_id), row.action)).collect())
     }
 
     /// Deletes rows older than `before`, before-images and all, and says how many. Their runs cannot be taken back any more.

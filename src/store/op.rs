@@ -70,6 +70,17 @@ pub enum WriteOp {
     ClearAbsence(LiveDeskId),
     /// Adds a change to the journal.
     Journal(JournalEntry),
+    /// What a run was about to do and wrote down was not done: the row goes.
+    NotDone {
+        /// The run.
+        run: RunId,
+        /// The contact.
+        livedesk_id: LiveDeskId,
+        /// The record.
+        target: FirstLineId,
+        /// What was not done, in the journal's word.
+        action: &'static str,
+    },
     /// What a run did with a contact was taken back by an undo; what `run` itself had taken back holds again.
     TakenBack {
         /// The run.
@@ -145,6 +156,7 @@ impl WriteOp {
             | Self::PutChild(LinkChild { livedesk_id, .. })
             | Self::PutAbsence(Absence { livedesk_id, .. })
             | Self::ClearAbsence(livedesk_id)
+            | Self::NotDone { livedesk_id, .. }
             | Self::TakenBack { livedesk_id, .. }
             | Self::RemoveChild { livedesk_id, .. } => Touched::Contact(*livedesk_id),
             Self::PutDeadLetter(DeadLetter { livedesk_id, .. }) | Self::ClearDeadLetter(livedesk_id) => {
@@ -184,6 +196,7 @@ impl WriteOp {
             Self::PutAbsence(_) => 18,
             Self::ClearAbsence(_) => 19,
             Self::TakenBack { .. } => 20,
+            Self::NotDone { .. } => 21,
         }
     }
 

@@ -82,6 +82,12 @@ pub enum Why {
     Unknown,
     /// Its definition has drifted: nothing is written to it.
     Stopped,
+    /// The contact is gone from the source.
+    Gone,
+    /// The contact is back at the source.
+    Back,
+    /// A trial of an update that did not end took it away.
+    Lost,
 }
 
 /// The kind of every field that a mapping writes.

@@ -25,11 +25,25 @@ pub enum Action {
     Unmark,
     /// The record of a contact that is gone from the source is deleted.
     Delete,
+    /// What a record lost to a trial of an update that did not end is written back.
+    Repair,
+}
+
+/// When in a run an action comes. One contact may have one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Before anybody is carried.
+    Before,
+    /// When the contact comes by.
+    Contact,
+    /// After the sweep.
+    After,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 6] = [Self::Create, Self::Adopt, Self::Update, Self::Mark, Self::Unmark, Self::Delete];
+    pub const ALL: [Self; 7] =
+        [Self::Create, Self::Adopt, Self::Update, Self::Mark, Self::Unmark, Self::Delete, Self::Repair];
 
     /// The stable word.
     pub fn as_str(self) -> &'static str {
@@ -40,6 +54,7 @@ impl Action {
             Self::Mark => "mark",
             Self::Unmark => "unmark",
             Self::Delete => "delete",
+            Self::Repair => "repair",
         }
     }
 
@@ -48,9 +63,13 @@ impl Action {
         Self::ALL.into_iter().find(|action| action.as_str() == text)
     }
 
-    /// Whether it is about a contact after the sweep, beside what was done when the sweep came by.
-    pub fn is_afterwards(self) -> bool {
-        matches!(self, Self::Mark | Self::Unmark | Self::Delete)
+    /// When it comes.
+    pub fn stage(self) -> Stage {
+        match self {
+            Self::Repair => Stage::Before,
+            Self::Create | Self::Adopt | Self::Update => Stage::Contact,
+            Self::Mark | Self::Unmark | Self::Delete => Stage::After,
+        }
     }
 }
 
@@ -147,6 +166,12 @@ pub trait Overseer: Send + Sync + 'static {
     fn reserved_for(&self, target: FirstLineId) -> Option<LiveDeskId> {
         let _ = target;
         None
+    }
+
+    /// Whether this contact was refused: then it is not looked at again in this run.
+    fn has_refused(&self, id: LiveDeskId) -> bool {
+        let _ = id;
+        false
     }
 
     /// May this tag be made?

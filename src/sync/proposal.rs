@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::Outcome;
-use crate::domain::record::{Desired, FieldKey, FieldValue, Owner, canonical_current};
+use crate::domain::record::{Desired, FieldKey, FieldValue, Owner, canonical_current, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
 use crate::store::Seen;
 use crate::sync::carry::{Carried, Job, sighting};
@@ -42,6 +44,11 @@ impl<T: ContactTarget> Engine<T> {
     pub(super) fn is_reserved_for_another(&self, id: LiveDeskId, target: FirstLineId) -> bool {
         let holder = self.overseer.as_ref().and_then(|overseer| overseer.reserved_for(target));
         holder.is_some_and(|holder| holder != id)
+    }
+
+    /// Whether a contact was refused in this run.
+    pub(super) fn was_refused(&self, id: LiveDeskId) -> bool {
+        self.overseer.as_ref().is_some_and(|overseer| overseer.has_refused(id))
     }
 
     /// Whether a tag may be made.
@@ -90,10 +97,7 @@ impl<T: ContactTarget> Engine<T> {
         let Considered { current, write, grounds, lists, children } = considered;
         let action = if adopting { Action::Adopt } else { Action::Update };
         let mut proposal = Proposal::new(job.contact.id, action, Some(current.id));
-        let old = |field: FieldKey| {
-            let kind = decide::kind_of(&self.kinds, field);
-            current.value(field).and_then(|held| canonical_current(kind, held))
-        };
+        let old = |field: FieldKey| self.old_value(current, field);
         for (field, value) in write {
             let ground = grounds.get(field);
             let stamp = self.scheme.holds(*field);
@@ -128,14 +132,81 @@ impl<T: ContactTarget> Engine<T> {
         self.ask(job, proposal).await
     }
 
-    /// Asks before something is done to the record of a contact that is gone, or that is back.
-    pub(super) async fn ask_absent(&self, action: Action, seen: &Seen) -> Result<Option<Vec<String>>, RunError> {
+    /// Asks before a mark is put on the record of a contact that is gone, or is taken off one that is back: a field is
+    /// written, or the tag that is called `tag` comes or goes.
+    pub(super) async fn ask_mark(
+        &self,
+        action: Action,
+        seen: &Seen,
+        record: &TargetContact,
+        (write, tag): (&ContactWrite, &str),
+    ) -> Result<Option<Vec<String>>, RunError> {
         let Some(overseer) = &self.overseer else { return Ok(None) };
-        let proposal = Proposal::new(seen.livedesk_id, action, Some(seen.target));
-        Ok(match overseer.propose(proposal).await? {
-            Approval::Granted => None,
-            Approval::Moved(what) => Some(what),
-        })
+        let mut proposal = Proposal::new(seen.livedesk_id, action, Some(seen.target));
+        let fields = write.fields.iter();
+        proposal.fields = fields.map(|(field, value)| self.absent_step(action, record, *field, Some(value))).collect();
+        let tag = || Some(tag.to_owned());
+        let step = if action == Action::Mark { (None, tag()) } else { (tag(), None) };
+        proposal.tags = write.tag_ids.iter().map(|_| RowStep { old: step.0.clone(), new: step.1.clone() }).collect();
+        Ok(refused(overseer.propose(proposal).await?))
+    }
+
+    /// Asks before the record of a contact that is gone is deleted: all that it shows goes.
+    pub(super) async fn ask_delete(
+        &self,
+        seen: &Seen,
+        record: &TargetContact,
+    ) -> Result<Option<Vec<String>>, RunError> {
+        let Some(overseer) = &self.overseer else { return Ok(None) };
+        let mut proposal = Proposal::new(seen.livedesk_id, Action::Delete, Some(seen.target));
+        proposal.fields =
+            shown(record).map(|(field, _)| self.absent_step(Action::Delete, record, field, None)).collect();
+        let gone = |old: &String| RowStep { old: Some(old.clone()), new: None };
+        proposal.emails = record.emails.iter().flatten().map(|row| gone(&row.address)).collect();
+        proposal.phones = record.phones.iter().flatten().map(|row| gone(&row.number)).collect();
+        Ok(refused(overseer.propose(proposal).await?))
+    }
+
+    /// Asks before what a record lost to a trial is written back.
+    pub(super) async fn ask_repair(
+        &self,
+        id: LiveDeskId,
+        now: &TargetContact,
+        whole: &TargetContact,
+    ) -> Result<Option<Vec<String>>, RunError> {
+        let Some(overseer) = &self.overseer else { return Ok(None) };
+        let mut proposal = Proposal::new(id, Action::Repair, Some(now.id));
+        let lost = shown(whole).filter(|(field, value)| now.value(*field) != Some(*value));
+        let step = |field| FieldStep {
+            field,
+            written: true,
+            old: self.old_value(now, field),
+            new: self.old_value(whole, field),
+            owner: None,
+            why: Why::Lost,
+        };
+        proposal.fields = lost.map(|(field, _)| step(field)).collect();
+        let tags = whole.tag_ids.iter().flatten().filter(|id| !now.tag_ids.iter().flatten().any(|held| held == *id));
+        proposal.tags = tags.map(|id| RowStep { old: None, new: Some(format!("tag {id}")) }).collect();
+        Ok(refused(overseer.propose(proposal).await?))
+    }
+
+    fn absent_step(
+        &self,
+        action: Action,
+        record: &TargetContact,
+        field: FieldKey,
+        value: Option<&WriteValue>,
+    ) -> FieldStep {
+        let why = if action == Action::Unmark { Why::Back } else { Why::Gone };
+        let (old, new) = (self.old_value(record, field), value.and_then(canonical_write));
+        FieldStep { field, written: true, old, new, owner: None, why }
+    }
+
+    /// What a record holds, in its canonical form.
+    fn old_value(&self, record: &TargetContact, field: FieldKey) -> Option<String> {
+        let kind = decide::kind_of(&self.kinds, field);
+        record.value(field).and_then(|held| canonical_current(kind, held))
     }
 
     async fn ask(&self, job: &Job, proposal: Proposal) -> Result<Option<Carried>, RunError> {
@@ -164,6 +235,21 @@ impl<T: ContactTarget> Engine<T> {
         let name = |tag| self.tags.get().and_then(|table| table.name(tag)).unwrap_or_default().to_owned();
         proposal.tags.extend(lists.tags.put.iter().map(|tag| RowStep { old: None, new: Some(name(tag)) }));
         proposal.tags.extend(lists.tags.taken.iter().map(|tag| RowStep { old: Some(name(tag)), new: None }));
+    }
+}
+
+/// The fields that hold something.
+fn shown(record: &TargetContact) -> impl Iterator<Item = (FieldKey, &Value)> {
+    let columns = record.custom.iter().flatten().map(|(id, value)| (FieldKey::Custom(*id), value));
+    let fields = record.standard.iter().map(|(field, value)| (*field, value)).chain(columns);
+    fields.filter(|(_, value)| !is_blank(value))
+}
+
+/// What is different, where it was refused.
+fn refused(answer: Approval) -> Option<Vec<String>> {
+    match answer {
+        Approval::Granted => None,
+        Approval::Moved(what) => Some(what),
     }
 }
 

@@ -91,7 +91,11 @@ impl<T: ContactTarget> Engine<T> {
             self.target.update(current.id, &whole).await?;
             return Ok(());
         };
-        self.begin_trial(id, current).await?;
+        if !self.begin_trial(id, current).await? {
+            // Another record is owed its repair first.
+            self.target.update(current.id, &whole).await?;
+            return Ok(());
+        }
         match self.target.update(current.id, &trial.write).await {
             Ok(_) => {
                 if self.target.contact(current.id).await?.is_some_and(|after| trial.is_survived_by(&after)) {
@@ -144,9 +148,11 @@ impl<T: ContactTarget> Engine<T> {
         }
     }
 
-    /// Writes down the whole record, and that a trial on it has begun.
-    async fn begin_trial(&self, id: LiveDeskId, current: &TargetContact) -> Result<(), RunError> {
-        self.finish_trial().await?;
+    /// Writes down the whole record, and that a trial on it has begun; not while another one is open.
+    async fn begin_trial(&self, id: LiveDeskId, current: &TargetContact) -> Result<bool, RunError> {
+        if !self.finish_trial().await? {
+            return Ok(false);
+        }
         let custom = current.custom.iter().flatten().map(|(column, value)| (FieldKey::Custom(*column), value));
         let fields = current.standard.iter().map(|(key, value)| (*key, value)).chain(custom);
         let mut before: Map<String, Value> =
@@ -158,7 +164,8 @@ impl<T: ContactTarget> Engine<T> {
             ..self.entry(id, current.id, ACTION, "how this tenant takes updates")
         };
         self.store.write(vec![WriteOp::Journal(entry)]).await?;
-        Ok(self.store.profile_put(UPDATE_TRIAL, &json!({ "livedesk_id": id.0, "target": current.id.0 })).await?)
+        self.store.profile_put(UPDATE_TRIAL, &json!({ "livedesk_id": id.0, "target": current.id.0 })).await?;
+        Ok(true)
     }
 
     /// The record is as it should be, whatever the trial did to it.
@@ -166,11 +173,11 @@ impl<T: ContactTarget> Engine<T> {
         self.store.profile_put(UPDATE_TRIAL, &Value::Null).await
     }
 
-    /// Puts the record of an unfinished trial right: what it held then and lacks now is written back.
-    pub(super) async fn finish_trial(&self) -> Result<(), RunError> {
-        let Some(trial) = self.store.profile_get(UPDATE_TRIAL).await? else { return Ok(()) };
+    /// Puts the record of an unfinished trial right: what it held then and lacks now is written back. Whether none is open now.
+    pub(super) async fn finish_trial(&self) -> Result<bool, RunError> {
+        let Some(trial) = self.store.profile_get(UPDATE_TRIAL).await? else { return Ok(true) };
         let id = |key: &str| trial.get(key).and_then(Value::as_i64);
-        let (Some(contact), Some(target)) = (id("livedesk_id"), id("target").map(FirstLineId)) else { return Ok(()) };
+        let (Some(contact), Some(target)) = (id("livedesk_id"), id("target").map(FirstLineId)) else { return Ok(true) };
         let journal = self.store.journal_of_contact(LiveDeskId(contact)).await?;
         let before = journal.iter().find(|entry| entry.action == ACTION && entry.target == target);
         let before: Option<Map<String, Value>> = before.and_then(|entry| serde_json::from_str(&entry.before).ok());
@@ -181,16 +188,23 @@ impl<T: ContactTarget> Engine<T> {
                     "customer {target} may lack fields after a trial that did not end, and cannot be read (status \
                      {status}); the next run looks again"
                 ));
-                return Ok(());
+                return Ok(false);
             }
             Err(error) => return Err(error.into()),
         };
         if let (Some(before), Some(now)) = (before, now)
-            && let Some(whole) = restored(&before, now)
+            && let Some(whole) = restored(&before, now.clone())
         {
+            if self.ask_repair(LiveDeskId(contact), &now, &whole).await?.is_some() {
+                self.notice(format!(
+                    "customer {target} lost fields to a trial that did not end, and its repair is not what was planned; \
+                     the next run looks again"
+                ));
+                return Ok(false);
+            }
             match self.target.update(target, &self.merged(&whole, ContactWrite::default())).await {
                 Ok(_) => self.notice(format!(
-                    "customer {target} lost fields to a trial that did not end; they were written back"
+                    "customer {target} lost fields to a trial that did not end; they are written back"
                 )),
                 // One record must not stop every run; what it held is in the journal.
                 Err(PortError::Refused { .. } | PortError::NotFound) => self.notice(format!(
@@ -198,11 +212,12 @@ impl<T: ContactTarget> Engine<T> {
                      back; the journal holds what was there"
                 )),
                 // FIRST LINE was away meanwhile: whoever comes next looks afresh.
-                Err(PortError::Stale) => return Ok(()),
+                Err(PortError::Stale) => return Ok(false),
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(self.end_trial().await?)
+        self.end_trial().await?;
+        Ok(true)
     }
 }
 

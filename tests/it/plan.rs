@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::cli_support::Desk;
 
 /// One field per owner, two custom fields, e-mails and phones.
-const MAPPING: &str = r#"
+pub(crate) const MAPPING: &str = r#"
 [select]
 when = "not blocked"
 
@@ -49,7 +49,7 @@ value = "phone_number"
 owner = "union"
 "#;
 
-fn person(number: usize) -> Value {
+pub(crate) fn person(number: usize) -> Value {
     json!({ "name": format!("Person {number}"), "email": format!("person{number}@example.com"),
         "phone_number": format!("+8869120{number:05}"), "created_at": 1_700_000_000 + number,
         "custom_attributes": { "given": format!("Given{number}"), "passport": format!("P{number}"), "points": number,
@@ -57,7 +57,7 @@ fn person(number: usize) -> Value {
 }
 
 /// So many people at LiveDesk, nobody at FIRST LINE.
-async fn desk_with(people: usize) -> (Desk, Vec<u64>) {
+pub(crate) async fn desk_with(people: usize) -> (Desk, Vec<u64>) {
     let desk = Desk::new().await;
     for id in desk.sandbox.livedesk().listed_ids() {
         desk.sandbox.livedesk().delete(id);
@@ -67,12 +67,12 @@ async fn desk_with(people: usize) -> (Desk, Vec<u64>) {
     (desk, ids)
 }
 
-fn plan_path(desk: &Desk) -> String {
+pub(crate) fn plan_path(desk: &Desk) -> String {
     desk.path("plan.jsonl").to_str().unwrap().to_owned()
 }
 
 /// Makes a plan and reads it: header, lines by contact, end. Nothing is written at FIRST LINE.
-async fn plan(desk: &Desk, arguments: &[&str], code: i32) -> (Value, BTreeMap<u64, Value>, Value) {
+pub(crate) async fn plan(desk: &Desk, arguments: &[&str], code: i32) -> (Value, BTreeMap<u64, Value>, Value) {
     let firstline = desk.sandbox.firstline();
     let before = (firstline.tally().writes(), firstline.dump());
     let path = plan_path(desk);
@@ -89,7 +89,7 @@ async fn plan(desk: &Desk, arguments: &[&str], code: i32) -> (Value, BTreeMap<u6
     (head.clone(), contacts.iter().map(by_id).collect(), end["end"].clone())
 }
 
-fn actions(lines: &BTreeMap<u64, Value>) -> BTreeMap<u64, &str> {
+pub(crate) fn actions(lines: &BTreeMap<u64, Value>) -> BTreeMap<u64, &str> {
     lines.iter().map(|(id, line)| (*id, line["action"].as_str().unwrap())).collect()
 }
 
@@ -124,7 +124,7 @@ async fn a_plan_for_a_fresh_target_writes_nothing_and_the_backfill_does_exactly_
 }
 
 /// Every record by its stamp.
-fn records(desk: &Desk) -> BTreeMap<u64, Value> {
+pub(crate) fn records(desk: &Desk) -> BTreeMap<u64, Value> {
     let Value::Array(dump) = desk.sandbox.firstline().dump() else { panic!("a list") };
     let stamped = dump.into_iter().filter_map(|record| {
         let id = record["membership_no"].as_str()?.strip_prefix("LD-")?.parse().ok()?;
@@ -175,7 +175,7 @@ fn assert_done(line: &Value, record: &Value) {
 }
 
 /// Customers of an earlier system for the first so many people, some blank, some with values of their own.
-fn earlier_customers(desk: &Desk, people: usize) -> Vec<u64> {
+pub(crate) fn earlier_customers(desk: &Desk, people: usize) -> Vec<u64> {
     let firstline = desk.sandbox.firstline();
     let make = |number: usize| {
         let email = format!("person{number}@example.com");

@@ -16,7 +16,7 @@ use crate::domain::hash::HashKey;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::Outcome;
 use crate::sync::engine::RunError;
-use crate::sync::overseer::{Approval, Overseer, Proposal};
+use crate::sync::overseer::{Approval, Overseer, Proposal, Stage};
 
 /// How values are shown, whoever asks.
 pub type Shown = Box<dyn Fn(&str) -> String + Send + Sync>;
@@ -85,7 +85,7 @@ impl Draft {
 
     fn note(&self, proposal: Proposal) -> Result<(), RunError> {
         let mut written = self.written();
-        if proposal.action.is_afterwards() {
+        if proposal.action.stage() != Stage::Contact {
             let line = self.line(&proposal);
             return written.put(line, &self.key);
         }

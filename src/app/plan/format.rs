@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::base::value_digest;
-use crate::domain::hash::{Digest, HashKey};
+use crate::domain::hash::HashKey;
 use crate::domain::outcome::Outcome;
 use crate::domain::record::{FieldKey, Owner};
 use crate::sync::decide::Why;
-use crate::sync::overseer::{Action, FieldStep, Proposal, RowStep};
+use crate::sync::overseer::{Action, FieldStep, Proposal, RowStep, Stage};
 
 /// Version of the format.
 pub const FORMAT: u32 = 1;
@@ -231,9 +231,9 @@ impl Line {
         Action::parse(&self.action).is_some()
     }
 
-    /// Whether it is about what follows a sweep.
-    pub fn is_afterwards(&self) -> bool {
-        Action::parse(&self.action).is_some_and(Action::is_afterwards)
+    /// When it comes. What is only told comes with its contact.
+    pub fn stage(&self) -> Stage {
+        Action::parse(&self.action).map_or(Stage::Contact, Action::stage)
     }
 
     /// As text, with its check.
@@ -252,72 +252,10 @@ impl Line {
         let plain = Self { check: String::new(), ..self.clone() };
         key.digest("plan line", bytes(&plain)).to_string()
     }
-
-    /// What is to be done, as one digest: two of these are equal when the same is done to the same.
-    pub fn deed(&self, key: &HashKey) -> Digest {
-        let written = |field: &&FieldLine| field.written;
-        let fields = self.fields.iter().filter(written);
-        let fields: Vec<_> = fields.map(|field| (&field.field, &field.old_digest, &field.new_digest)).collect();
-        let rows = [&self.emails, &self.phones, &self.tags, &self.company].map(|list| digests(list));
-        let deed = (&self.action, self.firstline_id, fields, rows);
-        key.digest("plan deed", bytes(&deed))
-    }
-
-    /// What is different, in words and without values. `self` is the plan's.
-    pub fn differences(&self, now: &Self) -> Vec<String> {
-        let mut found = Vec::new();
-        if self.action != now.action {
-            found.push(format!("planned: {}; now: {}", self.action, now.action));
-        }
-        if let (Some(planned), Some(here)) = (self.firstline_id, now.firstline_id)
-            && planned != here
-        {
-            found.push(format!("planned for customer {planned}; now for {here}"));
-        }
-        if !found.is_empty() {
-            return found;
-        }
-        let of = |line: &Self| -> BTreeMap<String, (Option<String>, Option<String>)> {
-            let written = line.fields.iter().filter(|field| field.written);
-            written.map(|field| (field.field.clone(), (field.old_digest.clone(), field.new_digest.clone()))).collect()
-        };
-        let (planned, here) = (of(self), of(now));
-        for field in planned.keys().chain(here.keys().filter(|field| !planned.contains_key(*field))) {
-            match (planned.get(field), here.get(field)) {
-                (Some((old, new)), Some((old_now, new_now))) => {
-                    if old != old_now {
-                        found.push(format!("{field}: FIRST LINE holds another value now"));
-                    }
-                    if new != new_now {
-                        found.push(format!("{field}: LiveDesk holds another value now"));
-                    }
-                }
-                (Some(_), None) => found.push(format!("{field}: planned, and not to be written now")),
-                (None, Some(_)) => found.push(format!("{field}: to be written now, and not planned")),
-                (None, None) => {}
-            }
-        }
-        let lists = [
-            ("emails", &self.emails, &now.emails),
-            ("phones", &self.phones, &now.phones),
-            ("tags", &self.tags, &now.tags),
-            ("company", &self.company, &now.company),
-        ];
-        for (list, planned, here) in lists {
-            if digests(planned) != digests(here) {
-                found.push(format!("{list}: something else is to be done now"));
-            }
-        }
-        found
-    }
 }
 
-fn bytes(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn bytes(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("texts and numbers always become JSON")
-}
-
-fn digests(rows: &[RowLine]) -> Vec<(&Option<String>, &Option<String>)> {
-    rows.iter().map(|row| (&row.old_digest, &row.new_digest)).collect()
 }
 
 fn digest(value: Option<&String>, pen: Pen<'_>) -> Option<String> {
@@ -403,5 +341,8 @@ pub fn why_text(why: Why) -> &'static str {
         Why::NotShown => "FIRST LINE does not show it, stays",
         Why::Unknown => "unknown in this run, stays",
         Why::Stopped => "stopped: its definition has drifted",
+        Why::Gone => "gone from LiveDesk",
+        Why::Back => "back in LiveDesk",
+        Why::Lost => "lost to a trial that did not end",
     }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::app::{self, AppError};
 use crate::cli::Context;
 use crate::cli::output::{DONE, Failure, note, say};
+use crate::cli::pending::Pending;
 use crate::cli::runs::moment;
 use crate::domain::causes::with_causes;
 use crate::store::{ExportError, Exported, ImportError, Side, Store, StoreError, inspect};
@@ -97,18 +98,12 @@ async fn export_to(store: &Store, file: &Path, journal: bool, program: &str) -> 
     if fs::symlink_metadata(file).is_ok() {
         return Err(StoreError::Exists { path: file.to_owned() }.into());
     }
-    let failed = |error: &io::Error| Failure::new(format!("{} cannot be written: {error}", file.display()));
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Made with mode 0600, and gone again if anything fails.
-    let part = tempfile::Builder::new().prefix(".deskferry-export-").tempfile_in(folder);
-    let mut part = part.map_err(|error| failed(&error))?;
-    let exported = store.export(BufWriter::new(part.as_file_mut()), journal, program).await;
-    let exported = exported.map_err(|error| match error {
-        ExportError::Io(error) => failed(&error),
+    let mut part = Pending::open(file)?;
+    let exported = store.export(&mut part, journal, program).await.map_err(|error| match error {
+        ExportError::Io(error) => part.failed(&error),
         ExportError::Store(error) => error.into(),
     })?;
-    part.as_file().sync_all().map_err(|error| failed(&error))?;
-    part.persist_noclobber(file).map_err(|error| failed(&error.error))?;
+    part.finish_new()?;
     Ok(exported)
 }
 

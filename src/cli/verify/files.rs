@@ -1,47 +1,13 @@
 //! The files of a comparison: whole or not there, and their owner's alone.
 
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
-
-use tempfile::NamedTempFile;
+use std::io::Write;
+use std::path::PathBuf;
 
 use super::Args;
 use crate::cli::output::{Failure, not_over_ours};
+use crate::cli::pending::Pending;
 use crate::config::settings::Settings;
 use crate::sync::verify::finding::Finding;
-
-/// A file that takes its place at the end.
-struct Pending {
-    path: PathBuf,
-    file: BufWriter<NamedTempFile>,
-}
-
-impl Pending {
-    fn open(path: &Path) -> Result<Self, Failure> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let failed = |error: std::io::Error| Failure::new(format!("{} cannot be written: {error}", path.display()));
-        if path.is_dir() {
-            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
-        }
-        // Made readable for its owner alone.
-        let file = tempfile::Builder::new().prefix(".deskferry-").tempfile_in(folder).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let written = self.file.write_all(bytes);
-        written.map_err(|error| Failure::new(format!("{} cannot be written: {error}", self.path.display())))
-    }
-
-    fn finish(self) -> Result<PathBuf, Failure> {
-        let failed =
-            |error: &dyn std::fmt::Display| Failure::new(format!("{} cannot be written: {error}", self.path.display()));
-        let file = self.file.into_inner().map_err(|error| failed(&error))?;
-        file.as_file().sync_all().map_err(|error| failed(&error))?;
-        file.persist(&self.path).map_err(|error| failed(&error))?;
-        Ok(self.path)
-    }
-}
 
 /// What was asked for.
 pub(super) struct Files {
@@ -73,7 +39,7 @@ impl Files {
             head.extend(["livedesk_value", "firstline_value"]);
         }
         if let Some(file) = &mut files.csv {
-            file.write(&csv_line(head)?)?;
+            put(file, &csv_line(head)?)?;
         }
         Ok(files)
     }
@@ -83,7 +49,7 @@ impl Files {
         if let Some(file) = &mut self.list {
             let mut line = serde_json::to_vec(finding).map_err(|error| Failure::new(error.to_string()))?;
             line.push(b'\n');
-            file.write(&line)?;
+            put(file, &line)?;
         }
         let Some(file) = &mut self.csv else { return Ok(()) };
         let customers: Vec<String> = finding.firstline_ids.iter().map(ToString::to_string).collect();
@@ -99,16 +65,20 @@ impl Files {
             cells.push(inert(finding.livedesk_value.as_deref()));
             cells.push(inert(finding.firstline_value.as_deref()));
         }
-        file.write(&csv_line(cells)?)
+        put(file, &csv_line(cells)?)
     }
 
     /// Puts them in their places; `page` makes the report.
     pub(super) fn finish(mut self, page: impl FnOnce() -> String) -> Result<Vec<PathBuf>, Failure> {
         if let Some(file) = &mut self.report {
-            file.write(page().as_bytes())?;
+            put(file, page().as_bytes())?;
         }
         [self.csv, self.list, self.report].into_iter().flatten().map(Pending::finish).collect()
     }
+}
+
+fn put(file: &mut Pending, bytes: &[u8]) -> Result<(), Failure> {
+    file.write_all(bytes).map_err(|error| file.failed(&error))
 }
 
 fn csv_line<C: AsRef<[u8]>>(cells: impl IntoIterator<Item = C>) -> Result<Vec<u8>, Failure> {

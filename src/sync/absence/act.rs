@@ -20,15 +20,16 @@ use crate::store::{Absence, ChildKind, Deletion, Finding, JournalEntry, Link, Ma
 use crate::sync::decide::Authorship;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{self, COMPANIES, TAGS, action};
-use crate::sync::overseer::Action;
 use crate::sync::ports::{ContactSource, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 use crate::sync::vanished::Noticed;
 
 /// The journal's word for a deletion; also how a record that we deleted is recognised.
 pub(in crate::sync) const DELETE: &str = action::DELETE;
-/// Looks at a record that was deleted and is still shown: reads may lag behind writes.
-const LOOKS: u32 = 3;
+/// Looks at a record that was deleted and is still shown, because reads may lag behind writes; or that had to wait each time.
+pub(super) const LOOKS: u32 = 3;
+/// Why an attempt came to nothing that had to wait each time.
+pub(super) const WAITED: &str = "it had to wait for FIRST LINE each time";
 
 /// What was done, in words; or why the attempt came to nothing.
 pub(super) type Attempt = Result<String, String>;
@@ -91,7 +92,7 @@ impl<T: ContactTarget> Engine<T> {
                 attempt => return attempt,
             }
         }
-        Ok(Err(String::from("it had to wait for FIRST LINE each time")))
+        Ok(Err(String::from(WAITED)))
     }
 
     /// Deletes one record, if a look at both sides, now, still says that it may be.
@@ -128,7 +129,7 @@ impl<T: ContactTarget> Engine<T> {
             *told.resting.entry(Rest::Changed.as_str().to_owned()).or_default() += 1;
             return Ok(Ok(format!("kept: changed ({what})")));
         }
-        if let Some(moved) = self.ask_absent(Action::Delete, seen).await? {
+        if let Some(moved) = self.ask_delete(seen, &record).await? {
             return Ok(Err(moved.join("; ")));
         }
         let under_way = Absence { deletion: Deletion::UnderWay, why: None, run: self.run, ..absence.clone() };

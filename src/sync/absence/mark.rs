@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::act::{Attempt, authorship};
+use super::act::{Attempt, LOOKS, WAITED, authorship};
 use super::{AbsenceSummary, MarkWith, Policy};
 use crate::clock::Timestamp;
 use crate::domain::field::FieldKind;
@@ -22,6 +22,16 @@ use crate::sync::summary::Summary;
 pub(super) enum Place {
     Tag(i64),
     Field(i64),
+}
+
+/// What came of taking a mark off.
+enum Off {
+    /// It is off.
+    Done,
+    /// There was nothing to take off.
+    Nothing,
+    /// It is not what was planned, and stays.
+    NotAsPlanned,
 }
 
 impl Place {
@@ -56,8 +66,27 @@ impl<T: ContactTarget> Engine<T> {
         }
     }
 
-    /// Puts the mark on one record.
+    /// Puts the mark on one record. One that had to wait for the platform is looked at anew: an agent may have changed it.
     pub(super) async fn mark(
+        &self,
+        seen: &Seen,
+        absence: &Absence,
+        place: Place,
+        told: &mut AbsenceSummary,
+    ) -> Result<Attempt, RunError> {
+        let mut absence = absence.clone();
+        for _ in 0..LOOKS {
+            match self.mark_now(seen, &absence, place, told).await {
+                Err(RunError::Port(PortError::Stale)) => {
+                    (absence.mark, absence.place) = (Mark::Putting, Some(place.text()));
+                }
+                attempt => return attempt,
+            }
+        }
+        Ok(Err(String::from(WAITED)))
+    }
+
+    async fn mark_now(
         &self,
         seen: &Seen,
         absence: &Absence,
@@ -106,7 +135,11 @@ impl<T: ContactTarget> Engine<T> {
             told.marked += u64::from(begun);
             return Ok(Ok(String::from(if begun { "marked" } else { "marked by somebody else" })));
         }
-        if let Some(moved) = self.ask_absent(Action::Mark, seen).await? {
+        let tag = match &self.settings.deletes.policy {
+            Policy::Mark(MarkWith::Tag(name)) => name.as_str(),
+            _ => "",
+        };
+        if let Some(moved) = self.ask_mark(Action::Mark, seen, &record, (&write, tag)).await? {
             return Ok(Err(moved.join("; ")));
         }
         let journal = self.marking(seen, (action::MARK, "gone from LiveDesk"), before, (&write, &record));
@@ -144,15 +177,26 @@ impl<T: ContactTarget> Engine<T> {
     async fn take_mark_off(&self, seen: &Seen, absence: &Absence, told: &mut AbsenceSummary) -> Result<bool, RunError> {
         let place = absence.place.as_deref().and_then(Place::parse);
         let (Mark::Ours | Mark::Putting, Some(place)) = (absence.mark, place) else { return Ok(true) };
-        if self.ask_absent(Action::Unmark, seen).await?.is_some() {
-            *told.failed.entry(String::from("mark not taken off: not as planned")).or_default() += 1;
-            return Ok(false);
-        }
-        match self.try_mark_off(seen, absence, place).await {
-            Ok(Some(())) => told.unmarked += 1,
-            Ok(None) => {}
+        let mut looks = 1;
+        let result = loop {
+            match self.try_mark_off(seen, absence, place).await {
+                Err(RunError::Port(PortError::Stale)) if looks < LOOKS => looks += 1,
+                result => break result,
+            }
+        };
+        match result {
+            Ok(Off::Done) => told.unmarked += 1,
+            Ok(Off::Nothing) => {}
+            Ok(Off::NotAsPlanned) => {
+                *told.failed.entry(String::from("mark not taken off: not as planned")).or_default() += 1;
+                return Ok(false);
+            }
             Err(RunError::Port(PortError::Refused { status, .. })) => {
                 *told.failed.entry(format!("mark not taken off ({status})")).or_default() += 1;
+                return Ok(false);
+            }
+            Err(RunError::Port(PortError::Stale)) => {
+                *told.failed.entry(format!("mark not taken off: {WAITED}")).or_default() += 1;
                 return Ok(false);
             }
             Err(error) => return Err(error),
@@ -160,17 +204,16 @@ impl<T: ContactTarget> Engine<T> {
         Ok(true)
     }
 
-    /// `None` when there was nothing to take off.
-    async fn try_mark_off(&self, seen: &Seen, absence: &Absence, place: Place) -> Result<Option<()>, RunError> {
-        let Some(record) = self.full_contact(seen.target).await? else { return Ok(None) };
+    async fn try_mark_off(&self, seen: &Seen, absence: &Absence, place: Place) -> Result<Off, RunError> {
+        let Some(record) = self.full_contact(seen.target).await? else { return Ok(Off::Nothing) };
         if self.is_of_another(seen, &record) {
-            return Ok(None);
+            return Ok(Off::Nothing);
         }
         let (write, before) = match place {
             Place::Tag(tag) => {
                 let held = record.tag_ids.clone().unwrap_or_default();
                 if !held.contains(&tag) {
-                    return Ok(None);
+                    return Ok(Off::Nothing);
                 }
                 let others = held.iter().copied().filter(|id| *id != tag).collect();
                 (ContactWrite { tag_ids: Some(others), ..ContactWrite::default() }, (TAGS.to_owned(), json!(held)))
@@ -178,11 +221,11 @@ impl<T: ContactTarget> Engine<T> {
             Place::Field(id) => {
                 let field = FieldKey::Custom(id);
                 let (Some(value), Some(held)) = (self.field_mark(id, absence.since), record.value(field)) else {
-                    return Ok(None);
+                    return Ok(Off::Nothing);
                 };
                 // What an agent made of it stays.
                 if canonical_current(value.kind(), held).as_deref() != Some(&value.canonical()) {
-                    return Ok(None);
+                    return Ok(Off::Nothing);
                 }
                 let off = match value {
                     FieldValue::Boolean(_) => WriteValue::Typed(FieldValue::Boolean(false)),
@@ -192,11 +235,14 @@ impl<T: ContactTarget> Engine<T> {
                 (write, (field.to_string(), held.clone()))
             }
         };
+        if self.ask_mark(Action::Unmark, seen, &record, (&write, &place.text())).await?.is_some() {
+            return Ok(Off::NotAsPlanned);
+        }
         let back = (action::UNMARK, "back in LiveDesk");
         self.store.write(vec![self.marking(seen, back, before, (&write, &record))]).await?;
         match self.send_update(seen.livedesk_id, &record, write, authorship(seen.origin)).await {
-            Ok(()) => Ok(Some(())),
-            Err(RunError::Port(PortError::NotFound)) => Ok(None),
+            Ok(()) => Ok(Off::Done),
+            Err(RunError::Port(PortError::NotFound)) => Ok(Off::Nothing),
             Err(error) => Err(error),
         }
     }

@@ -97,7 +97,7 @@ impl<T: ContactTarget> Engine<T> {
                 children: decided.plan(),
             };
             if let Some(moved) = self.ask_update(job, changed == Outcome::Adopted, considered).await? {
-                return self.left_alone(job, &link, moved).await;
+                return self.left_alone(job, &was, moved).await;
             }
             early = Some(decided);
         }
@@ -169,7 +169,10 @@ impl<T: ContactTarget> Engine<T> {
         let unchanged = match (&changed, link.origin) {
             (Outcome::Adopted, _) => Outcome::Adopted,
             (_, Origin::Created) if unsettled && link.run == self.run => Outcome::Created,
-            (_, Origin::Adopted) if unsettled && link.run == self.run => Outcome::Adopted,
+            // One that was linked by this run and had to wait is an adoption, however its record was found.
+            (_, Origin::Adopted | Origin::Rebuilt | Origin::Decided) if unsettled && link.run == self.run => {
+                Outcome::Adopted
+            }
             _ => Outcome::Unchanged,
         };
         carried.kept += plan.kept;
@@ -222,17 +225,31 @@ impl<T: ContactTarget> Engine<T> {
         })
     }
 
-    /// The contact is left as it was: so is its link, if it had none before this run.
+    /// The contact is left as it was: so is its link, where this look has put another one in its place.
     async fn left_alone(&self, job: &Job, link: &Link, moved: Carried) -> Result<Carried, RunError> {
-        let mut ops = match &job.link {
-            Some(before) if before.target != link.target => vec![WriteOp::PutLink(before.clone())],
-            Some(_) => Vec::new(),
-            None => vec![WriteOp::RemoveLink(job.contact.id)],
-        };
+        let mut ops = Vec::new();
+        if job.link.as_ref() != Some(link) {
+            ops = self.not_linked(link).await?;
+        }
         // An earlier create that it was to take the place of is still to be repeated.
         ops.extend(job.superseded.as_ref().map(|old| WriteOp::AbsentIntent { seq: old.seq }));
         self.store.write(ops).await?;
         Ok(moved)
+    }
+
+    /// Puts back what stood before a link that this run has just made, and strikes it out of the journal.
+    async fn not_linked(&self, link: &Link) -> Result<Vec<WriteOp>, RunError> {
+        let (id, run, target) = (link.livedesk_id, self.run, link.target);
+        let journal = self.store.journal_of_contact(id).await?;
+        let row = journal.iter().find(|row| row.run == run && row.target == target && row.action == action::ADOPT);
+        let was = row.and_then(|row| journal::read_link_image(id, row.link_before.as_deref()?)).flatten();
+        let mut ops =
+            vec![WriteOp::RemoveLink(id), WriteOp::NotDone { run, livedesk_id: id, target, action: action::ADOPT }];
+        if let Some((link, children)) = was {
+            ops.push(WriteOp::PutLink(link));
+            ops.extend(children.into_iter().map(WriteOp::PutChild));
+        }
+        Ok(ops)
     }
 
     /// Sets the contact aside, and tells what was done before.

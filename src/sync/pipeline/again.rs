@@ -38,6 +38,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         summary: &mut Summary,
     ) -> Result<BTreeSet<LiveDeskId>, RunError> {
         let engine = &self.engine;
+        ids.retain(|id, _| !engine.was_refused(*id));
         let all: Vec<LiveDeskId> = ids.keys().copied().collect();
         for id in engine.store.forgotten_among(&all).await? {
             ids.remove(&id);

@@ -140,7 +140,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
         engine.store.park_left_overs(engine.clock.now()).await?;
         engine.finish_trial().await?;
-        let LeftOvers { again: left_over, twins } = engine.settle_left_overs().await?;
+        let LeftOvers { again: mut left_over, twins } = engine.settle_left_overs().await?;
+        // While a hold stands only those are carried for whom a person asked.
+        let held = entrants != Entrants::All && engine.store.hold().await?.is_some();
+        left_over.retain(|id, _| !held || matches!(&entrants, Entrants::Only(ids) if ids.contains(id)));
         if entrants != Entrants::All {
             // A whole sweep comes by and counts them.
             for id in twins {
@@ -174,7 +177,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                 self.carry_due(&directory, summary).await?;
             }
         }
-        self.settle_all(&directory, summary).await?;
+        let asked_for = held.then(|| match entrants {
+            Entrants::Only(ids) => ids,
+            _ => summary.rehearsed.iter().map(|row| LiveDeskId(row.livedesk_id)).collect(),
+        });
+        self.settle_all(&directory, asked_for.as_ref(), summary).await?;
         self.audit(summary).await?;
         self.name_records(summary).await?;
         engine.judge_absence(&*self.source, summary).await?;

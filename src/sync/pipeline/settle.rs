@@ -21,10 +21,12 @@ const SETTLE_ROUNDS: u32 = 20;
 const SETTLE_HORIZONS: i64 = 6;
 
 impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
-    /// Settles what is in doubt, waiting for it as long as that can help.
+    /// Settles what is in doubt, waiting for it as long as that can help. Where contacts are `asked_for`, nobody else is
+    /// carried.
     pub(super) async fn settle_all(
         &self,
         directory: &Arc<LazyDirectory>,
+        asked_for: Option<&BTreeSet<LiveDeskId>>,
         summary: &mut Summary,
     ) -> Result<(), RunError> {
         let engine = &self.engine;
@@ -34,6 +36,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let mut fruitless = 0;
         while fruitless < SETTLE_ROUNDS && engine.now_ms() <= give_up {
             let mut settlement = engine.settle().await?;
+            settlement.again.retain(|id, _| asked_for.is_none_or(|ids| ids.contains(id)));
             // What could not be created again, because something else stands in its way, is not tried without end.
             settlement.again.retain(|_, old| old.as_ref().is_none_or(|old| tried.insert(old.seq)));
             for id in &settlement.twins {

@@ -6,6 +6,7 @@
 
 mod contact;
 mod delete;
+mod doubts;
 mod net;
 mod rows;
 
@@ -24,6 +25,8 @@ use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::tags::TagSummary;
 use crate::sync::witness::Testimony;
+
+pub use doubts::Doubts;
 
 /// Rows of the journal that are read at once.
 const PAGE: u32 = 500;
@@ -55,7 +58,8 @@ pub struct UndoLine {
     pub firstline_id: i64,
     /// A field, a list, `customer` or `link`.
     pub part: String,
-    /// `restored`, `removed`, `deleted`, `tagged`, `unlinked`; `kept`: somebody has the last word since; `left`: to be tried again.
+    /// `restored`, `removed`, `deleted`, `tagged`, `unlinked`; `kept`: somebody has the last word since; `left`: to be tried again;
+    /// `never arrived`: a create that is not there.
     pub done: &'static str,
     /// Why it was kept or left.
     pub why: String,
@@ -90,6 +94,8 @@ pub struct UndoSummary {
     pub tags_made: u64,
     /// Creates that are still in doubt.
     pub in_doubt: u64,
+    /// Creates that surely never arrived: they are sent again when contacts are carried again.
+    pub never_arrived: u64,
     /// Contacts set aside by the run, and forgotten.
     pub set_aside: u64,
     /// Conflicts found by the run, and forgotten.
@@ -123,23 +129,6 @@ struct Undo<'a, T> {
 }
 
 impl<T: ContactTarget> Engine<T> {
-    /// Settles what is in doubt, so that what arrived after all is in the journal of the run that sent it. Gives the number of
-    /// creates that stay in doubt.
-    pub async fn settle_before_undo(&self) -> Result<u64, RunError> {
-        self.progress.event(ProgressEvent::Phase(Phase::LeftOvers));
-        self.store.park_left_overs(self.clock.now()).await?;
-        self.finish_trial().await?;
-        loop {
-            let settlement = self.settle().await?;
-            match settlement.next_horizon {
-                Some(horizon) if self.settings.wait => {
-                    self.wait_for_doubt(Some(horizon), settlement.parked.len()).await?;
-                }
-                _ => return Ok(settlement.parked.len() as u64),
-            }
-        }
-    }
-
     /// Takes a run back. What was done until a failure is in the summary.
     pub async fn undo(&self, order: &UndoOrder, told: Told<'_>) -> (UndoSummary, Option<RunError>) {
         let undo = Undo {
