@@ -127,6 +127,15 @@ pub(super) fn take_back(ops: &[&WriteOp]) -> Statement {
     )
 }
 
+pub(super) fn not_deleted(ops: &[&WriteOp]) -> Statement {
+    statement!(ops, WriteOp::NotDeleted { livedesk_id, target } => (livedesk_id.0, target.0);
+        "DELETE FROM journal WHERE id IN (
+             SELECT journal.id FROM jsonb_each(?) AS stands JOIN journal
+                 ON journal.livedesk_id = stands.value ->> 0 AND journal.target = stands.value ->> 1
+                     AND journal.action = 'delete')"
+    )
+}
+
 impl Store {
     /// What a run changed, newest first.
     pub async fn journal_of_run(&self, run: RunId) -> Result<Vec<JournalEntry>, StoreError> {

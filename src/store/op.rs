@@ -79,6 +79,13 @@ pub enum WriteOp {
         /// The undo.
         by: RunId,
     },
+    /// The record stands: no deletion of it that is in the journal took place.
+    NotDeleted {
+        /// Whose.
+        livedesk_id: LiveDeskId,
+        /// The record.
+        target: FirstLineId,
+    },
     /// Sets a contact aside; a contact that is set aside again keeps its first time, and its attempts grow.
     PutDeadLetter(DeadLetter),
     /// The contact is well again.
@@ -146,6 +153,7 @@ impl WriteOp {
             | Self::PutAbsence(Absence { livedesk_id, .. })
             | Self::ClearAbsence(livedesk_id)
             | Self::TakenBack { livedesk_id, .. }
+            | Self::NotDeleted { livedesk_id, .. }
             | Self::RemoveChild { livedesk_id, .. } => Touched::Contact(*livedesk_id),
             Self::PutDeadLetter(DeadLetter { livedesk_id, .. }) | Self::ClearDeadLetter(livedesk_id) => {
                 Touched::DeadLetter(*livedesk_id)
@@ -184,6 +192,7 @@ impl WriteOp {
             Self::PutAbsence(_) => 18,
             Self::ClearAbsence(_) => 19,
             Self::TakenBack { .. } => 20,
+            Self::NotDeleted { .. } => 21,
         }
     }
 

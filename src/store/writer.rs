@@ -197,6 +197,7 @@ fn statement(ops: &[&WriteOp], now: Timestamp) -> Option<Statement> {
         WriteOp::ClearAbsence(_) => absence::clear(ops),
         WriteOp::Journal(_) => journal::add(ops),
         WriteOp::TakenBack { .. } => journal::take_back(ops),
+        WriteOp::NotDeleted { .. } => journal::not_deleted(ops),
         WriteOp::PutDeadLetter(_) => dead_letters::put(ops),
         WriteOp::ClearDeadLetter(_) => dead_letters::clear(ops),
         WriteOp::PutConflict(_) => conflicts::put(ops),

@@ -17,6 +17,7 @@ use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::record::{FieldKey, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact};
 use crate::store::{Absence, ChildKind, Deletion, Finding, JournalEntry, Link, Mark, Origin, Seen, WriteOp};
+use crate::sync::carry::is_refused_by;
 use crate::sync::decide::Authorship;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{self, COMPANIES, TAGS, action};
@@ -25,8 +26,6 @@ use crate::sync::ports::{ContactSource, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 use crate::sync::vanished::Noticed;
 
-/// The journal's word for a deletion; also how a record that we deleted is recognised.
-pub(in crate::sync) const DELETE: &str = action::DELETE;
 /// Looks at a record that was deleted and is still shown: reads may lag behind writes.
 const LOOKS: u32 = 3;
 
@@ -124,7 +123,7 @@ impl<T: ContactTarget> Engine<T> {
         let Some(record) = self.record_of(seen).await? else { return Ok(Err(String::from("vanished"))) };
         if let Some(what) = self.changed_since(&link, absence, &record).await? {
             let kept = Absence { deletion: Deletion::Kept, why: Some(what.clone()), run: self.run, ..absence.clone() };
-            self.store.write(vec![WriteOp::PutAbsence(kept)]).await?;
+            self.store.write(vec![WriteOp::PutAbsence(kept), stands(&link)]).await?;
             *told.resting.entry(Rest::Changed.as_str().to_owned()).or_default() += 1;
             return Ok(Ok(format!("kept: changed ({what})")));
         }
@@ -137,16 +136,20 @@ impl<T: ContactTarget> Engine<T> {
         let entry = JournalEntry {
             before: Value::Object(whole(&record)).to_string(),
             link_before: self.link_before(Some(&link)).await?,
-            ..self.entry(id, seen.target, DELETE, "gone from LiveDesk")
+            ..self.entry(id, seen.target, action::DELETE, "gone from LiveDesk")
         };
         self.store.write(vec![WriteOp::Journal(entry), WriteOp::PutLink(open), WriteOp::PutAbsence(under_way)]).await?;
         match self.target.delete_contact(seen.target).await {
             Ok(()) | Err(PortError::NotFound) => {}
             Err(PortError::Refused { status, .. }) => {
                 let why = format!("refused ({status})");
+                if !is_refused_by(status) {
+                    // It may have been applied all the same: the next run looks.
+                    return Ok(Err(why));
+                }
                 let row =
                     Absence { deletion: Deletion::None, why: Some(why.clone()), run: self.run, ..absence.clone() };
-                self.store.write(vec![WriteOp::PutLink(link), WriteOp::PutAbsence(row)]).await?;
+                self.store.write(vec![stands(&link), WriteOp::PutLink(link), WriteOp::PutAbsence(row)]).await?;
                 return Ok(Err(why));
             }
             Err(error) => return Err(error.into()),
@@ -271,6 +274,11 @@ impl<T: ContactTarget> Engine<T> {
             ..self.entry(seen.livedesk_id, seen.target, action, why)
         })
     }
+}
+
+/// Nobody may take a deletion that is written down and never took place for one of ours, whatever becomes of the record later.
+fn stands(link: &Link) -> WriteOp {
+    WriteOp::NotDeleted { livedesk_id: link.livedesk_id, target: link.target }
 }
 
 pub(in crate::sync) fn authorship(origin: Origin) -> Authorship {

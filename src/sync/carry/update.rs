@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{BothChanged, Carried, Job, reason, refused, sighting};
+use super::{BothChanged, Carried, Job, is_refused_by, reason, refused, sighting};
 use crate::domain::base::{Base, BaseField};
 use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
@@ -305,9 +305,4 @@ fn authorship_of(link: &Link) -> Authorship {
         Origin::Created => Authorship::Ours,
         Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,
     }
-}
-
-/// Whether a refusal comes of an answer that says so; without one, what was sent may have been applied.
-fn is_refused_by(status: u16) -> bool {
-    (400..500).contains(&status)
 }
