@@ -108,8 +108,8 @@ impl<T: ContactTarget> Engine<T> {
         let id = seen.livedesk_id;
         let Some(link) = self.store.links_for(&[id]).await?.remove(&id) else { return Ok(Err("no link".into())) };
         let begun = absence.deletion == Deletion::UnderWay;
-        if self.record_of(seen).await?.is_none() {
-            if begun && self.stop_unless_vouched(&link).await? {
+        if begun && self.record_of(seen).await?.is_none() {
+            if self.stop_unless_vouched(&link).await? {
                 self.store.write(vec![WriteOp::RemoveLink(id)]).await?;
                 told.deleted += 1;
                 return Ok(Ok(String::from("deleted")));
