@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::output::{Failure, note};
-use super::session::Session;
 use super::{Context, session};
 use crate::domain::ids::LiveDeskId;
-use crate::store::Standing;
 use crate::sync::pipeline::{Entrants, RunEnd};
 use crate::sync::summary::Summary;
 
@@ -24,23 +22,6 @@ pub struct Args {
     recreate: bool,
 }
 
-/// Forgets the links of contacts whose record is known to be gone. A contact with a live link is refused: nobody has seen
-/// that its record is not there.
-async fn forget(session: &Session, ids: &BTreeSet<LiveDeskId>) -> Result<(), Failure> {
-    let all: Vec<LiveDeskId> = ids.iter().copied().collect();
-    let links = session.store.links_for(&all).await?;
-    if let Some(live) = all.iter().filter_map(|id| links.get(id)).find(|link| link.standing == Standing::Live) {
-        return Err(Failure::new(format!(
-            "contact {} is linked to customer {}, which is not known to be gone; nothing was changed. `deskferry retry {0}` \
-             looks whether it is there",
-            live.livedesk_id, live.target
-        )));
-    }
-    let forgotten = session.store.forget_vanished(&all).await?;
-    note(format_args!("{forgotten} links to customers that are gone were forgotten"));
-    Ok(())
-}
-
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let loaded = context.load_to_connect()?;
@@ -54,11 +35,6 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     } else {
         args.ids.into_iter().map(LiveDeskId).collect()
     };
-    if args.recreate
-        && let Err(failure) = forget(&session, &ids).await
-    {
-        return Err(session.refuse(failure).await);
-    }
     // What was created again is still owed its look for twins.
     if ids.is_empty() && session.store.open_intents().await?.is_empty() {
         note("nothing is set aside, parked or decided");
@@ -67,6 +43,12 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         return session.end(nothing, context.json).await;
     }
     let pipeline = session.pipeline(mapping).await?;
+    if args.recreate {
+        match pipeline.forget_vanished(&ids).await {
+            Ok(forgotten) => note(format_args!("{forgotten} links to customers that are gone were forgotten")),
+            Err(error) => return Err(session.refuse(error.into()).await),
+        }
+    }
     let entrants = Entrants::Only(ids);
     if let Err(error) = pipeline.preflight(&entrants).await {
         return Err(session.refuse(error.into()).await);

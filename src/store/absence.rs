@@ -269,6 +269,28 @@ impl Store {
         rows.into_iter().map(SeenRow::seen).collect()
     }
 
+    /// What is known of the absence of one contact.
+    pub async fn absence_of(&self, id: LiveDeskId) -> Result<Option<Absence>, StoreError> {
+        let row = sqlx::query!("SELECT * FROM absence WHERE livedesk_id = ?1", id.0)
+            .fetch_optional(&mut *self.reader().await?)
+            .await
+            .map_err(|source| self.failed(source))?;
+        row.map(|row| {
+            Ok(Absence {
+                livedesk_id: id,
+                since: Timestamp(row.since),
+                finding: word(Finding::parse(&row.finding), "absence.finding")?,
+                asked_at: row.asked_at.map(Timestamp),
+                mark: word(Mark::parse(&row.mark), "absence.mark")?,
+                place: row.place,
+                deletion: word(Deletion::parse(&row.deletion), "absence.deletion")?,
+                why: row.why,
+                run: RunId(row.run),
+            })
+        })
+        .transpose()
+    }
+
     /// Absent contacts in numbers.
     pub async fn absence_counts(&self) -> Result<AbsenceCounts, StoreError> {
         let row = sqlx::query!(

@@ -119,9 +119,13 @@ pub(super) fn add(ops: &[&WriteOp]) -> Statement {
 }
 
 pub(super) fn not_done(ops: &[&WriteOp]) -> Statement {
-    statement!(ops, WriteOp::NotDone { run, livedesk_id, target, action } => (livedesk_id.0, run.0, target.0, action);
-        "DELETE FROM journal WHERE (livedesk_id, run, target, action) IN
-             (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM jsonb_each(?))"
+    statement!(ops, WriteOp::NotDone { run, livedesk_id, target, action } =>
+        (livedesk_id.0, target.0, action, run.map(|run| run.0));
+        "DELETE FROM journal WHERE id IN (
+             SELECT journal.id FROM jsonb_each(?) AS undone JOIN journal
+                 ON journal.livedesk_id = undone.value ->> 0 AND journal.target = undone.value ->> 1
+                     AND journal.action = undone.value ->> 2
+                     AND (undone.value ->> 3 IS NULL OR journal.run = undone.value ->> 3))"
     )
 }
 

@@ -7,7 +7,6 @@ use super::Store;
 use super::absence::Standings;
 use super::error::StoreError;
 use super::links::{Link, LinkRow};
-use super::rows::batch;
 
 /// Places in the range of ids from which witnesses are taken: neighbours are often deleted together.
 const WITNESSES: i64 = 8;
@@ -99,24 +98,5 @@ impl Store {
             }
         }
         Ok(links)
-    }
-
-    /// Forgets the links of these contacts whose record is an alias or gone, and says how many: the next run carries them
-    /// as if they were new.
-    pub async fn forget_vanished(&self, ids: &[LiveDeskId]) -> Result<u64, StoreError> {
-        let ids = batch(ids.iter().map(|id| id.0));
-        self.transact(move |conn| {
-            Box::pin(async move {
-                let done = sqlx::query!(
-                    "DELETE FROM link WHERE standing <> 'live'
-                         AND livedesk_id IN (SELECT value FROM jsonb_each(?1))",
-                    ids
-                )
-                .execute(conn)
-                .await?;
-                Ok(done.rows_affected())
-            })
-        })
-        .await
     }
 }

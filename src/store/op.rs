@@ -70,10 +70,10 @@ pub enum WriteOp {
     ClearAbsence(LiveDeskId),
     /// Adds a change to the journal.
     Journal(JournalEntry),
-    /// What a run was about to do and wrote down was not done: the row goes.
+    /// What was about to be done and written down was not done: the rows go.
     NotDone {
-        /// The run.
-        run: RunId,
+        /// Of this run; of any where there is none.
+        run: Option<RunId>,
         /// The contact.
         livedesk_id: LiveDeskId,
         /// The record.

@@ -12,8 +12,6 @@ mod step;
 mod tests;
 pub mod unchanged;
 
-pub(super) use act::DELETE;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 

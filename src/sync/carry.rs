@@ -18,7 +18,7 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{DesiredRecord, FieldKey};
 use crate::domain::target::TargetContact;
-use crate::store::{DeadLetter, Decision, Intent, JournalEntry, Link, Origin, Standing, WriteOp};
+use crate::store::{DeadLetter, Decision, Intent, JournalEntry, Link, LinkChild, Origin, Standing, WriteOp};
 use crate::sync::companies::CompanyOutcome;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{self, action};
@@ -228,7 +228,7 @@ impl<T: ContactTarget> Engine<T> {
         if self.store.source_of(&[record.id]).await?.get(&record.id).is_some_and(|holder| *holder != id) {
             return Ok(None);
         }
-        let link = self.unsettled_link(id, record.id, origin);
+        let (link, children) = self.link_for(id, record.id, origin).await?;
         // Somebody's record, found where an earlier create of ours was not: that may still turn up.
         let superseded = job.superseded.as_ref().map(|old| WriteOp::AuditIntent { seq: old.seq, target: record.id });
         let unlink = job.link.as_ref().map(|_| WriteOp::RemoveLink(id));
@@ -240,8 +240,30 @@ impl<T: ContactTarget> Engine<T> {
         let link_before = self.link_before(job.link.as_ref()).await?;
         let adopted = JournalEntry { link_before, ..self.entry(id, record.id, action::ADOPT, why) };
         let ops = superseded.into_iter().chain(unlink).chain([WriteOp::PutLink(link.clone())]);
+        let ops = ops.chain(children.into_iter().map(WriteOp::PutChild));
         self.store.write(ops.chain([WriteOp::Journal(adopted)]).collect()).await?;
         Ok(Some(link))
+    }
+
+    /// The link to an existing record. One that we made, and that an undo left as it was, is known as it was known then.
+    async fn link_for(
+        &self,
+        id: LiveDeskId,
+        target: FirstLineId,
+        origin: Origin,
+    ) -> Result<(Link, Vec<LinkChild>), RunError> {
+        let link = self.unsettled_link(id, target, origin);
+        if origin != Origin::Rebuilt {
+            return Ok((link, Vec::new()));
+        }
+        let left = journal::left_standing(&self.store.journalled(id).await?, target);
+        Ok(left.map_or_else(
+            || (link.clone(), Vec::new()),
+            |(left, children)| {
+                let (fingerprint, updated_at, run) = (None, link.updated_at, link.run);
+                (Link { fingerprint, updated_at, run, standing: Standing::Live, alias_of: None, ..left }, children)
+            },
+        ))
     }
 
     /// The link of a contact as the journal keeps it.
@@ -268,6 +290,11 @@ pub(super) fn refused(kind: SetAsideKind, fields: &BTreeSet<String>, status: u16
         status: Some(status),
         detail: String::from("FIRST LINE refused it"),
     }
+}
+
+/// Whether a refusal comes of an answer that says so; without one, what was sent may have been applied.
+pub(super) fn is_refused_by(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 408 | 499)
 }
 
 /// Milliseconds between two moments, never negative.

@@ -4,7 +4,7 @@
 //! Rows go into the transaction of the intent or of the link that they belong to, so a kill leaves neither without the
 //! other. `undo` reads them, and what it reads it takes from here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ use crate::domain::hash::{Digest, HashKey};
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId, RunId};
 use crate::domain::record::{FieldKey, canonical_current};
 use crate::domain::target::{ContactWrite, WriteValue};
-use crate::store::{ChildKind, JournalEntry, Link, LinkChild, Origin, Standing, StoreError};
+use crate::store::{ChildKind, JournalEntry, Journalled, Link, LinkChild, Origin, Standing, StoreError, WriteOp};
 use crate::sync::decide::{Kinds, kind_of};
 use crate::sync::engine::Engine;
 
@@ -111,6 +111,51 @@ pub fn read_link_image(id: LiveDeskId, image: &str) -> Option<Option<(Link, Vec<
     Some(Some((link, children)))
 }
 
+/// E-mails and phones that these rows hung on, by kind and value: their numbers. `rows` newest first.
+pub(super) fn hung<'a>(rows: impl Iterator<Item = &'a JournalEntry>) -> BTreeMap<(ChildKind, Digest), ChildId> {
+    let mut hung = BTreeMap::new();
+    for row in rows.filter(|row| row.action == action::CHILDREN) {
+        let Some(Ok(after)) = row.after.as_deref().map(serde_json::from_str::<Value>) else { continue };
+        for row in after["added"].as_array().into_iter().flatten() {
+            let kind = row[0].as_str().and_then(ChildKind::parse);
+            if let (Some(kind), Some(id), Some(key)) = (kind, row[1].as_i64(), row[2].as_str().and_then(Digest::parse))
+            {
+                hung.entry((kind, key)).or_insert(ChildId(id));
+            }
+        }
+    }
+    hung
+}
+
+/// The link, with its rows, of a record that we made, that an undo left standing as it was, and that nothing has happened to since
+/// but what was taken back; `rows` are all of a contact, newest first.
+pub(super) fn left_standing(rows: &[Journalled], target: FirstLineId) -> Option<(Link, Vec<LinkChild>)> {
+    let of_target = || rows.iter().filter(|row| row.entry.target == target && row.entry.action != action::TRIAL);
+    let mut undos: BTreeSet<RunId> = BTreeSet::new();
+    for row in of_target() {
+        let entry = &row.entry;
+        if row.undone_by.is_some() || undos.contains(&entry.run) {
+            continue;
+        }
+        if entry.action != action::RESTORE {
+            return None;
+        }
+        let made = |row: &Journalled| row.undone_by == Some(entry.run) && row.entry.action == action::CREATE;
+        if of_target().any(made) {
+            let (link, mut children) = read_link_image(entry.livedesk_id, entry.link_before.as_deref()?)??;
+            // What was removed since, and hung on again, has a number of its own.
+            let numbers = hung(of_target().map(|row| &row.entry).filter(|entry| undos.contains(&entry.run)));
+            for row in &mut children {
+                row.child = numbers.get(&(row.kind, row.key)).copied().unwrap_or(row.child);
+            }
+            return (link.target == target && link.origin == Origin::Created).then_some((link, children));
+        }
+        // It took back what a later run had written, so that the record is as an earlier undo left it.
+        undos.insert(entry.run);
+    }
+    None
+}
+
 /// What a write puts into fields and lists; `held` are the lists before.
 pub(super) fn written(
     write: &ContactWrite,
@@ -175,6 +220,12 @@ impl ChildrenAfter {
         let removed: Vec<Value> = self.removed.iter().map(|(kind, child)| json!([kind.as_str(), child.0])).collect();
         json!({ "added": rows(&self.added), "changed": rows(&self.changed), "removed": removed })
     }
+}
+
+/// The record stands: nobody may take a deletion of it that is written down for one that took place, whatever becomes of the
+/// record later.
+pub(super) fn not_deleted(livedesk_id: LiveDeskId, target: FirstLineId) -> WriteOp {
+    WriteOp::NotDone { run: None, livedesk_id, target, action: action::DELETE }
 }
 
 impl<T> Engine<T> {
@@ -268,6 +319,39 @@ mod tests {
         for damaged in ["", "{}", r#"{"target":1}"#, "[]"] {
             assert_eq!(read_link_image(LiveDeskId(1), damaged), None, "{damaged}");
         }
+    }
+
+    #[test]
+    fn a_record_that_an_undo_left_standing_has_the_link_that_it_had_until_something_else_happens_to_it() {
+        let image = |base: u8| link_image(&Link { origin: Origin::Created, base: vec![base], ..link() }, &[]);
+        let row = |run: i64, action: &str, link_before: Option<String>, undone_by: Option<i64>| Journalled {
+            id: 0,
+            undone_by: undone_by.map(RunId),
+            entry: JournalEntry {
+                run: RunId(run),
+                livedesk_id: LiveDeskId(1),
+                target: FirstLineId(100),
+                action: action.to_owned(),
+                before: String::from("{}"),
+                after: None,
+                link_before,
+                why: String::new(),
+                at: Timestamp(0),
+            },
+        };
+        let made = [row(1, action::CHILDREN, None, Some(2)), row(1, action::CREATE, Some(no_link()), Some(2))];
+        let tagged = [row(2, action::RESTORE, Some(image(1)), None), row(2, action::UPDATE, Some(image(1)), None)];
+        let again = [row(3, action::UPDATE, None, Some(4)), row(3, action::ADOPT, Some(no_link()), Some(4))];
+        let back = [row(4, action::RESTORE, Some(image(3)), None), row(4, action::UPDATE, Some(image(3)), None)];
+        let left =
+            |groups: &[&[Journalled]]| left_standing(&groups.concat(), FirstLineId(100)).map(|(link, _)| link.base);
+        assert_eq!(left(&[&tagged, &made]), Some(vec![1]));
+        assert_eq!(left(&[&back, &again, &tagged, &made]), Some(vec![1]), "what the later run wrote was restored");
+        assert_eq!(left_standing(&[tagged.clone(), made.clone()].concat(), FirstLineId(7)), None, "another record");
+        let put_back = row(5, action::RESTORE, Some(no_link()), None);
+        assert_eq!(left(&[&[put_back], &tagged, &made]), None, "the undo was taken back");
+        assert_eq!(left(&[&[row(6, action::UPDATE, None, None)], &tagged, &made]), None, "somebody else wrote since");
+        assert_eq!(left(&[&made]), None);
     }
 
     #[test]

@@ -260,7 +260,9 @@ impl<T: ContactTarget> Engine<T> {
                 let hung = self.hung(livedesk_id, target, &after, self.link_before(link.as_ref()).await?, why);
                 let run = self.sender(intent.opened_at).await?;
                 ops.push(WriteOp::Journal(JournalEntry { run, ..hung }));
-                ops.push(WriteOp::PutChild(LinkChild { livedesk_id, kind, key, child }));
+                // Its run may have been taken back meanwhile, the link with it.
+                let there = link.filter(|link| link.target == target);
+                ops.extend(there.map(|_| WriteOp::PutChild(LinkChild { livedesk_id, kind, key, child })));
             }
             // The contact itself is read, not a filter: after the horizon its silence is enough.
             Ok(None) if self.horizon_of(&intent) <= self.clock.now() => {}

@@ -10,11 +10,11 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
-use crate::store::{Link, Origin, Standing, WriteOp};
-use crate::sync::absence::DELETE;
+use crate::store::{JournalEntry, Link, Origin, Standing, WriteOp};
 use crate::sync::carry::{Carried, Job, reason};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::finder::Sight;
+use crate::sync::journal::action;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::summary::{LISTED, Summary};
 use crate::sync::witness::Testimony;
@@ -118,7 +118,7 @@ impl<T: ContactTarget> Engine<T> {
 
     async fn was_deleted_by_us(&self, link: &Link) -> Result<bool, RunError> {
         let journal = self.store.journal_of_contact(link.livedesk_id).await?;
-        Ok(journal.iter().any(|entry| entry.action == DELETE && entry.target == link.target))
+        Ok(journal.iter().any(|entry| entry.action == action::DELETE && entry.target == link.target))
     }
 
     /// The positive control of a 404: whether another record that is known to be there answers now. `false` where nobody
@@ -199,6 +199,30 @@ impl<T: ContactTarget> Engine<T> {
             summary.vanished.rows = links.iter().map(VanishedRow::of).collect();
         }
         Ok(())
+    }
+
+    /// Forgets the links of contacts whose record is known to be gone, and says how many: whoever carries them next takes them
+    /// for new. A contact with a live link is refused: nobody has seen that its record is not there.
+    pub(super) async fn forget_vanished(&self, ids: &[LiveDeskId]) -> Result<u64, RunError> {
+        let links = self.store.links_for(ids).await?;
+        if let Some(live) = ids.iter().filter_map(|id| links.get(id)).find(|link| link.standing == Standing::Live) {
+            return Err(RunError::Refused(format!(
+                "contact {} is linked to customer {}, which is not known to be gone; nothing was changed. `deskferry retry \
+                 {0}` looks whether it is there",
+                live.livedesk_id, live.target
+            )));
+        }
+        let mut ops = Vec::new();
+        for link in links.values() {
+            let link_before = self.link_before(Some(link)).await?;
+            let entry = self.entry(link.livedesk_id, link.target, action::UNLINK, "to be carried anew");
+            ops.extend([
+                WriteOp::RemoveLink(link.livedesk_id),
+                WriteOp::Journal(JournalEntry { link_before, ..entry }),
+            ]);
+        }
+        self.store.write(ops).await?;
+        Ok(links.len() as u64)
     }
 
     /// A 404 of minutes (one of several servers that is not well) must not part a contact from its record for ever: for a

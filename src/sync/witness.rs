@@ -5,7 +5,8 @@ use crate::domain::base::{Base, value_digest};
 use crate::domain::record::canonical_current;
 use crate::domain::target::TargetContact;
 use crate::store::Link;
-use crate::sync::decide;
+use crate::sync::absence::authorship;
+use crate::sync::decide::{self, Rules};
 use crate::sync::engine::Engine;
 use crate::sync::ports::ContactTarget;
 use crate::sync::stamp::StampReading;
@@ -33,7 +34,9 @@ impl<T: ContactTarget> Engine<T> {
         }
         let key = self.store.hash_key();
         let nothing = value_digest(key, None);
-        let base = Base::decode(&link.base).unwrap_or_default();
+        let authorship = authorship(link.origin);
+        let rules = Rules { authorship, kinds: self.mapping.kinds(), key, clears: self.settings.clears };
+        let base = decide::arrived(Base::decode(&link.base).unwrap_or_default(), record, rules);
         let known: Vec<bool> = base
             .fields
             .iter()

@@ -458,6 +458,72 @@ async fn a_contact_that_is_back_before_its_deletion_was_recorded_is_created_anew
     scene.world.assert_right().await;
 }
 
+/// The row of a deletion that was about to be sent, and what stands beside it until it is recorded.
+fn begun(link: &Link) -> Vec<WriteOp> {
+    let entry = deskferry::store::JournalEntry {
+        run: RunId(1),
+        livedesk_id: link.livedesk_id,
+        target: link.target,
+        action: String::from("delete"),
+        before: String::from("{}"),
+        after: None,
+        link_before: None,
+        why: String::new(),
+        at: link.updated_at,
+    };
+    let absence = Absence {
+        livedesk_id: link.livedesk_id,
+        since: Timestamp(link.updated_at.0 + 1),
+        finding: Finding::Missing,
+        asked_at: None,
+        mark: Mark::None,
+        place: None,
+        deletion: Deletion::UnderWay,
+        why: None,
+        run: RunId(1),
+    };
+    let open = Link { fingerprint: None, ..link.clone() };
+    vec![WriteOp::Journal(entry), WriteOp::PutLink(open), WriteOp::PutAbsence(absence)]
+}
+
+#[tokio::test]
+async fn a_deletion_that_never_took_place_does_not_make_a_customer_again_that_an_agent_deletes_later() {
+    for case in ["refused", "kept", "back"] {
+        let scene = Scene::with(20, &deletion()).await;
+        let firstline = scene.world.sandbox.firstline();
+        let (link, target) = (scene.link(3).await.unwrap(), scene.target(3).await);
+        if case == "refused" {
+            let mut switches = firstline.switches();
+            switches.delete_contact_status = 403;
+            firstline.set_switches(switches);
+            scene.delete(3);
+            assert_eq!(scene.sweeps(2).await.absence.failed.get("refused (403)"), Some(&1));
+        } else {
+            // A run died as it was about to send it, and it never arrived.
+            scene.delete(3);
+            scene.run().await;
+            scene.write(begun(&link)).await;
+        }
+        if case == "kept" {
+            assert!(firstline.edit(target, "last_name", json!("Chen")));
+            assert_eq!(scene.run().await.absence.resting.get("changed"), Some(&1), "{case}");
+        }
+        assert!(scene.world.sandbox.livedesk().restore(scene.ids[3]));
+        assert_eq!(scene.run().await.absence.back, 1, "{case}");
+        let store = scene.world.store().await;
+        let journal = store.journal_of_contact(scene.id(3)).await.unwrap();
+        store.close().await;
+        assert!(journal.iter().all(|row| row.action != "delete"), "{case}: {journal:?}");
+
+        assert!(firstline.delete(target));
+        scene.edit(3, "name", json!("Renamed"));
+        let summary = scene.run().await;
+        assert_eq!((summary.vanished.new_gone, scene.customers()), (1, 19), "{case}: {summary:?}");
+        let again = scene.run().await;
+        assert_eq!((again.created, scene.customers()), (0, 19), "{case}: {again:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_tenant_that_does_not_delete_keeps_its_records_and_their_links() {
     for status in [403, 405, 422] {
@@ -525,11 +591,11 @@ async fn a_merged_customer_becomes_an_alias_and_nothing_is_written_through_it() 
     assert_eq!((firstline.tally().contact_get, firstline.dump()), (1, before));
     assert_eq!(again.handled(), 20);
     // A person says that it is to be carried anew: the customer that holds the stamp is linked, and only then written to.
-    let store = scene.world.store().await;
-    assert_eq!(store.forget_vanished(&[scene.id(6), scene.id(7)]).await.unwrap(), 1);
-    store.close().await;
-    let relinked = scene.run().await;
-    assert_eq!((relinked.adopted, relinked.vanished.aliases, scene.customers()), (1, 1, 19), "{relinked:?}");
+    let id = scene.id(6).to_string();
+    let relinked = scene.world.command(&["--json", "retry", &id, "--recreate"]).await;
+    assert_eq!((relinked.code(), &relinked.json()["adopted"]), (Some(0), &json!(1)), "{relinked:?}");
+    let after = scene.run().await;
+    assert_eq!((after.created, after.vanished.aliases, scene.customers()), (0, 1, 19), "{after:?}");
     assert_eq!(scene.target(6).await, theirs);
 }
 

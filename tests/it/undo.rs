@@ -2,6 +2,8 @@
 //!
 //! `DESKFERRY_UNDO_KILLS` says how many undos are killed at random points (3).
 
+mod after;
+
 use std::collections::BTreeMap;
 
 use deskferry::config::settings::I_UNDERSTAND;

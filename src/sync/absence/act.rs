@@ -17,6 +17,7 @@ use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::record::{FieldKey, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact};
 use crate::store::{Absence, ChildKind, Deletion, Finding, JournalEntry, Link, Mark, Origin, Seen, WriteOp};
+use crate::sync::carry::is_refused_by;
 use crate::sync::decide::Authorship;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{self, COMPANIES, TAGS, action};
@@ -24,8 +25,6 @@ use crate::sync::ports::{ContactSource, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 use crate::sync::vanished::Noticed;
 
-/// The journal's word for a deletion; also how a record that we deleted is recognised.
-pub(in crate::sync) const DELETE: &str = action::DELETE;
 /// Looks at a record that was deleted and is still shown, because reads may lag behind writes; or that had to wait each time.
 pub(super) const LOOKS: u32 = 3;
 /// Why an attempt came to nothing that had to wait each time.
@@ -110,8 +109,8 @@ impl<T: ContactTarget> Engine<T> {
         let id = seen.livedesk_id;
         let Some(link) = self.store.links_for(&[id]).await?.remove(&id) else { return Ok(Err("no link".into())) };
         let begun = absence.deletion == Deletion::UnderWay;
-        if self.record_of(seen).await?.is_none() {
-            if begun && self.stop_unless_vouched(&link).await? {
+        if begun && self.record_of(seen).await?.is_none() {
+            if self.stop_unless_vouched(&link).await? {
                 self.store.write(vec![WriteOp::RemoveLink(id)]).await?;
                 told.deleted += 1;
                 return Ok(Ok(String::from("deleted")));
@@ -125,7 +124,7 @@ impl<T: ContactTarget> Engine<T> {
         let Some(record) = self.record_of(seen).await? else { return Ok(Err(String::from("vanished"))) };
         if let Some(what) = self.changed_since(&link, absence, &record).await? {
             let kept = Absence { deletion: Deletion::Kept, why: Some(what.clone()), run: self.run, ..absence.clone() };
-            self.store.write(vec![WriteOp::PutAbsence(kept)]).await?;
+            self.store.write(vec![WriteOp::PutAbsence(kept), journal::not_deleted(link.livedesk_id, link.target)]).await?;
             *told.resting.entry(Rest::Changed.as_str().to_owned()).or_default() += 1;
             return Ok(Ok(format!("kept: changed ({what})")));
         }
@@ -138,16 +137,20 @@ impl<T: ContactTarget> Engine<T> {
         let entry = JournalEntry {
             before: Value::Object(whole(&record)).to_string(),
             link_before: self.link_before(Some(&link)).await?,
-            ..self.entry(id, seen.target, DELETE, "gone from LiveDesk")
+            ..self.entry(id, seen.target, action::DELETE, "gone from LiveDesk")
         };
         self.store.write(vec![WriteOp::Journal(entry), WriteOp::PutLink(open), WriteOp::PutAbsence(under_way)]).await?;
         match self.target.delete_contact(seen.target).await {
             Ok(()) | Err(PortError::NotFound) => {}
             Err(PortError::Refused { status, .. }) => {
                 let why = format!("refused ({status})");
+                if !is_refused_by(status) {
+                    // It may have been applied all the same: the next run looks.
+                    return Ok(Err(why));
+                }
                 let row =
                     Absence { deletion: Deletion::None, why: Some(why.clone()), run: self.run, ..absence.clone() };
-                self.store.write(vec![WriteOp::PutLink(link), WriteOp::PutAbsence(row)]).await?;
+                self.store.write(vec![journal::not_deleted(link.livedesk_id, link.target), WriteOp::PutLink(link), WriteOp::PutAbsence(row)]).await?;
                 return Ok(Err(why));
             }
             Err(error) => return Err(error.into()),

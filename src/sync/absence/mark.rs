@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::domain::field::FieldKind;
 use crate::domain::record::{FieldKey, FieldValue, canonical_current};
 use crate::domain::target::{ContactWrite, WriteValue};
-use crate::store::{Absence, Mark, Seen, WriteOp};
+use crate::store::{Absence, Deletion, Mark, Seen, WriteOp};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{TAGS, action};
 use crate::sync::overseer::Action;
@@ -150,13 +150,17 @@ impl<T: ContactTarget> Engine<T> {
         Ok(Ok(String::from("marked")))
     }
 
-    /// A contact is back: our mark is taken off, and its absence forgotten.
+    /// A contact is back: our mark is taken off, and its absence forgotten. Where its record was about to be deleted, that
+    /// waits until the contact was carried: then the record was seen to stand.
     pub(super) async fn welcome_back(&self, seen: &Seen, told: &mut AbsenceSummary) -> Result<(), RunError> {
         let Some(absence) = &seen.absence else { return Ok(()) };
-        if self.take_mark_off(seen, absence, told).await? {
-            self.store.write(vec![WriteOp::ClearAbsence(seen.livedesk_id)]).await?;
+        let deleting = absence.deletion == Deletion::UnderWay;
+        if (deleting && !seen.settled) || !self.take_mark_off(seen, absence, told).await? {
+            return Ok(());
         }
-        Ok(())
+        let (livedesk_id, target) = (seen.livedesk_id, seen.target);
+        let stands = deleting.then_some(journal::not_deleted(livedesk_id, target));
+        Ok(self.store.write([WriteOp::ClearAbsence(livedesk_id)].into_iter().chain(stands).collect()).await?)
     }
 
     /// A contact that was marked turns out to be hidden: nothing is done about those, so the mark goes.

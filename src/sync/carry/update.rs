@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{BothChanged, Carried, Job, reason, refused, sighting};
+use super::{BothChanged, Carried, Job, is_refused_by, reason, refused, sighting};
 use crate::domain::base::{Base, BaseField};
 use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
@@ -244,7 +244,7 @@ impl<T: ContactTarget> Engine<T> {
         let row = journal.iter().find(|row| row.run == run && row.target == target && row.action == action::ADOPT);
         let was = row.and_then(|row| journal::read_link_image(id, row.link_before.as_deref()?)).flatten();
         let mut ops =
-            vec![WriteOp::RemoveLink(id), WriteOp::NotDone { run, livedesk_id: id, target, action: action::ADOPT }];
+            vec![WriteOp::RemoveLink(id), WriteOp::NotDone { run: Some(run), livedesk_id: id, target, action: action::ADOPT }];
         if let Some((link, children)) = was {
             ops.push(WriteOp::PutLink(link));
             ops.extend(children.into_iter().map(WriteOp::PutChild));
@@ -322,9 +322,4 @@ fn authorship_of(link: &Link) -> Authorship {
         Origin::Created => Authorship::Ours,
         Origin::Adopted | Origin::Rebuilt | Origin::Decided => Authorship::Theirs,
     }
-}
-
-/// Whether a refusal comes of an answer that says so; without one, what was sent may have been applied.
-fn is_refused_by(status: u16) -> bool {
-    (400..500).contains(&status)
 }

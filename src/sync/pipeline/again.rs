@@ -28,6 +28,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         RunEnd { summary, failure }
     }
 
+    /// Forgets the links of contacts whose record is known to be gone, and says how many.
+    pub async fn forget_vanished(&self, ids: &BTreeSet<LiveDeskId>) -> Result<u64, RunError> {
+        self.engine.forget_vanished(&ids.iter().copied().collect::<Vec<_>>()).await
+    }
+
     /// Carries single contacts, read again from the source: by id where that exists, else with a pass. Answers those
     /// that were not found although they may be there.
     pub(in crate::sync) async fn carry_ids(

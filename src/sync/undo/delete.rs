@@ -7,11 +7,13 @@ use serde_json::Value;
 
 use super::Undo;
 use super::contact::{Case, WHY, open};
+use super::link::Parts;
 use super::net::{self, Net};
 use crate::domain::base::Base;
 use crate::domain::target::TargetContact;
 use crate::store::{JournalEntry, Origin, Standing, WriteOp};
 use crate::sync::absence::whole;
+use crate::sync::carry::is_refused_by;
 use crate::sync::engine::RunError;
 use crate::sync::journal::action;
 use crate::sync::ports::{ContactTarget, PortError};
@@ -20,43 +22,49 @@ use crate::sync::stamp::StampReading;
 impl<T: ContactTarget> Undo<'_, T> {
     /// Deletes it, if it is as it was left. Crash between the journal and the end: the next undo finds the row, and a record
     /// that is not there then counts as deleted.
-    pub(super) async fn delete(&self, case: &Case<'_>, record: TargetContact) -> Result<(), RunError> {
+    pub(super) async fn delete(&self, case: &Case, record: TargetContact) -> Result<(), RunError> {
         let engine = self.engine;
         if let Some(what) = self.changed(case, &record).await? {
             self.tell(case.id, case.target, "customer", "kept", &format!("made by the run, and changed since: {what}"));
-            return self.finish(case, false).await;
+            return self.finish(case, false, &Parts::default()).await;
         }
         if self.order.dry_run {
             self.count(|summary| summary.deleted += 1);
             self.tell(case.id, case.target, "customer", "deleted", "");
-            return self.finish(case, true).await;
+            return self.finish(case, true, &Parts::default()).await;
         }
         let entry = JournalEntry {
             before: Value::Object(whole(&record)).to_string(),
             link_before: case.link_before.clone(),
             ..engine.entry(case.id, case.target, action::DELETE, WHY)
         };
-        engine.store.write([WriteOp::Journal(entry)].into_iter().chain(open(case)).collect()).await?;
+        engine.store.write([WriteOp::Journal(entry)].into_iter().chain(open(case.link.as_ref())).collect()).await?;
         match engine.target.delete_contact(case.target).await {
             Ok(()) | Err(PortError::NotFound) => {}
             Err(PortError::Refused { status, .. }) => {
                 let why = format!("its deletion is refused with status {status}");
                 self.tell(case.id, case.target, "customer", "left", &why);
-                return self.leave(case).await;
+                if !is_refused_by(status) {
+                    return Ok(());
+                }
+                // It is as it was, and nothing says otherwise.
+                let none = journal::not_deleted(case.id, case.target);
+                let link = case.link.clone().map(WriteOp::PutLink);
+                return Ok(engine.store.write([none].into_iter().chain(link).collect()).await?);
             }
             Err(error) => return Err(error.into()),
         }
         if !engine.is_deleted(case.target).await? {
             self.tell(case.id, case.target, "customer", "left", "its deletion was accepted, and it is still there");
-            return self.leave(case).await;
+            return Ok(());
         }
         self.count(|summary| summary.deleted += 1);
         self.tell(case.id, case.target, "customer", "deleted", "");
-        self.finish(case, true).await
+        self.finish(case, true, &Parts::default()).await
     }
 
     /// What is not as it was left: a stable word.
-    async fn changed(&self, case: &Case<'_>, record: &TargetContact) -> Result<Option<String>, RunError> {
+    async fn changed(&self, case: &Case, record: &TargetContact) -> Result<Option<String>, RunError> {
         let engine = self.engine;
         let found = |what: &str| Ok(Some(what.to_owned()));
         let Some(link) = &case.link else { return found("it has no link") };

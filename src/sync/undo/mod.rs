@@ -7,8 +7,11 @@
 mod contact;
 mod delete;
 mod doubts;
+mod link;
 mod net;
+mod restore;
 mod rows;
+mod vouch;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -18,21 +21,17 @@ use serde::Serialize;
 use tokio::sync::OnceCell;
 
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
-use crate::store::{Hold, Journalled, Link, Standing, WriteOp};
+use crate::store::{Hold, Journalled, WriteOp};
 use crate::sync::engine::{Engine, RunError};
-use crate::sync::journal::action;
+use crate::sync::journal::{self, action};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::tags::TagSummary;
-use crate::sync::witness::Testimony;
 
 pub use doubts::Doubts;
 
 /// Rows of the journal that are read at once.
 const PAGE: u32 = 500;
-/// Links that are looked at for one that shows that this is the right tenant.
-const WITNESSES: usize = 8;
-const CANDIDATES: u32 = 200;
 /// How often a record is read for an update that comes too late each time.
 const LOOKS: u32 = 5;
 
@@ -123,6 +122,8 @@ struct Undo<'a, T> {
     tag: OnceCell<Option<i64>>,
     /// Whether a record that was made here, and one that was not, has answered: then a 404 is believed of another.
     vouched: [AtomicBool; 2],
+    /// Whether any record has answered at all: then a 404 is believed of one whose deletion was about to be sent.
+    reads: AtomicBool,
     /// Contacts whose record answered 404 before any other had vouched for this account.
     unvouched: Mutex<Vec<(i64, LiveDeskId)>>,
     failed: AtomicBool,
@@ -138,6 +139,7 @@ impl<T: ContactTarget> Engine<T> {
             summary: Mutex::default(),
             tag: OnceCell::new(),
             vouched: Default::default(),
+            reads: AtomicBool::new(false),
             unvouched: Mutex::default(),
             failed: AtomicBool::new(false),
         };
@@ -172,6 +174,9 @@ impl<T: ContactTarget> Undo<'_, T> {
             self.all(rows).await?;
         }
         let later = std::mem::take(&mut *self.unvouched.lock().unwrap_or_else(PoisonError::into_inner));
+        if !later.is_empty() && !self.reads.load(Ordering::Relaxed) {
+            self.reads.store(self.can_read().await?, Ordering::Relaxed);
+        }
         self.all(later).await?;
         let unvouched = std::mem::take(&mut *self.unvouched.lock().unwrap_or_else(PoisonError::into_inner));
         for (_, id) in unvouched {
@@ -202,7 +207,32 @@ impl<T: ContactTarget> Undo<'_, T> {
         if self.engine.stop.is_cancelled() || self.failed.load(Ordering::Relaxed) {
             return Err(PortError::Interrupted.into());
         }
-        let all = self.engine.store.journalled(id).await?;
+        let mut looks = 0;
+        loop {
+            // What an attempt wrote down is part of the next one.
+            let Some(case) = self.case(row, id, looks == 0).await? else { return Ok(()) };
+            let result = self.take_back(&case).await;
+            looks += 1;
+            if matches!(result, Err(RunError::Port(PortError::Stale))) && looks < LOOKS {
+                continue;
+            }
+            self.engine.progress.event(ProgressEvent::Advance(1));
+            let why = match result {
+                Err(RunError::Port(PortError::Stale)) => String::from(
+                    "FIRST LINE takes so long to answer that what was read is out of date before it is written",
+                ),
+                Err(RunError::Port(PortError::Refused { status, .. })) => format!("refused with status {status}"),
+                result => return result,
+            };
+            self.tell(id, case.target, "customer", "left", &why);
+            return Ok(());
+        }
+    }
+
+    /// A contact that this row stands for, as the state knows it; tags are told of at once. `first`: it is counted.
+    async fn case(&self, row: i64, id: LiveDeskId, first: bool) -> Result<Option<contact::Case>, RunError> {
+        let store = &self.engine.store;
+        let all = store.journalled(id).await?;
         let of = self.order.of;
         let stands = |found: &&Journalled| {
             found.entry.run == of && found.undone_by.is_none() && found.entry.action != action::TRIAL
@@ -210,48 +240,31 @@ impl<T: ContactTarget> Undo<'_, T> {
         let rows: Vec<&Journalled> = all.iter().filter(stands).collect();
         // The newest row of a contact stands for all of them.
         if rows.first().is_none_or(|newest| newest.id != row) {
-            return Ok(());
+            return Ok(None);
         }
         if id == LiveDeskId(0) {
-            return self.tags_made(&rows).await;
+            self.tags_made(&rows).await?;
+            return Ok(None);
         }
-        self.count(|summary| summary.contacts += 1);
+        self.count(|summary| summary.contacts += u64::from(first));
         let Some(net) = net::net(id, rows.iter().map(|row| &row.entry)) else {
             self.tell(id, FirstLineId(0), "journal", "left", "its rows cannot be read");
-            return Ok(());
+            return Ok(None);
         };
-        let Some(target) = net.target else { return Ok(()) };
-        let link = self.engine.store.links_for(&[id]).await?.remove(&id);
+        let Some(target) = net.target else { return Ok(None) };
+        let link = store.links_for(&[id]).await?.remove(&id);
         let link_before = self.engine.link_before(link.as_ref()).await?;
         // An undo before this one was about to delete it.
         let deleting = all.iter().any(|found| {
             let entry = &found.entry;
             found.id > row && entry.action == action::DELETE && entry.target == target && found.undone_by.is_none()
         });
-        let renumbered = net::renumbered(&net, &self.engine.store.children_of(id).await?);
+        let ours = store.children_of(id).await?;
         let since = all.iter().filter(|found| found.id > row && found.entry.run != of && found.undone_by.is_none());
-        let hung = Mutex::new(net::hung(since.map(|found| &found.entry)));
-        let case = contact::Case { row, id, target, net, link, link_before, renumbered, hung, deleting, all: &all };
-        let mut looks = 1;
-        let result = loop {
-            match self.take_back(&case).await {
-                Err(RunError::Port(PortError::Stale)) if looks < LOOKS => looks += 1,
-                result => break result,
-            }
-        };
-        self.engine.progress.event(ProgressEvent::Advance(1));
-        match result {
-            Err(RunError::Port(PortError::Stale)) => {
-                let why = "FIRST LINE takes so long to answer that what was read is out of date before it is written";
-                self.tell(id, target, "customer", "left", why);
-                Ok(())
-            }
-            Err(RunError::Port(PortError::Refused { status, .. })) => {
-                self.tell(id, target, "customer", "left", &format!("refused with status {status}"));
-                Ok(())
-            }
-            result => result,
-        }
+        let hung = journal::hung(since.map(|found| &found.entry));
+        let renumbered = net::renumbered(&net, &hung);
+        let hung = Mutex::new(hung);
+        Ok(Some(contact::Case { row, id, target, net, link, link_before, ours, renumbered, hung, deleting, all }))
     }
 
     /// Tags that the run made stay: others may use them by now.
@@ -279,37 +292,6 @@ impl<T: ContactTarget> Undo<'_, T> {
             Ok::<_, RunError>(ids.first().copied())
         });
         Ok(*tag.await?)
-    }
-
-    /// Is this the FIRST LINE of the state? What an undo before this one was about to delete says nothing.
-    async fn recognise(&self) -> Result<(), RunError> {
-        let engine = self.engine;
-        let mut witnesses: Vec<Link> = engine.store.links_page(LiveDeskId(-1), CANDIDATES).await?;
-        witnesses.retain(|link| link.standing == Standing::Live);
-        let mut asked = 0;
-        for link in witnesses {
-            let journal = engine.store.journal_of_contact(link.livedesk_id).await?;
-            if journal.iter().any(|entry| entry.action == action::DELETE && entry.target == link.target) {
-                continue;
-            }
-            asked += 1;
-            if let Some(record) = engine.target.contact(link.target).await?
-                && engine.testimony(&link, &record) != Testimony::Other
-            {
-                return Ok(());
-            }
-            if asked >= WITNESSES {
-                break;
-            }
-        }
-        if asked == 0 {
-            return Ok(());
-        }
-        Err(RunError::Refused(
-            "FIRST LINE does not hold the records that this state links to: it belongs to another tenant, or they were \
-             deleted; nothing was taken back"
-                .into(),
-        ))
     }
 
     fn count(&self, count: impl FnOnce(&mut UndoSummary)) {

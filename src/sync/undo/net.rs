@@ -68,8 +68,10 @@ pub(super) struct Net {
     pub(super) made: bool,
     /// It was deleted by the run.
     pub(super) deleted: bool,
-    /// It was marked, or its mark taken off.
+    /// It was marked, because its contact was gone from LiveDesk.
     pub(super) marked: bool,
+    /// That mark was taken off: it stays off.
+    pub(super) unmarked: bool,
     pub(super) fields: BTreeMap<FieldKey, Vec<FieldStep>>,
     pub(super) tags: Vec<ListStep>,
     pub(super) companies: Vec<ListStep>,
@@ -94,7 +96,11 @@ pub(super) fn net<'a>(id: LiveDeskId, rows: impl IntoIterator<Item = &'a Journal
         }
         net.made |= row.action == action::CREATE;
         net.deleted |= row.action == action::DELETE;
-        net.marked |= matches!(row.action.as_str(), action::MARK | action::UNMARK);
+        net.marked |= row.action == action::MARK;
+        if row.action == action::UNMARK {
+            net.unmarked = true;
+            continue;
+        }
         let before: Value = serde_json::from_str(&row.before).ok()?;
         let Some(after) = &row.after else { continue };
         let after: Value = serde_json::from_str(after).ok()?;
@@ -108,6 +114,12 @@ pub(super) fn net<'a>(id: LiveDeskId, rows: impl IntoIterator<Item = &'a Journal
 }
 
 impl Net {
+    /// Whether the run did nothing with the record itself.
+    pub(super) fn left_it_alone(&self) -> bool {
+        let wrote = !(self.fields.is_empty() && self.tags.is_empty() && self.companies.is_empty());
+        !(self.made || self.deleted || self.unmarked || wrote || !self.children.is_empty())
+    }
+
     fn note_fields(&mut self, before: &Value, after: &Value) -> Option<()> {
         for (key, value) in after.as_object()? {
             match key.as_str() {
@@ -201,30 +213,17 @@ pub(super) fn put_there<'a>(steps: impl DoubleEndedIterator<Item = &'a ListStep>
     ids
 }
 
-/// Rows that were hung on, by kind and value: their numbers. `rows` newest first.
-pub(super) fn hung<'a>(rows: impl Iterator<Item = &'a JournalEntry>) -> BTreeMap<(ChildKind, Digest), ChildId> {
-    let mut hung = BTreeMap::new();
-    for row in rows.filter(|row| row.action == action::CHILDREN) {
-        let Some(Ok(after)) = row.after.as_deref().map(serde_json::from_str::<Value>) else { continue };
-        for row in after["added"].as_array().into_iter().flatten() {
-            let kind = row[0].as_str().and_then(ChildKind::parse);
-            if let (Some(kind), Some(id), Some(key)) = (kind, row[1].as_i64(), row[2].as_str().and_then(Digest::parse))
-            {
-                hung.entry((kind, key)).or_insert(ChildId(id));
-            }
-        }
-    }
-    hung
-}
-
-/// Rows that another undo hung on again: the numbers that the run knew, and those that `ours` has for the same values.
-pub(super) fn renumbered(net: &Net, ours: &[LinkChild]) -> BTreeMap<(ChildKind, ChildId), ChildId> {
+/// Rows that another undo hung on again: the numbers that the run knew, and those that they were `hung` on with.
+pub(super) fn renumbered(
+    net: &Net,
+    hung: &BTreeMap<(ChildKind, Digest), ChildId>,
+) -> BTreeMap<(ChildKind, ChildId), ChildId> {
     let made = |steps: &[ChildStep]| match steps.first() {
         Some(ChildStep::Added(key) | ChildStep::Changed(_, key)) => Some(*key),
         Some(ChildStep::Removed(_)) | None => None,
     };
     let other = |(kind, child): (ChildKind, ChildId), key: Digest| {
-        ours.iter().find(|row| row.kind == kind && row.key == key && row.child != child).map(|row| row.child)
+        hung.get(&(kind, key)).copied().filter(|other| *other != child)
     };
     let rows = net.children.iter();
     rows.filter_map(|(place, steps)| Some((*place, other(*place, made(steps)?)?))).collect()

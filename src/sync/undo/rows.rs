@@ -6,13 +6,15 @@ use serde_json::{Map, Value};
 
 use super::Undo;
 use super::contact::{Case, Sent, WHY, open};
+use super::link::Parts;
 use super::net::{self, ChildBack, NOT_SHOWN};
 use crate::domain::hash::Digest;
 use crate::domain::ids::ChildId;
 use crate::domain::phone;
 use crate::domain::record::canonical_email;
 use crate::domain::target::TargetContact;
-use crate::store::{ChildKind, Intent, IntentKind, IntentState, JournalEntry, LinkChild, WriteOp};
+use crate::store::{ChildKind, Intent, IntentKind, IntentState, JournalEntry, Link, LinkChild, WriteOp};
+use crate::sync::carry::is_refused_by;
 use crate::sync::children::{images, list_name};
 use crate::sync::engine::RunError;
 use crate::sync::journal::{ChildrenAfter, action};
@@ -22,22 +24,27 @@ use crate::sync::ports::{ContactTarget, PortError};
 const OTHER_PHONE: i64 = 4;
 
 impl<T: ContactTarget> Undo<'_, T> {
-    /// What is done about e-mails and phones, and whether all of it can be.
-    pub(super) fn rows(&self, case: &Case<'_>, record: &TargetContact) -> (Vec<(ChildKind, ChildId, ChildBack)>, bool) {
-        let (mut tasks, mut whole) = (Vec::new(), true);
+    /// What is done about e-mails and phones; `parts` notes it.
+    pub(super) fn rows(
+        &self,
+        case: &Case,
+        record: &TargetContact,
+        parts: &mut Parts,
+    ) -> Vec<(ChildKind, ChildId, ChildBack)> {
+        let mut tasks = Vec::new();
         for ((kind, child), steps) in &case.net.children {
             let name = list_name(*kind);
+            let child = case.renumbered.get(&(*kind, *child)).unwrap_or(child);
             let Some(held) = self.engine.current_children(record, *kind) else {
-                whole = false;
+                parts.rows.insert((*kind, *child));
                 self.tell(case.id, case.target, name, "kept", NOT_SHOWN);
                 continue;
             };
-            let child = case.renumbered.get(&(*kind, *child)).unwrap_or(child);
             let now = held.iter().find(|row| row.id == *child).map(|row| row.key);
             let key = |image: &Value| self.row_key(*kind, image);
             let (back, why) = net::child(steps, now, key);
             if let Some(why) = why {
-                whole = false;
+                parts.rows.insert((*kind, *child));
                 self.tell(case.id, case.target, name, "kept", why);
             }
             // It may hang there again already.
@@ -45,27 +52,35 @@ impl<T: ContactTarget> Undo<'_, T> {
             match back {
                 ChildBack::Nothing => {}
                 ChildBack::Hang(image) if there(&image) => {}
-                back => tasks.push((*kind, *child, back)),
+                back => {
+                    parts.lists.insert(*kind);
+                    tasks.push((*kind, *child, back));
+                }
             }
         }
-        (tasks, whole)
+        tasks
     }
 
     /// Changes and removes rows, and hangs on what was removed, each under an intent.
     pub(super) async fn send_rows(
         &self,
-        case: &Case<'_>,
+        case: &Case,
         record: &TargetContact,
         tasks: Vec<(ChildKind, ChildId, ChildBack)>,
+        link: Option<&Link>,
     ) -> Result<Sent, RunError> {
         if tasks.is_empty() {
             return Ok(Sent::Done);
         }
         if !self.order.dry_run {
-            self.open_rows(case, record, &tasks).await?;
+            self.open_rows(case, record, &tasks, link).await?;
         }
         let mut sent = Sent::Done;
         for (kind, child, back) in tasks {
+            let (ahead, again) = self.known(case, kind, child, &back);
+            if !self.order.dry_run && !ahead.is_empty() {
+                self.engine.store.write(ahead).await?;
+            }
             let result = match &back {
                 _ if self.order.dry_run => Ok(Sent::Done),
                 ChildBack::Hang(image) => self.hang(case, record, kind, image).await?,
@@ -91,6 +106,9 @@ impl<T: ContactTarget> Undo<'_, T> {
                     sent = Sent::Left;
                 }
                 Err(PortError::Refused { status, .. }) => {
+                    if is_refused_by(status) {
+                        self.engine.store.write(again).await?;
+                    }
                     self.tell(case.id, case.target, list_name(kind), "left", &format!("refused with status {status}"));
                     sent = Sent::Left;
                 }
@@ -107,9 +125,10 @@ impl<T: ContactTarget> Undo<'_, T> {
     /// Writes down what rows hold that are about to be changed or removed.
     async fn open_rows(
         &self,
-        case: &Case<'_>,
+        case: &Case,
         record: &TargetContact,
         tasks: &[(ChildKind, ChildId, ChildBack)],
+        link: Option<&Link>,
     ) -> Result<(), RunError> {
         let (mut after, mut before) = (ChildrenAfter::default(), Map::new());
         for kind in [ChildKind::Email, ChildKind::Phone] {
@@ -136,11 +155,29 @@ impl<T: ContactTarget> Undo<'_, T> {
             link_before: case.link_before.clone(),
             ..self.engine.entry(case.id, case.target, action::CHILDREN, WHY)
         };
-        let ops = [WriteOp::Journal(entry)].into_iter().chain(open(case));
+        let ops = [WriteOp::Journal(entry)].into_iter().chain(open(link));
         Ok(self.engine.store.write(ops.collect()).await?)
     }
 
-    async fn change(&self, case: &Case<'_>, kind: ChildKind, child: ChildId, image: &Value) -> Result<Sent, PortError> {
+    /// What is known of a row of ours once its request has arrived, which goes ahead of it; and what is where it is refused. A
+    /// row that is not there, or holds something else, would be taken for an agent's doing by whoever comes in between.
+    fn known(&self, case: &Case, kind: ChildKind, child: ChildId, back: &ChildBack) -> (Vec<WriteOp>, Vec<WriteOp>) {
+        let key = match back {
+            ChildBack::Change(image) => self.row_key(kind, image),
+            ChildBack::Remove => None,
+            ChildBack::Hang(_) | ChildBack::Nothing => return Default::default(),
+        };
+        let ours = case.ours.iter().find(|row| row.kind == kind && row.child == child);
+        let Some(row) = ours.filter(|row| case.link.is_some() && key != Some(row.key)) else {
+            return Default::default();
+        };
+        let gone = |key| WriteOp::RemoveChild { livedesk_id: case.id, kind, key };
+        let there = key.map(|key| WriteOp::PutChild(LinkChild { key, ..row.clone() }));
+        let ahead = [gone(row.key)].into_iter().chain(there).collect();
+        (ahead, key.map(gone).into_iter().chain([WriteOp::PutChild(row.clone())]).collect())
+    }
+
+    async fn change(&self, case: &Case, kind: ChildKind, child: ChildId, image: &Value) -> Result<Sent, PortError> {
         let target = &self.engine.target;
         match kind {
             ChildKind::Email => target.update_email(child, text(image, "address")).await,
@@ -152,7 +189,7 @@ impl<T: ContactTarget> Undo<'_, T> {
     /// Hangs on what was removed, as any child is: intent first, and a doubt is read back, never resent.
     async fn hang(
         &self,
-        case: &Case<'_>,
+        case: &Case,
         record: &TargetContact,
         kind: ChildKind,
         image: &Value,
