@@ -124,7 +124,9 @@ impl<T: ContactTarget> Engine<T> {
         let Some(record) = self.record_of(seen).await? else { return Ok(Err(String::from("vanished"))) };
         if let Some(what) = self.changed_since(&link, absence, &record).await? {
             let kept = Absence { deletion: Deletion::Kept, why: Some(what.clone()), run: self.run, ..absence.clone() };
-            self.store.write(vec![WriteOp::PutAbsence(kept), journal::not_deleted(link.livedesk_id, link.target)]).await?;
+            self.store
+                .write(vec![WriteOp::PutAbsence(kept), journal::not_deleted(link.livedesk_id, link.target)])
+                .await?;
             *told.resting.entry(Rest::Changed.as_str().to_owned()).or_default() += 1;
             return Ok(Ok(format!("kept: changed ({what})")));
         }
@@ -150,7 +152,13 @@ impl<T: ContactTarget> Engine<T> {
                 }
                 let row =
                     Absence { deletion: Deletion::None, why: Some(why.clone()), run: self.run, ..absence.clone() };
-                self.store.write(vec![journal::not_deleted(link.livedesk_id, link.target), WriteOp::PutLink(link), WriteOp::PutAbsence(row)]).await?;
+                self.store
+                    .write(vec![
+                        journal::not_deleted(link.livedesk_id, link.target),
+                        WriteOp::PutLink(link),
+                        WriteOp::PutAbsence(row),
+                    ])
+                    .await?;
                 return Ok(Err(why));
             }
             Err(error) => return Err(error.into()),

@@ -12,7 +12,7 @@ use crate::domain::record::{FieldKey, FieldValue, canonical_current};
 use crate::domain::target::{ContactWrite, WriteValue};
 use crate::store::{Absence, Deletion, Mark, Seen, WriteOp};
 use crate::sync::engine::{Engine, RunError};
-use crate::sync::journal::{TAGS, action};
+use crate::sync::journal::{self, TAGS, action};
 use crate::sync::overseer::Action;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::summary::Summary;

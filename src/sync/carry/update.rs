@@ -243,8 +243,10 @@ impl<T: ContactTarget> Engine<T> {
         let journal = self.store.journal_of_contact(id).await?;
         let row = journal.iter().find(|row| row.run == run && row.target == target && row.action == action::ADOPT);
         let was = row.and_then(|row| journal::read_link_image(id, row.link_before.as_deref()?)).flatten();
-        let mut ops =
-            vec![WriteOp::RemoveLink(id), WriteOp::NotDone { run: Some(run), livedesk_id: id, target, action: action::ADOPT }];
+        let mut ops = vec![
+            WriteOp::RemoveLink(id),
+            WriteOp::NotDone { run: Some(run), livedesk_id: id, target, action: action::ADOPT },
+        ];
         if let Some((link, children)) = was {
             ops.push(WriteOp::PutLink(link));
             ops.extend(children.into_iter().map(WriteOp::PutChild));

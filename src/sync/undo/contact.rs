@@ -16,7 +16,7 @@ use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::target::{ContactWrite, TargetContact};
 use crate::store::{ChildKind, JournalEntry, Journalled, Link, LinkChild, Origin, WriteOp};
 use crate::sync::engine::RunError;
-use crate::sync::journal::action;
+use crate::sync::journal::{self, action};
 use crate::sync::ports::ContactTarget;
 use crate::sync::stamp::StampReading;
 

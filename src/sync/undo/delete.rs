@@ -15,7 +15,7 @@ use crate::store::{JournalEntry, Origin, Standing, WriteOp};
 use crate::sync::absence::whole;
 use crate::sync::carry::is_refused_by;
 use crate::sync::engine::RunError;
-use crate::sync::journal::action;
+use crate::sync::journal::{self, action};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 
