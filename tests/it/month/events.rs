@@ -340,6 +340,7 @@ impl Inner {
         let merged = self.people[&other].clone();
         self.forget_person(other);
         let person = self.person(base);
+        let was_listed = person.is_listed();
         let mut gained = Vec::new();
         if person.email.is_none() && merged.email.is_some() {
             person.email = merged.email;
@@ -352,6 +353,9 @@ impl Inner {
         person.identifier = person.identifier.take().or(merged.identifier);
         for watched in gained {
             self.changed(base, watched, Lane::Sweep);
+        }
+        if !was_listed {
+            self.unmeasured(base);
         }
     }
 

@@ -238,7 +238,8 @@ impl Inner {
             let taken_off = record.tagged_at.is_some_and(|at| since.is_none_or(|since| at > since));
             let had = taken_off && record.cells.values().any(|cell| cell.program_at.is_some()) && record.had_tag;
             if !(labelled || just_changed) || had {
-                wrong.push(format!("tag {id} is put on customer {} (labelled: {labelled})", record.id));
+                let of = person.map(|person| person.id);
+                wrong.push(format!("tag {id} is put on customer {} of {of:?} (labelled: {labelled})", record.id));
             }
         }
         for wrong in wrong {
