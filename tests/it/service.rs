@@ -897,6 +897,34 @@ fn resident(id: u32) -> f64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// Means that stand for the last three quarters of the soak, and how many standard errors of ten degrees of freedom a slope may
+/// be above zero by chance (Student, 99 %).
+const BLOCKS: usize = 12;
+const LIKELY: f64 = 2.76;
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / f64::from(u32::try_from(values.len()).unwrap())
+}
+
+/// The slope of the least-squares line through these, at equal distances, and its standard error.
+fn trend(values: &[f64]) -> (f64, f64) {
+    let at = |place: usize| {
+        f64::from(u32::try_from(place).unwrap()) - f64::from(u32::try_from(values.len() - 1).unwrap()) / 2.0
+    };
+    let (mean, spread) = (mean(values), (0..values.len()).map(|place| at(place).powi(2)).sum::<f64>());
+    let slope = values.iter().enumerate().map(|(place, value)| at(place) * (value - mean)).sum::<f64>() / spread;
+    let off = values.iter().enumerate().map(|(place, value)| (value - mean - slope * at(place)).powi(2)).sum::<f64>();
+    (slope, (off / f64::from(u32::try_from(values.len() - 2).unwrap()) / spread).sqrt())
+}
+
+#[test]
+fn a_trend_is_told_from_noise() {
+    let (slope, error) = trend(&[5.0, 7.0, 5.0, 7.0, 5.0, 7.0, 5.0, 7.0, 5.0, 7.0, 5.0, 7.0]);
+    assert!(slope <= LIKELY * error, "{slope} {error}");
+    let (slope, error) = trend(&[5.0, 7.0, 7.0, 9.0, 9.0, 11.0, 11.0, 13.0, 13.0, 15.0, 15.0, 17.0]);
+    assert!((slope - 1.0).abs() < 0.05 && slope > LIKELY * error, "{slope} {error}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_day_of_quick_cycles_takes_no_more_memory_at_its_end_than_after_its_first_quarter() {
     let Ok(seconds) = std::env::var("DESKFERRY_SOAK_SECONDS") else {
@@ -926,10 +954,9 @@ async fn a_day_of_quick_cycles_takes_no_more_memory_at_its_end_than_after_its_fi
     service.signal("TERM").await;
     assert_eq!(service.end().await.code(), Some(0));
     let late = &samples[samples.len() / 4..];
-    let halves = late.split_at(late.len() / 2);
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / f64::from(u32::try_from(values.len()).unwrap());
-    let (early, end) = (mean(halves.0), mean(halves.1));
-    let noise = late.iter().map(|value| (value - mean(late)).abs()).fold(0.0, f64::max);
-    println!("resident: {early:.0} KiB, then {end:.0} KiB; noise {noise:.0} KiB over {} samples", late.len());
-    assert!(end - early <= (0.02 * early).max(512.0), "memory grows: {early:.0} to {end:.0} KiB");
+    let means: Vec<f64> = late.chunks_exact((late.len() / BLOCKS).max(1)).map(mean).collect();
+    let (slope, error) = trend(&means);
+    let told: Vec<String> = means.iter().map(|mean| format!("{mean:.0}")).collect();
+    println!("resident, in KiB: {}; {slope:.1} a block, give or take {error:.1}", told.join(", "));
+    assert!(slope <= LIKELY * error, "memory grows by {slope:.1} KiB a block, give or take {error:.1}: {told:?}");
 }
