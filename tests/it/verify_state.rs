@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use deskferry::clock::{Clock, SystemClock, TestClock};
+use deskferry::sandbox::livedesk::{LabelFilter, LiveDeskSwitches};
 use deskferry::sync::pipeline::Entrants;
 use serde_json::{Value, json};
 
@@ -218,4 +219,27 @@ async fn a_merge_is_told_as_one_wherever_the_stamp_went_and_before_a_run_noticed
     assert_eq!(code, Some(0), "{document:#}");
     let end = world.command(&["verify"]).await;
     assert!(end.says(&format!("its customer {} is part of {theirs}", moved.id)), "{end:?}");
+    // Gone from LiveDesk too, it is a customer that was carried once, wherever its stamp stands.
+    assert!(livedesk.delete(moved.contact));
+    let (code, document, found) = verified(&world, &[]).await;
+    assert_eq!(
+        (code, found[&about("extra", moved.contact)].as_deref()),
+        (Some(0), Some("gone_at_source")),
+        "{document:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_compared_is_no_clean_comparison() {
+    let mut world = World::with(40).await;
+    world.mapping.push_str("\n[[tags]]\nlabel = \"vip\"\ntag = \"VIP\"\n");
+    let livedesk = world.sandbox.livedesk();
+    livedesk.set_labels(livedesk.listed_ids()[20], &["vip"]);
+    world.backfill().await;
+    assert_eq!(verified(&world, &[]).await.0, Some(0));
+    livedesk.set_switches(LiveDeskSwitches { labels: LabelFilter::Ignored, ..livedesk.switches() });
+    let (code, document, _) = verified(&world, &[]).await;
+    let told = (&document["clean"], &document["unexplained"], &document["verdict"]);
+    let verdict = json!("nothing unexplained; 1 field or label could not be compared");
+    assert_eq!((code, told), (Some(1), (&json!(false), &json!(0), &verdict)), "{document:#}");
 }

@@ -32,6 +32,11 @@ pub(super) fn verdict(found: &Verification) -> String {
     {
         parts.push(format!("FIRST LINE's list was not read completely ({})", customers_text(customers)));
     }
+    match found.not_compared() {
+        0 => {}
+        1 => parts.push(String::from("1 field or label could not be compared")),
+        many => parts.push(format!("{many} fields and labels could not be compared")),
+    }
     parts.join("; ")
 }
 

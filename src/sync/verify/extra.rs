@@ -54,7 +54,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let finding = match now {
             // It is another by now, or gone.
             _ if now != noted => return Ok(()),
-            Some(StampReading::Of(id)) => match self.stranger_of(id, holder, ask).await? {
+            Some(StampReading::Of(id)) => match self.stranger_of(id, row.target, holder, ask).await? {
                 Some(finding) => finding,
                 None => return Ok(()),
             },
@@ -85,6 +85,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
     async fn stranger_of(
         &mut self,
         id: LiveDeskId,
+        customer: FirstLineId,
         holder: Option<LiveDeskId>,
         ask: bool,
     ) -> Result<Option<Finding>, RunError> {
@@ -108,7 +109,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             Err(PortError::Refused { .. }) => "LiveDesk's list does not show it, and refuses to show it by its id",
             Err(error) => return Err(error.into()),
         };
-        let carried = (holder == Some(id)).then_some(Reason::GoneAtSource);
-        Ok(Some(Finding::new(Class::Extra, id.0, carried, detail)))
+        let carried = holder == Some(id) || self.came_with_a_merge(id, customer).await?;
+        Ok(Some(Finding::new(Class::Extra, id.0, carried.then_some(Reason::GoneAtSource), detail)))
     }
 }

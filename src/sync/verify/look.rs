@@ -314,7 +314,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
 
     /// Whether the customer that is linked to this contact is not there any more, so that it was merged into the one that
     /// carries its stamp.
-    async fn came_with_a_merge(&self, id: LiveDeskId, survivor: FirstLineId) -> Result<bool, RunError> {
+    pub(super) async fn came_with_a_merge(&self, id: LiveDeskId, survivor: FirstLineId) -> Result<bool, RunError> {
         let Some(link) = self.facts(&[id], &[]).await?.links.remove(&id) else { return Ok(false) };
         Ok(link.alias_of == Some(survivor) || matches!(self.engine.sight(link.target).await?, Sight::Nothing))
     }

@@ -129,9 +129,14 @@ impl Verification {
         self.sweep.verdict == Verdict::Proven && self.customers.is_none_or(|customers| customers.proven)
     }
 
-    /// Whether nothing is left unexplained.
+    /// Fields and labels that were left out of the comparison.
+    pub fn not_compared(&self) -> u64 {
+        (self.stopped.len() + self.tags.labels_unknown.len()) as u64
+    }
+
+    /// Whether everything was compared, and nothing is left unexplained.
     pub fn is_clean(&self) -> bool {
-        self.is_proven() && self.tally.faults() == 0
+        self.is_proven() && self.tally.faults() == 0 && self.not_compared() == 0
     }
 }
 
