@@ -84,23 +84,28 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         Ok(list) => list,
         Err(failure) => return Err(session.refuse(failure).await),
     };
-    let (summary, failure) = match take_back(&session, mapping, &order, &list).await {
+    let (summary, failure) = match take_back(&session, mapping, (&order, found.kind == KIND), &list).await {
         Ok(ended) => ended,
         Err(failure) => return Err(session.refuse(failure).await),
     };
     end(session, &order, &summary, failure, list, context.json).await
 }
 
-/// Settles what is in doubt as the run that sent it, then takes the run back.
+/// Settles what is in doubt as the run that sent it, then takes the run back, unless later runs turn out to stand on it:
+/// one of them may have sent what was in doubt, or come in while the state was waited for.
 async fn take_back(
     session: &Session,
     mapping: Mapping,
-    order: &UndoOrder,
+    (order, is_undo): (&UndoOrder, bool),
     list: &List,
 ) -> Result<(UndoSummary, Option<RunError>), Failure> {
     let engine = session.engine(mapping).await?;
     let doubts = if order.dry_run { Doubts::of(&session.store).await? } else { engine.settle_before_undo().await? };
     doubts.lines().for_each(|line| list.add(&line));
+    let built = session.store.built_upon(order.of, is_undo).await?;
+    if !built.is_empty() {
+        return Err(Failure::new(order_needed(order.of, &built)));
+    }
     let (mut summary, failure) = engine.undo(order, &|line| list.add(line)).await;
     summary.in_doubt = doubts.parked;
     summary.never_arrived = doubts.absent.len() as u64;

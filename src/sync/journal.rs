@@ -348,8 +348,13 @@ mod tests {
         assert_eq!(left(&[&tagged, &made]), Some(vec![1]));
         assert_eq!(left(&[&back, &again, &tagged, &made]), Some(vec![1]), "what the later run wrote was restored");
         assert_eq!(left_standing(&[tagged.clone(), made.clone()].concat(), FirstLineId(7)), None, "another record");
+        let by = |rows: &[Journalled], undone_by: Option<i64>| -> Vec<Journalled> {
+            let undone_by = undone_by.map(RunId);
+            rows.iter().cloned().map(|row| Journalled { undone_by, ..row }).collect()
+        };
+        let (undone, stands) = (by(&tagged, Some(5)), by(&made, None));
         let put_back = row(5, action::RESTORE, Some(no_link()), None);
-        assert_eq!(left(&[&[put_back], &tagged, &made]), None, "the undo was taken back");
+        assert_eq!(left(&[&[put_back], &undone, &stands]), None, "the undo was taken back");
         assert_eq!(left(&[&[row(6, action::UPDATE, None, None)], &tagged, &made]), None, "somebody else wrote since");
         assert_eq!(left(&[&made]), None);
     }

@@ -83,11 +83,11 @@ impl<T: ContactTarget> Undo<'_, T> {
 
     /// The record answers 404.
     pub(super) async fn not_there(&self, case: &Case) -> Result<(), RunError> {
+        if (case.deleting || case.net.deleted) && !self.reads.load(Ordering::Relaxed) {
+            self.put_off(case);
+            return Ok(());
+        }
         if case.deleting {
-            if !self.reads.load(Ordering::Relaxed) {
-                self.put_off(case);
-                return Ok(());
-            }
             self.count(|summary| summary.deleted += 1);
             self.tell(case.id, case.target, "customer", "deleted", "");
             return self.finish(case, true, &Parts::default()).await;
@@ -98,6 +98,11 @@ impl<T: ContactTarget> Undo<'_, T> {
         if case.net.deleted {
             let why = "it was deleted, and cannot be brought back; a backfill makes a new one";
             self.tell(case.id, case.target, "customer", "kept", why);
+            // Nothing more can be done about it, and nothing before it has to wait for that. What an undo deleted stays taken back.
+            let is_undo = case.all.iter().any(|row| row.undone_by == Some(self.order.of));
+            if !is_undo && !self.order.dry_run {
+                self.engine.store.write(vec![self.taken_back(case.id)]).await?;
+            }
             return Ok(());
         }
         let made = case.link.as_ref().is_some_and(|link| link.origin == Origin::Created);

@@ -122,7 +122,7 @@ struct Undo<'a, T> {
     tag: OnceCell<Option<i64>>,
     /// Whether a record that was made here, and one that was not, has answered: then a 404 is believed of another.
     vouched: [AtomicBool; 2],
-    /// Whether any record has answered at all: then a 404 is believed of one whose deletion was about to be sent.
+    /// Whether any record has answered at all: then a 404 is believed of one whose deletion is in the journal.
     reads: AtomicBool,
     /// Contacts whose record answered 404 before any other had vouched for this account.
     unvouched: Mutex<Vec<(i64, LiveDeskId)>>,

@@ -11,6 +11,7 @@ use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::record::FieldKey;
 use crate::store::{ChildKind, JournalEntry, Link, LinkChild};
+use crate::sync::decide::CurrentChild;
 use crate::sync::journal::{COMPANIES, TAGS, action, read_link_image};
 
 /// Somebody changed it since.
@@ -275,6 +276,40 @@ pub(super) fn child(
         _ => ChildBack::Nothing,
     };
     (back, kept)
+}
+
+/// One row, and what is done about it.
+pub(super) type RowTask = (ChildKind, ChildId, ChildBack);
+
+/// What of it is left to do: what hangs there already is not hung on again. `held` are the rows of a kind as they stand.
+///
+/// A run that removed a value and hung it on again has two rows of it: the one that stands takes the other's place.
+pub(super) fn rows(
+    tasks: Vec<RowTask>,
+    held: impl Fn(ChildKind) -> Vec<CurrentChild>,
+    key: impl Fn(ChildKind, &Value) -> Option<Digest>,
+) -> Vec<RowTask> {
+    let (mut hangs, mut others): (Vec<RowTask>, Vec<RowTask>) =
+        tasks.into_iter().partition(|(.., back)| matches!(back, ChildBack::Hang(_)));
+    others.retain(|(.., back)| *back != ChildBack::Nothing);
+    hangs.retain(|(kind, _, back)| {
+        let ChildBack::Hang(image) = back else { return false };
+        let wanted = key(*kind, image);
+        let there: Vec<ChildId> =
+            held(*kind).into_iter().filter(|row| Some(row.key) == wanted).map(|row| row.id).collect();
+        let touched = |id: &ChildId| others.iter().position(|(of, child, _)| of == kind && child == id);
+        if there.iter().any(|id| touched(id).is_none()) {
+            return false;
+        }
+        let removed = there.iter().filter_map(touched).find(|at| others[*at].2 == ChildBack::Remove);
+        match removed {
+            Some(at) => drop(others.remove(at)),
+            None => return true,
+        }
+        false
+    });
+    others.extend(hangs);
+    others
 }
 
 #[cfg(test)]

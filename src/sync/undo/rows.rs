@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::Undo;
 use super::contact::{Case, Sent, WHY, open};
 use super::link::Parts;
-use super::net::{self, ChildBack, NOT_SHOWN};
+use super::net::{self, ChildBack, NOT_SHOWN, RowTask};
 use crate::domain::hash::Digest;
 use crate::domain::ids::ChildId;
 use crate::domain::phone;
@@ -25,12 +25,7 @@ const OTHER_PHONE: i64 = 4;
 
 impl<T: ContactTarget> Undo<'_, T> {
     /// What is done about e-mails and phones; `parts` notes it.
-    pub(super) fn rows(
-        &self,
-        case: &Case,
-        record: &TargetContact,
-        parts: &mut Parts,
-    ) -> Vec<(ChildKind, ChildId, ChildBack)> {
+    pub(super) fn rows(&self, case: &Case, record: &TargetContact, parts: &mut Parts) -> Vec<RowTask> {
         let mut tasks = Vec::new();
         for ((kind, child), steps) in &case.net.children {
             let name = list_name(*kind);
@@ -47,17 +42,11 @@ impl<T: ContactTarget> Undo<'_, T> {
                 parts.rows.insert((*kind, *child));
                 self.tell(case.id, case.target, name, "kept", why);
             }
-            // It may hang there again already.
-            let there = |image: &Value| held.iter().any(|row| Some(row.key) == self.row_key(*kind, image));
-            match back {
-                ChildBack::Nothing => {}
-                ChildBack::Hang(image) if there(&image) => {}
-                back => {
-                    parts.lists.insert(*kind);
-                    tasks.push((*kind, *child, back));
-                }
-            }
+            tasks.push((*kind, *child, back));
         }
+        let held = |kind: ChildKind| self.engine.current_children(record, kind).unwrap_or_default();
+        let tasks = net::rows(tasks, held, |kind, image| self.row_key(kind, image));
+        parts.lists.extend(tasks.iter().map(|(kind, ..)| *kind));
         tasks
     }
 
@@ -66,7 +55,7 @@ impl<T: ContactTarget> Undo<'_, T> {
         &self,
         case: &Case,
         record: &TargetContact,
-        tasks: Vec<(ChildKind, ChildId, ChildBack)>,
+        tasks: Vec<RowTask>,
         link: Option<&Link>,
     ) -> Result<Sent, RunError> {
         if tasks.is_empty() {
@@ -127,7 +116,7 @@ impl<T: ContactTarget> Undo<'_, T> {
         &self,
         case: &Case,
         record: &TargetContact,
-        tasks: &[(ChildKind, ChildId, ChildBack)],
+        tasks: &[RowTask],
         link: Option<&Link>,
     ) -> Result<(), RunError> {
         let (mut after, mut before) = (ChildrenAfter::default(), Map::new());
