@@ -65,19 +65,31 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
         };
         for id in missing {
-            let proven = !doubtful.contains(&id);
-            let (kind, detail) = if proven {
-                (SetAsideKind::Gone, "LiveDesk does not show this contact any more")
-            } else {
-                (SetAsideKind::Unproven, "LiveDesk did not show this contact, and its absence could not be proven")
-            };
-            summary.set_aside(Some(id), SetAside { kind, field: None, status: None, detail: detail.to_owned() });
-            // Nobody is left to be created: the old intent has nothing to wait for.
-            if let Some((_, seq)) = orphans.iter().find(|(orphan, _)| proven && *orphan == id) {
-                engine.store.write(vec![WriteOp::CloseIntent { seq: *seq }]).await?;
-            }
+            let orphan = orphans.iter().find(|(orphan, _)| *orphan == id).map(|(_, seq)| *seq);
+            self.tell_unfound(id, orphan, !doubtful.contains(&id), summary).await?;
         }
         Ok(doubtful)
+    }
+
+    /// Tells of a contact that LiveDesk did not show. Where its absence is proven nobody is left to be created: the create that
+    /// was to be repeated (`orphan`) has nothing to wait for.
+    pub(super) async fn tell_unfound(
+        &self,
+        id: LiveDeskId,
+        orphan: Option<i64>,
+        proven: bool,
+        summary: &mut Summary,
+    ) -> Result<(), RunError> {
+        let (kind, detail) = if proven {
+            (SetAsideKind::Gone, "LiveDesk does not show this contact any more")
+        } else {
+            (SetAsideKind::Unproven, "LiveDesk did not show this contact, and its absence could not be proven")
+        };
+        summary.set_aside(Some(id), SetAside { kind, field: None, status: None, detail: detail.to_owned() });
+        if let Some(seq) = orphan.filter(|_| proven) {
+            self.engine.store.write(vec![WriteOp::CloseIntent { seq }]).await?;
+        }
+        Ok(())
     }
 
     /// Carries to their end contacts whose doubt was settled and that nobody came by since: they are linked, and their
