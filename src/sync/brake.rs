@@ -3,14 +3,16 @@
 //!
 //! After some creates of one kind in a row without an answer they go one at a time; after so many more the run creates nothing
 //! of that kind and ends as failed. The next run sends one ahead, and the others follow once that is answered. A refusal is an
-//! answer; so is a record that is found where its create was not answered.
+//! answer; so is a record that is found where its create was not answered. A contact that failed before while others after it
+//! were created is in trouble of its own, and says nothing about the platform.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::store::{IntentKind, Store, StoreError};
+use crate::domain::ids::FirstLineId;
+use crate::store::{Intent, IntentKind, Store, StoreError};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::ports::ContactTarget;
 
@@ -21,7 +23,11 @@ const KINDS: [IntentKind; 3] = [IntentKind::Contact, IntentKind::Email, IntentKi
 
 /// What the creates of a run came to lately. Three rows of counters, whatever the account holds.
 #[derive(Debug, Default)]
-pub(super) struct Brake([Row; 3]);
+pub(super) struct Brake {
+    rows: [Row; 3],
+    /// The highest id that a create of ours got.
+    arrived: AtomicI64,
+}
 
 /// The creates of one kind.
 #[derive(Debug, Default)]
@@ -49,6 +55,9 @@ impl Brake {
         let kept = store.profile_get(UNANSWERED).await?;
         let words: Vec<&str> = kept.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str).collect();
         let brake = Self::default();
+        for link in store.newest_created(1).await? {
+            brake.arrived.store(link.target.0, Ordering::Relaxed);
+        }
         for kind in KINDS.into_iter().filter(|kind| words.contains(&kind.as_str())) {
             let row = brake.row(kind);
             row.doubts.store(most, Ordering::Relaxed);
@@ -60,10 +69,20 @@ impl Brake {
 
     fn row(&self, kind: IntentKind) -> &Row {
         match kind {
-            IntentKind::Contact => &self.0[0],
-            IntentKind::Email => &self.0[1],
-            IntentKind::Phone => &self.0[2],
+            IntentKind::Contact => &self.rows[0],
+            IntentKind::Email => &self.rows[1],
+            IntentKind::Phone => &self.rows[2],
         }
+    }
+
+    /// Notes that a create of ours got this id.
+    pub(super) fn saw_created(&self, id: FirstLineId) {
+        self.arrived.fetch_max(id.0, Ordering::Relaxed);
+    }
+
+    /// Whether a contact is created again that failed before, while others after it were created.
+    pub(super) fn is_own_trouble(&self, superseded: Option<&Intent>) -> bool {
+        superseded.is_some_and(|old| self.arrived.load(Ordering::Relaxed) > old.high_water)
     }
 
     async fn keep(&self, store: &Store) -> Result<(), StoreError> {

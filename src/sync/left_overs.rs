@@ -16,6 +16,9 @@ use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::ports::ContactTarget;
 use crate::sync::summary::Summary;
 
+/// Contacts that are looked up in the state at once.
+const TOGETHER: usize = 1_000;
+
 /// What a look at the left-overs brought.
 #[derive(Debug, Default)]
 pub(super) struct LeftOvers {
@@ -61,20 +64,20 @@ impl<T: ContactTarget> Engine<T> {
 
     /// Counts what waits for somebody among the contacts that an open sweep has passed in an earlier run.
     pub(super) async fn tell_passed(&self, passed: &RoaringTreemap, summary: &mut Summary) -> Result<(), RunError> {
-        if passed.is_empty() {
-            return Ok(());
-        }
-        let passed = |id: LiveDeskId| passed.contains(id.0.unsigned_abs());
-        for letter in self.store.dead_letters().await? {
-            if passed(letter.livedesk_id) {
-                summary.count(letter.livedesk_id, Outcome::SetAside(letter.reason()));
+        let mut passed = passed.iter().map(|id| LiveDeskId(id.cast_signed()));
+        loop {
+            let ids: Vec<LiveDeskId> = passed.by_ref().take(TOGETHER).collect();
+            if ids.is_empty() {
+                return Ok(());
+            }
+            let letters: BTreeMap<_, _> = self.store.dead_letters_for(&ids).await?.into_iter().collect();
+            for (id, letter) in letters {
+                summary.count(id, Outcome::SetAside(letter.reason()));
+            }
+            let conflicts: BTreeMap<_, _> = self.store.conflict_for(&ids).await?.into_iter().collect();
+            for (id, _) in conflicts.into_iter().filter(|(_, conflict)| conflict.decision.is_none()) {
+                summary.count(id, Outcome::Conflict);
             }
         }
-        for conflict in self.store.conflicts().await? {
-            if conflict.decision.is_none() && passed(conflict.livedesk_id) {
-                summary.count(conflict.livedesk_id, Outcome::Conflict);
-            }
-        }
-        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use deskferry::daemon::due::Kind;
 use deskferry::sandbox::SandboxConfig;
-use deskferry::sandbox::faults::{Fault, FaultFilter};
+use deskferry::sandbox::faults::{Fault, FaultFilter, FaultSettings};
 use deskferry::sandbox::firstline::FirstLineSwitches;
 use deskferry::sandbox::livedesk::LiveDeskSwitches;
 use deskferry::store::IntentState;
@@ -30,8 +30,9 @@ async fn open_intents(world: &World) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_platform_that_answers_no_create_ends_the_run_and_the_next_one_sends_one_ahead() {
-    for (path, says) in [("/contact", "POST /contact)"), ("/email-contact", "POST /email-contact)")] {
-        let world = world_of(500).await;
+    let rows = [("/contact", "POST /contact)", 500), ("/email-contact", "POST /email-contact)", 60)];
+    for (path, says, contacts) in rows {
+        let world = world_of(contacts).await;
         let faults = world.sandbox.firstline_faults();
         faults.next(Fault::Error, u64::MAX, FaultFilter::on("POST", path));
         let (_, end) = world.run(Entrants::All).await.unwrap();
@@ -77,8 +78,38 @@ async fn creates_that_are_refused_or_found_though_unanswered_end_no_run() {
 }
 
 #[tokio::test]
+async fn contacts_whose_own_create_always_fails_do_not_stand_for_the_platform() {
+    let mut world = world_of(120).await;
+    world.choices.doubt_horizon = "10m";
+    let desk = Desk::over(world).await;
+    let faults = desk.world.sandbox.firstline_faults();
+    let only = FaultFilter::on("POST", "/contact");
+    faults.set(FaultSettings { error_rate: 0.2, only: only.clone(), ..FaultSettings::default() });
+    let ended = desk.play(Kind::Sweep).await;
+    assert!(ended.exit == 1 && ended.counts["parked"].as_u64() >= Some(12), "{ended:?}");
+    // They alone are left, and each of them fails again.
+    faults.clear();
+    faults.next(Fault::Error, u64::MAX, only);
+    for _ in 0..2 {
+        desk.pass(1);
+        let before = faults.injected(Fault::Error);
+        let ended = desk.play(Kind::Sweep).await;
+        assert_eq!((ended.exit, ended.failure), (1, None));
+        let failed = faults.injected(Fault::Error) - before;
+        assert!(failed >= 12, "{failed} were tried again");
+    }
+    faults.clear();
+    for exit in [1, 0] {
+        // What was made again is looked at for a twin an hour later.
+        desk.pass(1);
+        assert_eq!(desk.play(Kind::Sweep).await.exit, exit);
+    }
+    desk.world.assert_right().await;
+}
+
+#[tokio::test]
 async fn a_service_before_a_platform_that_answers_no_create_says_run_failed_until_it_does() {
-    let desk = Desk::over(world_of(120).await).await;
+    let desk = Desk::over(world_of(60).await).await;
     let faults = desk.world.sandbox.firstline_faults();
     faults.next(Fault::Error, u64::MAX, FaultFilter::on("POST", "/contact"));
     let ended = desk.play(Kind::Sweep).await;

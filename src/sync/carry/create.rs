@@ -78,10 +78,10 @@ impl<T: ContactTarget> Engine<T> {
                     Err(PortError::Refused { .. }) => BTreeMap::new(),
                     found => found?,
                 };
-                if found.is_empty() {
-                    self.create_in_doubt(leave).await?;
-                } else {
+                if !found.is_empty() {
                     self.create_answered(leave).await?;
+                } else if !self.brake.is_own_trouble(job.superseded.as_ref()) {
+                    self.create_in_doubt(leave).await?;
                 }
                 let mut found = found.into_values();
                 if let (Some(record), None) = (found.next(), found.next()) {
@@ -118,6 +118,7 @@ impl<T: ContactTarget> Engine<T> {
         (seq, opened_at): (i64, Timestamp),
     ) -> Result<Carried, RunError> {
         self.saw(created.id);
+        self.brake.saw_created(created.id);
         let id = job.contact.id;
         let family = Family {
             target: created.id,

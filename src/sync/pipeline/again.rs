@@ -50,10 +50,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             carrier.summary.unpark(*id);
         }
         let mut missing: BTreeSet<LiveDeskId> = ids.keys().copied().collect();
-        let mut orphans = Vec::new();
+        let mut orphans = BTreeMap::new();
         for (id, intent) in ids {
             if let Some(intent) = intent {
-                orphans.push((id, intent.seq));
+                orphans.insert(id, intent.seq);
                 carrier.supersede(id, intent);
             }
         }
@@ -65,8 +65,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
         };
         for id in missing {
-            let orphan = orphans.iter().find(|(orphan, _)| *orphan == id).map(|(_, seq)| *seq);
-            self.tell_unfound(id, orphan, !doubtful.contains(&id), summary).await?;
+            self.tell_unfound(id, orphans.get(&id).copied(), !doubtful.contains(&id), summary).await?;
         }
         Ok(doubtful)
     }
