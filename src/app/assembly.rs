@@ -101,6 +101,7 @@ pub(super) fn engine_settings(settings: &Settings, around: &Surroundings) -> Eng
         settle: identity.settle,
         doubt_horizon: identity.doubt_horizon,
         id_walk_limit: usize::try_from(identity.id_walk_limit).unwrap_or(usize::MAX),
+        doubts_in_a_row: identity.doubts_in_a_row,
         phone_country: identity.phone_country,
         clears: settings.firstline.clear_form != settings::ClearForm::Leave,
         failures: FailurePolicy {

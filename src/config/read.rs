@@ -174,6 +174,7 @@ fn identity(section: &mut Section<'_>) -> Identity {
         settle: section.value("settle", Duration::from_secs(2), values::duration),
         doubt_horizon: section.value("doubt_horizon", Duration::from_mins(5), values::duration),
         id_walk_limit: section.value("id_walk_limit", 2000, values::whole(1..=1_000_000)),
+        doubts_in_a_row: section.value("doubts_in_a_row", 5, values::whole(1..=1_000_000)),
     }
 }
 

@@ -173,6 +173,8 @@ pub struct Identity {
     pub doubt_horizon: Duration,
     /// Most ids that are walked to settle one doubt where no filter can be trusted.
     pub id_walk_limit: u64,
+    /// Creates in a row without an answer after which they go one at a time; after so many more a run creates nothing.
+    pub doubts_in_a_row: u32,
 }
 
 /// The stamp; at least one of its parts is set.

@@ -3,7 +3,7 @@
 //! Two contacts that share a match key are never resolved at the same time: each waits for the one before it, so that
 //! families end the same way whatever the timing. The checkpoint moves only over pages whose contacts are all recorded.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -108,6 +108,11 @@ impl<T: ContactTarget> Carrier<T> {
     /// Tells the carrier that a contact's next create takes the place of one whose absence was proven.
     pub fn supersede(&mut self, id: LiveDeskId, intent: Intent) {
         self.superseded.insert(id, intent);
+    }
+
+    /// The creates to be repeated whose contacts did not come by, or did and were not created again.
+    pub fn still_superseded(&mut self) -> BTreeMap<LiveDeskId, Intent> {
+        self.superseded.drain().collect()
     }
 
     /// Forgets the creates that another run has settled meanwhile: `open` are those that are still to be repeated.

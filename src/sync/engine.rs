@@ -19,6 +19,7 @@ use crate::domain::tenant::{PROFILE_KEY, TenantReport};
 use crate::mapping::Mapping;
 use crate::store::{Link, Origin, Standing, Store, StoreError};
 use crate::sync::absence::DeleteRules;
+use crate::sync::brake::Brake;
 use crate::sync::companies::Companies;
 use crate::sync::decide::Kinds;
 use crate::sync::failures::FailurePolicy;
@@ -61,6 +62,8 @@ pub struct EngineSettings {
     pub doubt_horizon: Duration,
     /// How many ids one doubt may be looked for by reading them one by one.
     pub id_walk_limit: usize,
+    /// Creates in a row without an answer after which they go one at a time; after so many more a run creates nothing.
+    pub doubts_in_a_row: u32,
     /// Country of phone numbers without a country code.
     pub phone_country: Country,
     /// Whether what the source emptied is cleared at the target.
@@ -113,6 +116,18 @@ pub enum RunError {
     /// The run must not begin, or not go on, for a reason that a person has to settle.
     #[error("{0}")]
     Refused(String),
+    /// Creates are sent and not answered, one after the other.
+    #[error(
+        "FIRST LINE answers no create (POST {route}), though it answers reads: {in_doubt} contacts are in doubt, and nothing \
+         more is created. Nothing is lost, and nothing is sent twice: the next run looks for them, then sends one create ahead, \
+         and the others follow once that is answered. Ask FIRST LINE why POST {route} fails"
+    )]
+    Unanswered {
+        /// Where creates go.
+        route: &'static str,
+        /// Contacts in doubt.
+        in_doubt: usize,
+    },
     /// The definitions that the mapping was compiled against have changed: the run is begun anew.
     #[error("the custom fields of FIRST LINE have changed; the run is begun anew with a mapping that fits")]
     Drifted,
@@ -166,6 +181,8 @@ pub struct Engine<T> {
     pub(super) experiment: Mutex<()>,
     /// Whether it was said what whole records cannot bring back.
     pub(super) unseen_told: AtomicBool,
+    /// What creates came to lately.
+    pub(super) brake: Brake,
     /// Held while an existing record is linked, so that it is linked to one contact only.
     pub(super) linking: Mutex<()>,
     /// The kinds of all fields that are known, mapped or not.
@@ -216,6 +233,7 @@ impl<T: ContactTarget> Engine<T> {
         // What a field that drifted means now is not known: it is sent back as it was read.
         kinds.retain(|field, _| !mapping.is_stopped(*field));
         let shown = shown(&store).await?;
+        let brake = Brake::of(&store, settings.doubts_in_a_row).await?;
         Ok(Self {
             target,
             store,
@@ -231,6 +249,7 @@ impl<T: ContactTarget> Engine<T> {
             tenant,
             experiment: Mutex::new(()),
             unseen_told: AtomicBool::new(false),
+            brake,
             linking: Mutex::new(()),
             kinds,
             shown,

@@ -31,12 +31,12 @@ pub(super) struct LeftOvers {
 impl<T: ContactTarget> Engine<T> {
     /// Looks at what is in doubt before anything else is done, and says which contacts are to be carried again.
     ///
-    /// One look is enough, unless a shared key is a conflict: then whoever comes first in the scan has the key, so it
+    /// One look at the newest, at so many at most, is enough, unless a shared key is a conflict: then whoever comes first in the scan has the key, so it
     /// must be known whether its record is there before the others are looked at.
-    pub(super) async fn settle_left_overs(&self) -> Result<LeftOvers, RunError> {
+    pub(super) async fn settle_left_overs(&self, most: usize) -> Result<LeftOvers, RunError> {
         let mut left = LeftOvers::default();
         loop {
-            let settlement = self.settle().await?;
+            let settlement = self.settle_newest(most).await?;
             left.again.extend(settlement.again);
             left.twins.extend(settlement.twins);
             let can_wait = self.settings.wait && self.settings.shared_keys == SharedKeys::Conflict;

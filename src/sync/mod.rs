@@ -2,13 +2,14 @@
 //!
 //! In the order of a contact's way: `scan` (pages, passes, sweeps), `carrier` (many contacts at once), `directory`,
 //! `resolve`, `finder` and `survey` (which record is it?), `decide` (pure), `carry`, `children` and `lists` (apply and record), `settle`
-//! (doubt), `failures` (what is tried again when), `absence` (contacts that left LiveDesk), `vanished` (records that left
+//! (doubt), `brake` (a platform that answers no create), `failures` (what is tried again when), `absence` (contacts that left LiveDesk), `vanished` (records that left
 //! FIRST LINE). `overseer` and `proposal` are what is asked before the first write of a contact. `verify` compares and
 //! changes nothing. `lane` is the quick cycle, `interlude` its place in a long walk. `pipeline` is one run; `ports` are the doors to both
 //! platforms. Nothing here knows HTTP, SQL text or the
 //! terminal.
 
 pub mod absence;
+mod brake;
 pub mod carrier;
 pub mod carry;
 pub mod children;

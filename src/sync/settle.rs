@@ -21,6 +21,8 @@ use crate::sync::journal::ChildrenAfter;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 
+/// Doubts that a run looks at which does not see everybody; a sweep looks at all.
+pub const DOUBTS_A_RUN: usize = 100;
 /// How many of the records that we created last are tried as a control.
 const CONTROLS: u32 = 10;
 
@@ -53,9 +55,18 @@ struct Evidence {
 impl<T: ContactTarget> Engine<T> {
     /// Looks at every open doubt once.
     pub async fn settle(&self) -> Result<Settlement, RunError> {
+        self.settle_newest(usize::MAX).await
+    }
+
+    /// Looks once at the newest open doubts, at so many at most; the others stay as they are.
+    pub async fn settle_newest(&self, most: usize) -> Result<Settlement, RunError> {
         let mut settlement = Settlement::default();
         let mut unfound = Vec::new();
-        let looked: Vec<(Intent, Vec<FirstLineId>, bool)> = stream::iter(self.store.open_intents().await?)
+        let mut doubts = self.store.open_intents().await?;
+        doubts.retain(|intent| intent.state != IntentState::Audit);
+        let newest = doubts.split_off(doubts.len().saturating_sub(most));
+        settlement.parked.extend(doubts.into_iter().map(|intent| intent.livedesk_id));
+        let looked: Vec<(Intent, Vec<FirstLineId>, bool)> = stream::iter(newest)
             .map(|intent| async move {
                 let found = match intent.kind {
                     IntentKind::Contact if matches!(intent.state, IntentState::Parked | IntentState::Open) => {
@@ -204,6 +215,7 @@ impl<T: ContactTarget> Engine<T> {
         settlement: &mut Settlement,
     ) -> Result<(), RunError> {
         found.sort_unstable();
+        self.creates_arrive(IntentKind::Contact).await?;
         let id = intent.livedesk_id;
         let made = self.made(id, found[0], &[], "its answer was lost, and its stamp found");
         let made = JournalEntry { run: self.sender(intent.opened_at).await?, ..made };
@@ -286,11 +298,13 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// Looks for twins of everything that was created again. What cannot be judged stays for a later run.
-    /// Returns the contacts with twins and those that could not be judged.
-    pub async fn audit(&self) -> Result<(Vec<LiveDeskId>, Vec<LiveDeskId>), RunError> {
-        let audits: Vec<Intent> =
+    /// Returns the contacts with twins and those that could not be judged. It looks at the newest, at so many at most.
+    pub async fn audit(&self, most: usize) -> Result<(Vec<LiveDeskId>, Vec<LiveDeskId>), RunError> {
+        let mut older: Vec<Intent> =
             self.store.open_intents().await?.into_iter().filter(|intent| intent.state == IntentState::Audit).collect();
-        let (mut twins, mut unjudged) = (Vec::new(), Vec::new());
+        let audits = older.split_off(older.len().saturating_sub(most));
+        let mut twins = Vec::new();
+        let mut unjudged: Vec<LiveDeskId> = older.into_iter().map(|intent| intent.livedesk_id).collect();
         if audits.is_empty() {
             return Ok((twins, unjudged));
         }

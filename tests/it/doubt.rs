@@ -111,6 +111,11 @@ async fn world(contacts: u32, seed: u64, tenant: Tenant, faults: FaultSettings) 
     world
 }
 
+/// Settings for a scenario in which more creates in a row are in doubt than a run puts up with.
+fn without_a_brake() -> Vec<(&'static str, String)> {
+    vec![("settle = ", String::from("doubts_in_a_row = 1000\nsettle = "))]
+}
+
 fn creates() -> FaultFilter {
     FaultFilter::on("POST", "/contact")
 }
@@ -256,7 +261,8 @@ async fn when_every_create_of_a_first_run_is_lost_the_next_ones_find_or_create_e
     ] {
         let context = format!("{fault:?}, {filters:?}, list lag {lag}");
         let tenant = Tenant { filters, bare_lists: true, ..Tenant::with(BRACKETS) };
-        let world = world(30, 3, tenant, FaultSettings { late_ms: 200, ..FaultSettings::default() }).await;
+        let mut world = world(30, 3, tenant, FaultSettings { late_ms: 200, ..FaultSettings::default() }).await;
+        world.choices.instead = without_a_brake();
         let firstline = world.sandbox.firstline();
         firstline.set_switches(FirstLineSwitches { list_lag_ms: lag, search_lag_ms: lag, ..firstline.switches() });
         let selected = selected(&world).await;
@@ -277,7 +283,8 @@ async fn an_outage_in_the_middle_of_a_run_doubles_and_loses_nothing() {
         [(Fault::Error, Filters::Ignored), (Fault::LostAck, Filters::Work), (Fault::ResetAfter, Filters::Ignored)]
     {
         let tenant = Tenant { filters, ..Tenant::with(BOTH) };
-        let world = world(110, 4, tenant, FaultSettings::default()).await;
+        let mut world = world(110, 4, tenant, FaultSettings::default()).await;
+        world.choices.instead = without_a_brake();
         world.sandbox.firstline_faults().change(|settings| {
             settings.next = vec![NextFault { fault, times: 60, skip: 40, only: creates() }];
         });

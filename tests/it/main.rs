@@ -9,6 +9,7 @@
 mod architecture;
 mod backfill;
 mod bench;
+mod brake;
 mod check;
 mod cli;
 mod cli_support;

@@ -41,14 +41,14 @@ impl Clock for Moved {
 }
 
 /// A service in this process, over a world.
-struct Desk {
-    world: World,
-    service: Service,
+pub(crate) struct Desk {
+    pub(crate) world: World,
+    pub(crate) service: Service,
     clock: Arc<Moved>,
 }
 
 impl Desk {
-    async fn over(world: World) -> Self {
+    pub(crate) async fn over(world: World) -> Self {
         let clock = Arc::new(Moved::default());
         let service = service(&world, Arc::clone(&clock)).await;
         Self { world, service, clock }
@@ -68,7 +68,7 @@ impl Desk {
     }
 
     /// Asks for this and plays it; nothing else may be due.
-    async fn play(&self, kind: Kind) -> Ended {
+    pub(crate) async fn play(&self, kind: Kind) -> Ended {
         self.service.due().ask(kind);
         let outcome = self.service.step().await;
         let Some(Outcome::Ran(ended)) = outcome else { panic!("{outcome:?}") };
@@ -92,9 +92,14 @@ impl Desk {
         (after.0 - before.0, after.1 - before.1)
     }
 
-    fn requests(&self) -> (u64, u64) {
+    pub(crate) fn requests(&self) -> (u64, u64) {
         let sandbox = &self.world.sandbox;
         (sandbox.livedesk_faults().requests(), sandbox.firstline_faults().requests())
+    }
+
+    /// Moves the clock on.
+    pub(crate) fn pass(&self, hours: i64) {
+        self.clock.0.fetch_add(hours * HOUR_MS, Ordering::SeqCst);
     }
 
     /// Renames the last contact of the list as an agent would.

@@ -26,6 +26,7 @@ impl<T: ContactTarget> Engine<T> {
         if let Some(moved) = self.ask_create(job, &write).await? {
             return Ok(moved);
         }
+        let leave = self.leave_to_create(IntentKind::Contact).await?;
         let intent = self.contact_intent(job, &base);
         let (seq, opened_at) = (intent.seq, intent.opened_at);
         let superseded = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });
@@ -42,8 +43,12 @@ impl<T: ContactTarget> Engine<T> {
         let unsent =
             if job.superseded.is_some() { WriteOp::AbsentIntent { seq } } else { WriteOp::CloseIntent { seq } };
         match self.target.create(&write).await {
-            Ok(created) => self.created(job, created, base, (seq, opened_at)).await,
+            Ok(created) => {
+                self.create_answered(leave).await?;
+                self.created(job, created, base, (seq, opened_at)).await
+            }
             Err(PortError::Refused { status, fields }) => {
+                self.create_answered(leave).await?;
                 if self.names_the_stamp(&fields)
                     && let Some(record) = self.find_stamped(id).await?.into_values().next()
                 {
@@ -73,6 +78,11 @@ impl<T: ContactTarget> Engine<T> {
                     Err(PortError::Refused { .. }) => BTreeMap::new(),
                     found => found?,
                 };
+                if !found.is_empty() {
+                    self.create_answered(leave).await?;
+                } else if !self.brake.is_own_trouble(job.superseded.as_ref()) {
+                    self.create_in_doubt(leave).await?;
+                }
                 let mut found = found.into_values();
                 if let (Some(record), None) = (found.next(), found.next()) {
                     return self.created(job, record.identity(), base, (seq, opened_at)).await;
@@ -108,6 +118,7 @@ impl<T: ContactTarget> Engine<T> {
         (seq, opened_at): (i64, Timestamp),
     ) -> Result<Carried, RunError> {
         self.saw(created.id);
+        self.brake.saw_created(created.id);
         let id = job.contact.id;
         let family = Family {
             target: created.id,

@@ -47,6 +47,18 @@ impl<T: ContactTarget> Engine<T> {
         };
         let mut tasks = plan.tasks.into_iter();
         while let Some(task) = tasks.next() {
+            let mut leave = match &task.step {
+                Step::Add(intent) => match self.leave_to_create(intent.kind).await {
+                    Ok(leave) => Some(leave),
+                    Err(error) => {
+                        done.ops.extend(closing(&task.step));
+                        note_hung(&mut done);
+                        self.leave_off(done.ops, tasks).await?;
+                        return Err(error);
+                    }
+                },
+                Step::Change { .. } | Step::Remove(_) => None,
+            };
             let result = match &task.step {
                 Step::Add(_) => self.add_child(job, target, profile_id, &task).await.map(Some),
                 Step::Change { child, .. } => {
@@ -54,12 +66,17 @@ impl<T: ContactTarget> Engine<T> {
                 }
                 Step::Remove(child) => self.remove_child(task.kind, *child).await.map(|()| None),
             };
+            if let Ok(_) | Err(PortError::Refused { .. } | PortError::NotFound) = &result
+                && let Some(leave) = leave.take()
+            {
+                self.create_answered(leave).await?;
+            }
             match result {
                 Ok(child) => done.record(livedesk_id, &task, child),
                 Err(PortError::Refused { status, fields }) => done.refuse(&task, &fields, status),
                 Err(PortError::NotFound) => done.refuse(&task, &BTreeSet::new(), 404),
                 Err(error @ PortError::Doubt { .. }) => {
-                    let Step::Add(intent) = &task.step else {
+                    let (Step::Add(intent), Some(leave)) = (&task.step, leave) else {
                         // Safe to repeat, so never in doubt; were it so, the next run would look at the contact again.
                         note_hung(&mut done);
                         self.leave_off(done.ops, tasks).await?;
@@ -67,9 +84,15 @@ impl<T: ContactTarget> Engine<T> {
                     };
                     self.store.write(vec![WriteOp::ParkIntent { seq: intent.seq, at: self.clock.now() }]).await?;
                     match self.find_child(target, task.kind, task.key).await {
-                        Ok(Some(child)) => done.record(livedesk_id, &task, Some(child)),
+                        Ok(Some(child)) => {
+                            self.create_answered(leave).await?;
+                            done.record(livedesk_id, &task, Some(child));
+                        }
                         // Not there yet, or not to be read: for the look at all doubts.
-                        Ok(None) | Err(PortError::Refused { .. } | PortError::NotFound) => done.parked = true,
+                        Ok(None) | Err(PortError::Refused { .. } | PortError::NotFound) => {
+                            self.create_in_doubt(leave).await?;
+                            done.parked = true;
+                        }
                         Err(error) => {
                             note_hung(&mut done);
                             self.leave_off(done.ops, tasks).await?;

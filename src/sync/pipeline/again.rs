@@ -56,10 +56,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             carrier.summary.unpark(*id);
         }
         let mut missing: BTreeSet<LiveDeskId> = ids.keys().copied().collect();
-        let mut orphans = Vec::new();
+        let mut orphans = BTreeMap::new();
         for (id, intent) in ids {
             if let Some(intent) = intent {
-                orphans.push((id, intent.seq));
+                orphans.insert(id, intent.seq);
                 carrier.supersede(id, intent);
             }
         }
@@ -71,22 +71,33 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
         };
         for id in missing {
-            let proven = !doubtful.contains(&id);
-            let (kind, detail) = if proven {
-                (SetAsideKind::Gone, "LiveDesk does not show this contact any more")
-            } else {
-                (SetAsideKind::Unproven, "LiveDesk did not show this contact, and its absence could not be proven")
-            };
-            summary.set_aside(Some(id), SetAside { kind, field: None, status: None, detail: detail.to_owned() });
-            if proven {
-                // Nobody is left to be created or tried again: the old intent and the dead letter have nothing to wait for.
-                let orphan = orphans.iter().filter(|(orphan, _)| *orphan == id);
-                let mut ops: Vec<WriteOp> = orphan.map(|(_, seq)| WriteOp::CloseIntent { seq: *seq }).collect();
-                ops.push(WriteOp::ClearDeadLetter(id));
-                engine.store.write(ops).await?;
-            }
+            self.tell_unfound(id, orphans.get(&id).copied(), !doubtful.contains(&id), summary).await?;
         }
         Ok(doubtful)
+    }
+
+    /// Tells of a contact that LiveDesk did not show. Where its absence is proven nobody is left to be created: the create that
+    /// was to be repeated (`orphan`) has nothing to wait for.
+    pub(super) async fn tell_unfound(
+        &self,
+        id: LiveDeskId,
+        orphan: Option<i64>,
+        proven: bool,
+        summary: &mut Summary,
+    ) -> Result<(), RunError> {
+        let (kind, detail) = if proven {
+            (SetAsideKind::Gone, "LiveDesk does not show this contact any more")
+        } else {
+            (SetAsideKind::Unproven, "LiveDesk did not show this contact, and its absence could not be proven")
+        };
+        summary.set_aside(Some(id), SetAside { kind, field: None, status: None, detail: detail.to_owned() });
+        if proven {
+            // Nobody is left to be created or tried again: the old intent and the dead letter have nothing to wait for.
+            let mut ops: Vec<WriteOp> = orphan.map(|seq| WriteOp::CloseIntent { seq }).into_iter().collect();
+            ops.push(WriteOp::ClearDeadLetter(id));
+            self.engine.store.write(ops).await?;
+        }
+        Ok(())
     }
 
     /// Carries to their end contacts whose doubt was settled and that nobody came by since: they are linked, and their

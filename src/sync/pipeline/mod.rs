@@ -26,6 +26,7 @@ use crate::sync::lookup::OLDEST_FIRST;
 use crate::sync::ports::{ContactSource, ContactTarget};
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::scan::Goal;
+use crate::sync::settle::DOUBTS_A_RUN;
 use crate::sync::summary::Summary;
 
 pub use preflight::Preflight;
@@ -46,6 +47,13 @@ pub enum Entrants {
     Only(BTreeSet<LiveDeskId>),
     /// Those that wrote lately, and those that are new.
     Recent,
+}
+
+impl Entrants {
+    /// How many doubts are looked at: a quick cycle stays quick, whatever earlier runs have left.
+    fn doubts(&self) -> usize {
+        if *self == Self::Recent { DOUBTS_A_RUN } else { usize::MAX }
+    }
 }
 
 /// A run that is ready to begin.
@@ -140,7 +148,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
         engine.store.park_left_overs(engine.clock.now()).await?;
         engine.finish_trial().await?;
-        let LeftOvers { again: mut left_over, twins } = engine.settle_left_overs().await?;
+        let LeftOvers { again: mut left_over, twins } = engine.settle_left_overs(entrants.doubts()).await?;
         // While a hold stands only those are carried for whom a person asked.
         let held = entrants != Entrants::All && engine.store.hold().await?.is_some();
         left_over.retain(|id, _| !held || matches!(&entrants, Entrants::Only(ids) if ids.contains(id)));
@@ -163,26 +171,27 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             engine.read_labels(&self.source, self.sweep_rounds, &mut summary.tags).await?;
         }
         engine.progress.event(ProgressEvent::Phase(Phase::Carry));
-        match &entrants {
+        let unfound = match &entrants {
             Entrants::All => self.sweep(&directory, left_over, summary).await?,
             Entrants::First(limit) => self.rehearse(&directory, left_over, *limit, summary).await?,
             Entrants::Only(ids) => {
                 let again = ids.iter().map(|id| (*id, None)).chain(left_over).collect();
-                self.carry_ids(&directory, again, Waiting::TryAgain, summary).await?;
+                self.carry_ids(&directory, again, Waiting::TryAgain, summary).await?
             }
             Entrants::Recent => {
                 let unfinished = left_over.iter().filter(|(_, intent)| intent.is_none()).map(|(id, _)| *id).collect();
                 self.recent(&directory, left_over, summary).await?;
                 self.carry_unfinished(&directory, unfinished, summary).await?;
                 self.carry_due(&directory, summary).await?;
+                BTreeSet::new()
             }
-        }
-        let asked_for = held.then(|| match entrants {
-            Entrants::Only(ids) => ids,
+        };
+        let asked_for = held.then(|| match &entrants {
+            Entrants::Only(ids) => ids.clone(),
             _ => summary.rehearsed.iter().map(|row| LiveDeskId(row.livedesk_id)).collect(),
         });
-        self.settle_all(&directory, asked_for.as_ref(), summary).await?;
-        self.audit(summary).await?;
+        self.settle_all(&directory, &entrants, asked_for.as_ref(), unfound, summary).await?;
+        self.audit(entrants.doubts(), summary).await?;
         self.name_records(summary).await?;
         engine.judge_absence(&*self.source, summary).await?;
         engine.settle_vanished(summary).await

@@ -28,19 +28,20 @@ const PICKED: usize = 200;
 const LABELLED: usize = 3;
 
 impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
-    /// Carries so many contacts.
+    /// Carries so many contacts. Answers whom LiveDesk did not show although they may be there.
     pub(super) async fn rehearse(
         &self,
         directory: &Arc<LazyDirectory>,
         left_over: BTreeMap<LiveDeskId, Option<Intent>>,
         limit: u64,
         summary: &mut Summary,
-    ) -> Result<(), RunError> {
+    ) -> Result<BTreeSet<LiveDeskId>, RunError> {
+        let mut unfound = BTreeSet::new();
         if !left_over.is_empty() {
-            self.carry_ids(directory, left_over, Waiting::Respect, summary).await?;
+            unfound = self.carry_ids(directory, left_over, Waiting::Respect, summary).await?;
         }
         if limit == 0 {
-            return Ok(());
+            return Ok(unfound);
         }
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let picked = self.picked(wanted.min(PICKED)).await?;
@@ -58,7 +59,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let drained = carrier.drain().await;
         *summary = std::mem::take(&mut carrier.summary);
         match (result, drained) {
-            (Ok(()), Ok(())) => Ok(()),
+            (Ok(()), Ok(())) => Ok(unfound),
             (Err(error), Ok(())) | (_, Err(error)) => Err(error),
         }
     }

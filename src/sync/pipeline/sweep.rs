@@ -1,6 +1,6 @@
 //! A sweep as a run walks it: begun or gone on with, fed to the carrier page by page, ended with its verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use roaring::RoaringTreemap;
@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::Pipeline;
 use crate::domain::ids::LiveDeskId;
+use crate::domain::sweep::Verdict;
 use crate::store::Intent;
 use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
@@ -23,14 +24,16 @@ const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1000;
 const SWEEP_MAPPING: &str = "sweep_mapping";
 
 impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
-    /// Walks a sweep, new or resumed, and carries what it brings.
+    /// Walks a sweep, new or resumed, and carries what it brings. Answers whom to look for no more in this run: it would take
+    /// another walk.
     pub(super) async fn sweep(
         &self,
         directory: &Arc<LazyDirectory>,
         left_over: BTreeMap<LiveDeskId, Option<Intent>>,
         summary: &mut Summary,
-    ) -> Result<(), RunError> {
+    ) -> Result<BTreeSet<LiveDeskId>, RunError> {
         let engine = &self.engine;
+        let mut unfound = BTreeSet::new();
         let (number, resume) = self.open_sweep().await?;
         let mut passed = resume.as_ref().map(|resume| resume.seen.clone()).unwrap_or_default();
         let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(self.goal) };
@@ -54,7 +57,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             for id in again.keys() {
                 passed.remove(id.0.unsigned_abs());
             }
-            self.carry_ids(directory, again, Waiting::Respect, summary).await?;
+            unfound.extend(self.carry_ids(directory, again, Waiting::Respect, summary).await?);
         }
         let mut carrier = Carrier::new(Arc::clone(engine), Arc::clone(directory), Waiting::Respect, number);
         carrier.summary = std::mem::take(summary);
@@ -65,6 +68,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let result = self.walk(&mut sweep, &mut carrier, directory).await;
         let drained = carrier.drain().await;
         *summary = std::mem::take(&mut carrier.summary);
+        let not_repeated = carrier.still_superseded();
         let report = match (result, drained) {
             (Ok(report), Ok(())) => report,
             (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
@@ -74,13 +78,35 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             let unsettled = engine.store.unsettled(number).await?;
             if !unsettled.is_empty() {
                 let again = unsettled.into_iter().map(|id| (id, None)).collect();
-                self.carry_ids(directory, again, Waiting::Respect, summary).await?;
+                unfound.extend(self.carry_ids(directory, again, Waiting::Respect, summary).await?);
             }
+            unfound.extend(self.tell_not_repeated(not_repeated, &sweep, report.verdict, summary).await?);
             engine.tell_passed(&passed, summary).await?;
             engine.store.finish_sweep(number, &report.verdict.to_string()).await?;
             summary.sweep = Some(report);
         }
-        Ok(())
+        Ok(unfound)
+    }
+
+    /// Creates that this sweep was to repeat and did not. By id their contacts are asked for afterwards; where LiveDesk reads
+    /// nobody by id this walk has told what there is to tell: answers them then.
+    async fn tell_not_repeated(
+        &self,
+        not_repeated: BTreeMap<LiveDeskId, Intent>,
+        sweep: &Sweep<S>,
+        verdict: Verdict,
+        summary: &mut Summary,
+    ) -> Result<BTreeSet<LiveDeskId>, RunError> {
+        let ids: Vec<LiveDeskId> = not_repeated.keys().copied().collect();
+        if ids.is_empty() || self.reads_by_id(&ids).await? {
+            return Ok(BTreeSet::new());
+        }
+        for (id, intent) in not_repeated {
+            if !sweep.has_seen(id) {
+                self.tell_unfound(id, Some(intent.seq), verdict == Verdict::Proven, summary).await?;
+            }
+        }
+        Ok(ids.into_iter().collect())
     }
 
     /// The sweep to go on with, or a new one. A sweep belongs to the mapping that it was begun with: what it has passed

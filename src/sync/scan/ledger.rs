@@ -162,6 +162,11 @@ impl Ledger {
         true
     }
 
+    /// Whether any pass has seen it.
+    pub(super) fn has_seen(&self, id: LiveDeskId) -> bool {
+        self.last_seen.iter().any(|pass| pass.contains(id.0.cast_unsigned()))
+    }
+
     /// Takes in a row without an id; whether it is one more than any earlier pass had, so that each is reported once.
     pub(super) fn see_nameless(&mut self) -> bool {
         self.open.nameless += 1;

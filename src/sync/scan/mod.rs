@@ -219,6 +219,11 @@ impl<S: ContactSource> Sweep<S> {
         self.known
     }
 
+    /// Whether some page of this sweep has shown this contact.
+    pub fn has_seen(&self, id: LiveDeskId) -> bool {
+        self.ledger.has_seen(id)
+    }
+
     /// Takes in one answer; `None` when it must be read again or ended its pass.
     fn accept(&mut self, answer: SourcePage) -> Result<Option<ScannedPage>, ScanError> {
         self.ledger.note_count(answer.count);
