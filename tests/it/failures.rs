@@ -173,7 +173,7 @@ async fn what_is_due_and_gone_from_livedesk_waits_longer_each_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_contact_that_livedesk_cannot_show_by_id_keeps_nobody_else_from_being_tried() {
-    for status in [410, 422, 500] {
+    for status in [410, 422, 500, 504] {
         let failures = "retry_first = \"1ms\"\nretry_ceiling = \"1ms\"";
         let (world, first) = world_with_a_refused_contact(failures).await;
         let livedesk = world.sandbox.livedesk();

@@ -32,7 +32,7 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// The system's clock, and how far it was moved on.
 #[derive(Default)]
-struct Moved(AtomicI64);
+pub(crate) struct Moved(pub(crate) AtomicI64);
 
 impl Clock for Moved {
     fn now(&self) -> Timestamp {
@@ -41,14 +41,14 @@ impl Clock for Moved {
 }
 
 /// A service in this process, over a world.
-struct Desk {
-    world: World,
-    service: Service,
-    clock: Arc<Moved>,
+pub(crate) struct Desk {
+    pub(crate) world: World,
+    pub(crate) service: Service,
+    pub(crate) clock: Arc<Moved>,
 }
 
 impl Desk {
-    async fn over(world: World) -> Self {
+    pub(crate) async fn over(world: World) -> Self {
         let clock = Arc::new(Moved::default());
         let service = service(&world, Arc::clone(&clock)).await;
         Self { world, service, clock }
@@ -68,7 +68,7 @@ impl Desk {
     }
 
     /// Asks for this and plays it; nothing else may be due.
-    async fn play(&self, kind: Kind) -> Ended {
+    pub(crate) async fn play(&self, kind: Kind) -> Ended {
         self.service.due().ask(kind);
         let outcome = self.service.step().await;
         let Some(Outcome::Ran(ended)) = outcome else { panic!("{outcome:?}") };
@@ -98,7 +98,7 @@ impl Desk {
     }
 
     /// Renames the last contact of the list as an agent would.
-    fn rename(&self, id: u64, name: &str) {
+    pub(crate) fn rename(&self, id: u64, name: &str) {
         assert!(self.world.sandbox.livedesk().edit(id, |contact| {
             contact.insert(String::from("name"), name.into());
         }));
