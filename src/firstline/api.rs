@@ -35,6 +35,8 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn new(http: HttpClient, settings: FirstLineSettings, clock: Arc<dyn Clock>) -> Result<Self, BadToken> {
+        // What every account that can be used may read. Of the tenant's own page size: a smaller one may be refused.
+        http.know(&Request::get("/contact").query("page", "1"));
         Ok(Self {
             http,
             auth: Auth::new(settings.credentials, clock)?,
@@ -65,7 +67,7 @@ impl Api {
                 )));
             }
             // A filter that is refused is only no filter.
-            Err(failure) if filter.is_empty() => return Err(failure.of_list(path)),
+            Err(failure) if filter.is_empty() => return Err(failure.of_list(path, page)),
             answer => answer?,
         };
         let answered = answer.meta.as_ref().and_then(Meta::current_page);
@@ -127,7 +129,7 @@ impl Api {
         for page in 1..=DEFINITION_PAGES_MAX {
             let answer: List<Row<T>> = match self.list_if_any(path, filter, page).await {
                 Err(failure) if failure.status() == Some(404) => return Ok(None),
-                answer => answer.map_err(|failure| failure.of_list(path))?,
+                answer => answer.map_err(|failure| failure.of_list(path, page))?,
             };
             let before = rows.len();
             for row in answer.data.into_iter().filter_map(|row| row.or_warn(path)) {

@@ -33,6 +33,16 @@ pub(super) enum Failure {
         /// The cause.
         source: ApiError,
     },
+    /// A page of a list that is not answered, while others are.
+    #[error("{PLATFORM} does not answer page {page} of {path}")]
+    Page {
+        /// Which list.
+        path: String,
+        /// Which page.
+        page: u32,
+        /// The cause.
+        source: ApiError,
+    },
     /// The tenant hangs phones on profiles, and this contact shows none.
     #[error("the contact has no profile to hang a phone on")]
     NoProfile,
@@ -40,8 +50,11 @@ pub(super) enum Failure {
 
 impl Failure {
     /// The same, where no record but the whole run depends on the answer.
-    pub(super) fn of_list(self, path: &str) -> Self {
+    pub(super) fn of_list(self, path: &str, page: u32) -> Self {
         match self {
+            Self::Api(source) if source.is_unanswered() || source.decision() == Decision::Unavailable => {
+                Self::Page { path: path.to_owned(), page, source }
+            }
             Self::Api(source) if source.decision() == Decision::GiveUp => Self::List { path: path.to_owned(), source },
             other => other,
         }
@@ -52,7 +65,7 @@ impl Failure {
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Api(error) => error.status(),
-            Self::Account { .. } | Self::Tenant(_) | Self::List { .. } | Self::NoProfile => None,
+            Self::Account { .. } | Self::Tenant(_) | Self::List { .. } | Self::Page { .. } | Self::NoProfile => None,
         }
     }
 
@@ -76,7 +89,7 @@ impl Failure {
     pub(super) fn complains_of(&self, field: &str) -> bool {
         match self {
             Self::Api(error) => error.status() == Some(422) && error.fields().iter().any(|name| name == field),
-            Self::Account { .. } | Self::Tenant(_) | Self::List { .. } | Self::NoProfile => false,
+            Self::Account { .. } | Self::Tenant(_) | Self::List { .. } | Self::Page { .. } | Self::NoProfile => false,
         }
     }
 }
@@ -90,6 +103,17 @@ impl From<Failure> for PortError {
             Failure::List { path, source } => {
                 let message = format!("{PLATFORM}'s {path} cannot be read; check firstline.base_url");
                 Self::Stop { message, source: Some(Box::new(source)) }
+            }
+            Failure::Page { path, page, source } => {
+                let message = if source.is_unanswered() {
+                    format!(
+                        "{PLATFORM} answers other requests, and not page {page} of {path}: raise firstline.timeout, or lower \
+                         firstline.per_page"
+                    )
+                } else {
+                    format!("{PLATFORM} could not be read (page {page} of {path})")
+                };
+                Self::Unavailable { message, source: Some(Box::new(source)) }
             }
             // What the tenant itself said, or would say, to the phone.
             Failure::NoProfile => Self::Refused { status: 422, fields: BTreeSet::from([String::from("profile_id")]) },

@@ -118,7 +118,7 @@ impl FirstLine {
 
 fn refused_list(failure: Failure) -> PortError {
     match failure {
-        Failure::List { source, .. } => Failure::Api(source).into(),
+        Failure::List { source, .. } | Failure::Page { source, .. } => Failure::Api(source).into(),
         Failure::Api(error) if error.status() == Some(403) => {
             PortError::Refused { status: 403, fields: error.fields() }
         }
@@ -177,7 +177,11 @@ impl ContactTarget for FirstLine {
             let columns = match columns.await {
                 Ok(columns) => columns.unwrap_or_default(),
                 // A category may just be empty, so a list that this account cannot read is no reason to stop.
-                Err(failure) if failure.status() == Some(403) || matches!(failure, Failure::List { .. }) => {
+                Err(failure)
+                    if failure.status() == Some(403)
+                        || matches!(failure, Failure::List { .. })
+                        || matches!(&failure, Failure::Page { source, .. } if source.is_unanswered()) =>
+                {
                     tracing::warn!("a category of custom fields shows none, and /cz-col cannot be read");
                     Vec::new()
                 }

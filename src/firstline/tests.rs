@@ -714,3 +714,28 @@ async fn a_tag_is_created_once_whatever_the_answer() {
         assert_eq!(server.seen()[0].json(), json!({ "name": "VIP" }));
     }
 }
+
+#[tokio::test]
+async fn what_alone_is_never_answered_costs_a_record_and_a_page_of_a_list_is_named() {
+    let server = TestServer::with(|seen| match (seen.path.as_str(), seen.param("page")) {
+        ("/contact", Some("1")) if seen.param("membership_no").is_none() => json_answer(200, &json!({"data": []})),
+        _ => answer(504, &[], ""),
+    })
+    .await;
+    let firstline = connect(&server, token());
+    let error = firstline.contact(FirstLineId(7)).await.unwrap_err();
+    assert!(matches!(error, PortError::Refused { status: 504, .. }), "{error:?}");
+    firstline.contacts(None, 1).await.unwrap();
+    let filter = ContactFilter::MembershipNo(String::from("LD-1"));
+    let error = firstline.contacts(Some(&filter), 1).await.unwrap_err();
+    assert!(
+        matches!(error, PortError::Refused { status: 504, .. }),
+        "a filter that is not answered is none: {error:?}"
+    );
+    firstline.contacts(None, 1).await.unwrap();
+    let error = firstline.contacts(None, 2).await.unwrap_err();
+    assert!(matches!(error, PortError::Unavailable { .. }), "{error:?}");
+    for named in ["page 2 of /contact", "firstline.timeout", "firstline.per_page"] {
+        assert!(error.to_string().contains(named), "{named}: {error}");
+    }
+}

@@ -1,65 +1,54 @@
-//! The client of one platform: the loop of attempts around a request.
-//!
-//! For each attempt: the gate (is the platform paused?), a permit, the limiter's turn, then send, then classify. Shutdown
-//! interrupts waiting, never a request under way: its outcome would be lost.
+//! The client of one platform, as adapters use it; `attempts` is what it does with a request.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::classify;
-use super::error::{ApiError, Decision};
-use super::gate::{Gate, OutageTooLong, Pass};
+use super::error::ApiError;
+use super::gate::Gate;
 use super::limit::{Limiter, PaceView};
-use super::observe::{Counters, HttpCounts, HttpObserver, route};
-use super::pace::Ticket;
-use super::request::{Repeat, Request};
-use super::response::{Reply, Response};
-use super::retry::{Distances, Jitter, RetryPolicy, wait_for};
+use super::observe::{Counters, HttpCounts, HttpObserver};
+use super::request::Request;
+use super::response::Reply;
+use super::retry::{Jitter, RetryPolicy};
 use super::settings::HttpSettings;
 pub use super::transport::BuildError;
-use super::transport::{Received, Transport};
+use super::transport::Transport;
 use crate::clock::Clock;
-
-/// A failure that nobody else's success speaks against gets this many times the usual number of attempts.
-const PATIENCE: u32 = 4;
-/// So many requests that fail at the same time, or were given up in a row, with no answer of use between: then the platform is
-/// what is broken, and not the records.
-const ALL_FAIL: u32 = 3;
 
 /// Client of one platform. Clones share everything.
 #[derive(Clone)]
 pub struct HttpClient(Arc<Shared>);
 
-struct Shared {
-    platform: &'static str,
-    transport: Transport,
-    limiter: Arc<Limiter>,
-    permits: Semaphore,
-    concurrency: usize,
-    gate: Gate,
-    retry: RetryPolicy,
-    jitter: Jitter,
-    total_timeout: Duration,
-    throttle_wait: Duration,
-    max_wait: Duration,
-    counters: Counters,
-    timeout: Duration,
+pub(super) struct Shared {
+    pub(super) platform: &'static str,
+    pub(super) transport: Transport,
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) permits: Semaphore,
+    pub(super) concurrency: usize,
+    pub(super) gate: Gate,
+    pub(super) retry: RetryPolicy,
+    pub(super) jitter: Jitter,
+    pub(super) total_timeout: Duration,
+    pub(super) throttle_wait: Duration,
+    pub(super) max_wait: Duration,
+    pub(super) counters: Counters,
+    pub(super) timeout: Duration,
     /// Requests that have failed and are being tried again, and requests given up since the last answer of use.
-    failing: AtomicU32,
-    given_up: AtomicU32,
-    observer: Arc<dyn HttpObserver>,
-    clock: Arc<dyn Clock>,
-    shutdown: CancellationToken,
+    pub(super) failing: AtomicU32,
+    pub(super) given_up: AtomicU32,
+    /// Path and query of the known request.
+    pub(super) known: OnceLock<String>,
+    pub(super) observer: Arc<dyn HttpObserver>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) shutdown: CancellationToken,
 }
-
-/// Looks into a success; an error makes it a failed attempt.
-type Check<'a> = dyn FnMut(&Received) -> Result<(), ApiError> + Send + 'a;
 
 impl HttpClient {
     /// Builds the client. Sends nothing.
@@ -90,6 +79,7 @@ impl HttpClient {
             timeout: settings.timeout,
             failing: AtomicU32::new(0),
             given_up: AtomicU32::new(0),
+            known: OnceLock::new(),
             observer,
             clock,
             shutdown,
@@ -109,6 +99,13 @@ impl HttpClient {
     /// Limit of one attempt.
     pub fn timeout(&self) -> Duration {
         self.0.timeout
+    }
+
+    /// Names a cheap read that the platform answers whenever it answers anything. Where a request fails as all do while a
+    /// platform is down, this one is asked in its place, with its credentials: it says which of the two it is.
+    pub fn know(&self, read: &Request) {
+        // The first word stands: there is one adapter to a client.
+        let _ = self.0.known.set(read.target.clone());
     }
 
     /// Asks again as if the platform had never been away. For a client that does not wait for one that is down: nothing else
@@ -194,222 +191,5 @@ impl HttpClient {
     /// Sends a request whose answer is only a yes: any JSON, or nothing.
     pub async fn send(&self, request: &Request) -> Result<(), ApiError> {
         self.json_if_any::<IgnoredAny>(request).await.map(|_| ())
-    }
-}
-
-/// What one request has been through.
-#[derive(Default)]
-struct Trials<'a> {
-    attempts: u32,
-    /// Failures that count towards giving up: not throttling, not a platform that is down for all.
-    failures: u32,
-    /// Successes of all work when this request first failed.
-    successes_before: u64,
-    distances: Option<Distances>,
-    /// Time in attempts and own waits.
-    spent: Duration,
-    /// Time before the closed gate.
-    held: Duration,
-    failing: Option<Failing<'a>>,
-}
-
-/// Counts a request among those that are failing, for as long as it lives.
-struct Failing<'a>(&'a AtomicU32);
-
-impl<'a> Failing<'a> {
-    fn new(count: &'a AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Failing<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Shared {
-    async fn run(&self, request: &Request, check: &mut Check<'_>) -> Result<Response, ApiError> {
-        let url = self.transport.url(request);
-        let mut trials = Trials::default();
-        let mut last: Option<ApiError> = None;
-        loop {
-            let (pass, permit, ticket) = self.leave_to_send(&mut last, &mut trials.held).await?;
-            if request.fresh_for.is_some_and(|limit| trials.spent + trials.held > limit) {
-                return Err(ApiError::Stale);
-            }
-            let started = Instant::now();
-            let result = self.attempt(request, url.clone(), check, trials.attempts).await;
-            drop(permit);
-            trials.attempts += 1;
-            let took = started.elapsed();
-            trials.spent += took;
-            self.tell_observer(request, &result, took);
-            let error = match result {
-                Ok(response) => {
-                    self.given_up.store(0, Ordering::Relaxed);
-                    self.limiter.answered(ticket, request.route(), took);
-                    self.gate.succeeded(Instant::now());
-                    return Ok(response);
-                }
-                Err(error) => error,
-            };
-            match self.tell_gate(&error) {
-                Some(pause) => self.limiter.throttled(ticket, pause, error.retry_after().is_some()),
-                None if error.status().is_some_and(|status| (300..500).contains(&status)) => {
-                    self.given_up.store(0, Ordering::Relaxed);
-                    self.limiter.answered(ticket, request.route(), took);
-                }
-                None => {}
-            }
-            drop(pass);
-            let wait = self.judge(request, error, &mut trials, &mut last)?;
-            if !wait.is_zero() {
-                trials.spent += wait;
-                self.or_shutdown(sleep(wait)).await?;
-            }
-        }
-    }
-
-    /// Gate, permit, turn; and the gate again, because it may have closed while this request queued. The turn comes last:
-    /// requests that had theirs and then waited for a permit would go out in a bunch.
-    async fn leave_to_send(
-        &self,
-        last: &mut Option<ApiError>,
-        held: &mut Duration,
-    ) -> Result<(Pass, SemaphorePermit<'_>, Ticket), ApiError> {
-        loop {
-            let (from, closed) = (Instant::now(), !self.gate.is_open(Instant::now()));
-            let pass = self.or_shutdown(self.gate.pass()).await?;
-            *held += if closed { from.elapsed() } else { Duration::ZERO };
-            let pass = match pass {
-                Ok(pass) => pass,
-                Err(OutageTooLong(after)) => {
-                    let last = last.take().map(Box::new);
-                    return Err(ApiError::Unavailable { platform: self.platform, after, last });
-                }
-            };
-            let permit = match self.permits.try_acquire() {
-                Ok(permit) => permit,
-                // Never closed, so the only error is none.
-                Err(_) => self.or_shutdown(self.permits.acquire()).await?.map_err(|_| ApiError::Interrupted)?,
-            };
-            let ticket = self.or_shutdown(self.limiter.ready(|| self.clock.now())).await?;
-            if pass.is_probe() || self.gate.is_open(Instant::now()) {
-                return Ok((pass, permit, ticket));
-            }
-        }
-    }
-
-    async fn attempt(
-        &self,
-        request: &Request,
-        url: url::Url,
-        check: &mut Check<'_>,
-        before: u32,
-    ) -> Result<Response, ApiError> {
-        Counters::add(&self.counters.requests);
-        if before > 0 {
-            Counters::add(&self.counters.retries);
-        }
-        let received = self.transport.attempt(request, url, &*self.clock).await?;
-        check(&received)?;
-        Ok(received.response)
-    }
-
-    fn tell_observer(&self, request: &Request, result: &Result<Response, ApiError>, took: Duration) {
-        let status = result.as_ref().map_or_else(ApiError::status, |response| Some(response.status));
-        let (route, took_ms) = (route(&request.target), took.as_millis());
-        tracing::trace!(platform = self.platform, method = %request.method, route, status, took_ms, "answered");
-        self.observer.answered(&route, status, took);
-    }
-
-    /// Answers for how long everything stops, where that is what the platform asks for.
-    fn tell_gate(&self, error: &ApiError) -> Option<Duration> {
-        let now = Instant::now();
-        match error {
-            ApiError::RateLimited { retry_after } => {
-                self.counters.throttled.fetch_add(1, Ordering::Relaxed);
-                self.gate.answered(now);
-                return Some(self.gate.throttle(*retry_after, self.throttle_wait, now));
-            }
-            error if error.is_outage() => self.gate.failed(error.retry_after(), now),
-            _ => self.gate.answered(now),
-        }
-        None
-    }
-
-    /// After a failed attempt: how long to wait for the next one, or the error that ends it.
-    fn judge<'a>(
-        &'a self,
-        request: &Request,
-        error: ApiError,
-        trials: &mut Trials<'a>,
-        last: &mut Option<ApiError>,
-    ) -> Result<Duration, ApiError> {
-        if request.repeat == Repeat::OnlyIfNotApplied && !error.surely_not_applied() {
-            return Err(ApiError::Doubtful { cause: Box::new(error) });
-        }
-        if error.decision() != Decision::Retry {
-            return Err(error);
-        }
-        if matches!(error, ApiError::RateLimited { .. }) {
-            // The gate makes everybody wait, this request included.
-            *last = Some(error);
-            return Ok(Duration::ZERO);
-        }
-        if trials.failures == 0 {
-            trials.successes_before = self.gate.successes();
-        }
-        trials.failures += 1;
-        trials.failing.get_or_insert_with(|| Failing::new(&self.failing));
-        if self.is_exhausted(&error, trials) {
-            if self.all_fail(trials) {
-                let (platform, after) = (self.platform, trials.spent);
-                return Err(ApiError::Unavailable { platform, after, last: Some(Box::new(error)) });
-            }
-            return Err(ApiError::Exhausted { attempts: trials.attempts, last: Box::new(error) });
-        }
-        let distance = trials.distances.get_or_insert_with(|| self.retry.distances()).next();
-        let asked = error.retry_after();
-        let outage = error.is_outage();
-        *last = Some(error);
-        if outage && !self.gate.is_open(Instant::now()) {
-            return Ok(Duration::ZERO);
-        }
-        Ok(wait_for(self.jitter.of(distance), asked, self.max_wait))
-    }
-
-    /// Whether this request, rather than the platform, is the trouble. A platform that is down for all is waited for
-    /// without end; a request that fails while others succeed is not, and a server that answers this request with
-    /// 500 and no other request at all gets more patience, but not for ever.
-    fn is_exhausted(&self, error: &ApiError, trials: &Trials<'_>) -> bool {
-        let others_succeed = self.gate.successes() > trials.successes_before;
-        let usual = self.retry.give_up_after();
-        let (limit, timed) = match (error.is_outage(), others_succeed) {
-            (false, true) => (usual, true),
-            (false, false) | (true, true) => (usual.saturating_mul(PATIENCE), true),
-            (true, false) => (u32::MAX, false),
-        };
-        trials.failures >= limit || (timed && trials.spent >= self.total_timeout)
-    }
-
-    /// Whether a request that is given up says something about the platform and nothing about its record: nobody else had an
-    /// answer of use while it was tried, and it is not the only one.
-    fn all_fail(&self, trials: &Trials<'_>) -> bool {
-        if self.gate.successes() > trials.successes_before {
-            return false;
-        }
-        let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
-        given_up >= ALL_FAIL || self.failing.load(Ordering::Relaxed) >= ALL_FAIL
-    }
-
-    async fn or_shutdown<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
-        tokio::select! {
-            biased;
-            () = self.shutdown.cancelled() => Err(ApiError::Interrupted),
-            done = wait => Ok(done),
-        }
     }
 }

@@ -252,6 +252,11 @@ impl ApiError {
         }
     }
 
+    /// Whether it was given up for want of an answer, while the platform answered others: a time-out, or a gateway that gave up.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Exhausted { last, .. } if last.is_outage())
+    }
+
     /// When to come back, if the answer says so.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {

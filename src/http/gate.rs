@@ -2,8 +2,8 @@
 //!
 //! Two reasons close the gate. *Throttled*: a 429 stops everything until the time it names. *Down*: after a run of
 //! connection failures or 502 to 504 without a success between, one request at a time goes through, at growing
-//! distance, in the order of arrival; everything else waits for it to be answered. It does not send and does not
-//! classify. Everything but `pass` is told the time, so that tests need not wait.
+//! distance, in the order of arrival; everything else waits for it to be answered. Where the adapter named one that the platform
+//! surely answers, the client sends that one in its place. It does not send and does not classify. Everything but `pass` is told the time, so that tests need not wait.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,12 +63,14 @@ struct State {
 struct Down {
     next_probe: Instant,
     distances: Distances,
+    /// The known request was not answered either.
+    is_certain: bool,
 }
 
 enum View {
     Open,
     Throttled(Instant),
-    Down { next_probe: Instant, for_so_long: Duration },
+    Down { next_probe: Instant, for_so_long: Duration, is_certain: bool },
 }
 
 impl Gate {
@@ -90,8 +92,9 @@ impl Gate {
         }
     }
 
-    /// Waits until a request may be sent.
-    pub(super) async fn pass(&self) -> Result<Pass, OutageTooLong> {
+    /// Waits until a request may be sent. `has_known`: a known request goes in its place, and has its word before an outage is
+    /// said to be too long.
+    pub(super) async fn pass(&self, has_known: bool) -> Result<Pass, OutageTooLong> {
         loop {
             match self.view(Instant::now()) {
                 View::Open => return Ok(Pass { probe: None }),
@@ -99,8 +102,9 @@ impl Gate {
                 View::Down { .. } => {
                     let turn = Arc::clone(&self.probe).lock_owned().await;
                     // While this request queued, the one before it may have opened the gate or moved the next try.
-                    if let View::Down { next_probe, for_so_long } = self.view(Instant::now()) {
-                        if self.max_outage.is_some_and(|limit| for_so_long >= limit) {
+                    if let View::Down { next_probe, for_so_long, is_certain } = self.view(Instant::now()) {
+                        let counts = is_certain || !has_known;
+                        if counts && self.max_outage.is_some_and(|limit| for_so_long >= limit) {
                             return Err(OutageTooLong(for_so_long));
                         }
                         sleep_until(next_probe).await;
@@ -143,6 +147,13 @@ impl Gate {
         self.answered_and(now, |_| ());
     }
 
+    /// The known request was not answered either: it is not one bad request that failed.
+    pub(super) fn missed_known(&self) {
+        if let Some(down) = &mut self.lock().down {
+            down.is_certain = true;
+        }
+    }
+
     fn answered_and(&self, now: Instant, also: impl FnOnce(&mut State)) {
         if !self.troubled.load(Ordering::Acquire) {
             return;
@@ -172,7 +183,11 @@ impl Gate {
         if state.failures < DOWN_AFTER {
             return;
         }
-        let down = state.down.get_or_insert_with(|| Down { next_probe: now, distances: self.policy.distances() });
+        let down = state.down.get_or_insert_with(|| Down {
+            next_probe: now,
+            distances: self.policy.distances(),
+            is_certain: false,
+        });
         // Requests that were under way when it went down fail together; they are one failure, not many.
         if down.next_probe > now {
             return;
@@ -219,6 +234,7 @@ impl Gate {
             (_, Some(down)) => View::Down {
                 next_probe: down.next_probe,
                 for_so_long: state.failing_since.map_or(Duration::ZERO, |since| now - since),
+                is_certain: down.is_certain,
             },
             _ => View::Open,
         }
@@ -255,6 +271,11 @@ mod tests {
         for _ in 0..3 {
             gate.failed(None, now);
         }
+    }
+
+    fn bring_down_again(gate: &Gate, now: Instant) {
+        gate.answered(now);
+        bring_down(gate, now);
     }
 
     /// Seconds until the next try, or until the end of the throttling.
@@ -326,9 +347,9 @@ mod tests {
     async fn while_down_one_request_at_a_time_goes_through() {
         let gate = gate(Duration::ZERO, None, Arc::new(Silent));
         bring_down(&gate, Instant::now());
-        let probe = gate.pass().await.unwrap();
+        let probe = gate.pass(false).await.unwrap();
         assert!(probe.is_probe());
-        let mut second = Box::pin(gate.pass());
+        let mut second = Box::pin(gate.pass(false));
         assert!(second.as_mut().now_or_never().is_none(), "a second one got through");
         drop(probe);
         assert!(second.await.unwrap().is_probe(), "the next in turn");
@@ -338,8 +359,8 @@ mod tests {
     async fn the_first_answer_opens_it_for_all() {
         let gate = gate(Duration::ZERO, None, Arc::new(Silent));
         bring_down(&gate, Instant::now());
-        let probe = gate.pass().await.unwrap();
-        let (a, b, ()) = tokio::join!(gate.pass(), gate.pass(), async {
+        let probe = gate.pass(false).await.unwrap();
+        let (a, b, ()) = tokio::join!(gate.pass(false), gate.pass(false), async {
             gate.answered(Instant::now());
             drop(probe);
         });
@@ -351,14 +372,18 @@ mod tests {
         let long_ago = Instant::now() - SECOND * 86_400;
         let limited = gate(Duration::ZERO, Some(SECOND * 60), Arc::new(Silent));
         bring_down(&limited, Instant::now());
-        assert!(limited.pass().await.unwrap().is_probe(), "not yet");
+        assert!(limited.pass(false).await.unwrap().is_probe(), "not yet");
         limited.answered(Instant::now());
         bring_down(&limited, long_ago);
-        let OutageTooLong(lasted) = limited.pass().await.unwrap_err();
+        let OutageTooLong(lasted) = limited.pass(false).await.unwrap_err();
         assert!(lasted >= SECOND * 86_400);
+        bring_down_again(&limited, long_ago);
+        assert!(limited.pass(true).await.unwrap().is_probe(), "one bad request may be all that it was");
+        limited.missed_known();
+        assert!(limited.pass(true).await.is_err(), "the known one was not answered either");
         let patient = slow_gate();
         bring_down(&patient, long_ago);
-        assert!(patient.pass().await.unwrap().is_probe());
+        assert!(patient.pass(false).await.unwrap().is_probe());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! One API client core for both platforms: pace, send, classify, repeat what is safe to repeat, pause when told to.
 //!
-//! Reading order: [`settings`], [`request`], [`response`], [`error`] (what a failure means), [`client`] (the loop of
-//! attempts), [`gate`] (the pause that all work on a platform shares), [`limit`] (the budget), `pace` (its law), [`retry`] (how long to
-//! wait). It knows no platform: authentication, paths and wire types are the adapters'. It never follows a redirect,
+//! Reading order: [`settings`], [`request`], [`response`], [`error`] (what a failure means), [`client`], `attempts` (the loop
+//! around a request), `trials` (when it is enough), [`gate`] (the pause that all work on a platform shares), [`limit`] (the budget),
+//! `pace` (its law), [`retry`] (how long to wait). It knows no platform: authentication, paths and wire types are the adapters'. It never follows a redirect,
 //! and it never sends a creating request twice unless the first one was surely not applied.
 
 pub mod client;
@@ -17,10 +17,12 @@ pub mod retry;
 pub mod secret;
 pub mod settings;
 
+mod attempts;
 mod classify;
 mod latency;
 mod pace;
 mod transport;
+mod trials;
 
 #[cfg(test)]
 mod tests;

@@ -542,3 +542,96 @@ async fn the_observer_hears_of_every_attempt_by_its_route_and_status() {
     let expected = ["Some(429)", "None", "Some(500)", "Some(200)"].map(|status| format!("{route} {status}"));
     assert_eq!(*ear.0.lock().unwrap(), expected);
 }
+
+/// A client that knows a request which the server surely answers, and a request that has credentials.
+fn knowing(settings: &HttpSettings) -> HttpClient {
+    let client = build(settings);
+    client.know(&Request::get("/contacts").query("page", "1"));
+    client
+}
+
+fn with_key(request: Request) -> Request {
+    request.auth(AuthHeader::new("Basic a2V5").unwrap())
+}
+
+fn asked_for(server: &TestServer, path: &str) -> usize {
+    server.seen().iter().filter(|seen| seen.path == path).count()
+}
+
+#[tokio::test]
+async fn a_request_that_alone_looks_like_an_outage_is_given_up_where_the_known_one_is_answered() {
+    for act in [answer(502, &[], ""), answer(504, &[], "<html>"), Act::Reset, answer(429, &[("retry-after", "0")], "")]
+    {
+        let server = TestServer::with(move |seen| if seen.path == "/contacts" { good() } else { act.clone() }).await;
+        let client = knowing(&settings(&server.base_url));
+        let error = client.send(&with_key(Request::get("/contact/7"))).await.unwrap_err();
+        let ApiError::Exhausted { attempts, .. } = error else { panic!("{error}") };
+        assert!((20..=21).contains(&attempts), "{attempts}");
+        // Once when it looked like an outage, and before and after the last try.
+        let known = asked_for(&server, "/contacts");
+        assert!((2..=3).contains(&known), "{known}");
+        let seen = server.seen();
+        assert_eq!(seen.last().unwrap().path, "/contacts", "the last that is heard of the platform is that it answers");
+        assert!(seen.iter().all(|seen| seen.header("authorization") == "Basic a2V5"));
+        assert_eq!(seen.iter().find(|seen| seen.path == "/contacts").unwrap().raw_query, "page=1");
+    }
+}
+
+#[tokio::test]
+async fn a_platform_that_is_down_is_asked_the_known_request_and_nobody_pays_for_it() {
+    let down = Arc::new(AtomicU32::new(60));
+    let left = Arc::clone(&down);
+    let server = TestServer::with(move |_| {
+        let is_down = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if is_down { answer(503, &[], "") } else { good() }
+    })
+    .await;
+    let client = knowing(&settings(&server.base_url));
+    let requests: Vec<Request> = (1..=3).map(|id| with_key(Request::put(&format!("/contact/{id}")))).collect();
+    let all = futures::future::join_all(requests.iter().map(|request| client.send(request))).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    let writes = server.seen().iter().filter(|seen| seen.method == "PUT").count();
+    assert!(writes <= 9, "nobody's record is what a platform is tried with: {writes}");
+    assert_eq!(down.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn one_that_does_not_wait_for_a_platform_gives_up_the_bad_request_and_not_the_platform() {
+    let server = TestServer::with(|seen| if seen.path == "/contact/7" { answer(502, &[], "") } else { good() }).await;
+    let client = knowing(&HttpSettings { max_outage: Some(Duration::ZERO), ..settings(&server.base_url) });
+    let error = client.send(&with_key(Request::get("/contact/7"))).await.unwrap_err();
+    assert!(matches!(error, ApiError::Exhausted { .. }), "{error}");
+    let server = TestServer::with(|_| answer(502, &[], "")).await;
+    let client = knowing(&HttpSettings { max_outage: Some(Duration::ZERO), ..settings(&server.base_url) });
+    let error = client.send(&with_key(Request::get("/contact/7"))).await.unwrap_err();
+    assert!(matches!(error, ApiError::Unavailable { .. }), "{error}");
+    assert_eq!((asked_for(&server, "/contact/7"), asked_for(&server, "/contacts")), (3, 1));
+}
+
+#[tokio::test]
+async fn writes_that_all_fail_while_reads_are_answered_are_the_platforms_fault_and_no_records() {
+    let server = TestServer::with(|seen| if seen.method == "GET" { good() } else { answer(504, &[], "") }).await;
+    let client = knowing(&settings(&server.base_url));
+    let requests: Vec<Request> = (1..=4).map(|id| with_key(Request::put(&format!("/contact/{id}")))).collect();
+    let all = futures::future::join_all(requests.iter().map(|request| client.send(request))).await;
+    assert!(all.into_iter().all(|result| result.unwrap_err().decision() == Decision::Unavailable));
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_is_lost_stays_in_doubt_whatever_the_known_request_says() {
+    let server = TestServer::with(|seen| if seen.method == "GET" { good() } else { answer(504, &[], "") }).await;
+    let client = knowing(&settings(&server.base_url));
+    for _ in 0..5 {
+        assert_eq!(client.send(&with_key(create())).await.unwrap_err().decision(), Decision::Doubt);
+    }
+    assert_eq!(asked_for(&server, "/contact"), 5);
+}
+
+#[tokio::test]
+async fn an_update_that_is_too_old_to_be_sent_again_leaves_no_doubt_about_the_platform() {
+    let server = TestServer::with(|seen| if seen.method == "GET" { good() } else { Act::Reset }).await;
+    let client = knowing(&settings(&server.base_url));
+    let update = with_key(Request::put("/contact/1").json("{}").fresh_for(Duration::ZERO));
+    assert!(matches!(client.send(&update).await, Err(ApiError::Stale)));
+    assert_eq!(server.lines(), ["PUT /contact/1", "GET /contacts"]);
+}

@@ -69,6 +69,9 @@ impl Api {
         if secret.is_empty() {
             return Err(CredentialsError::Secret);
         }
+        // The lightest page that there is: where this one is not answered, nothing can be done here.
+        let lightest = Request::get("/contacts").query("page", "1").query("include_contact_inboxes", "false");
+        client.know(&lightest.query("sort", "created_at").query("direction", "asc"));
         let encoded = BASE64.encode([key, secret].join(":"));
         let auth = AuthHeader::new(&["Basic ", encoded.as_str()].concat()).map_err(|_| CredentialsError::Key)?;
         Ok(Self {
@@ -135,11 +138,26 @@ pub(super) fn page_or_error(
         {
             Err(PortError::Refused { status: *status, fields: api.fields() })
         }
+        // A filter that is not answered is as good as none.
+        AnswerError::Api(api) if api.is_unanswered() && label.is_some() => {
+            Err(PortError::Refused { status: api.status().unwrap_or(0), fields: api.fields() })
+        }
         _ => {
             let what = format!("page {} of the contact list, sorted by {}", request.page, request.order);
-            Err(port_error(error, &what))
+            Err(match error {
+                AnswerError::Api(api) if api.is_unanswered() => {
+                    unanswered(api, &what, "raise livedesk.timeout, or lower livedesk.page_size if LiveDesk heeds it")
+                }
+                error => port_error(error, &what),
+            })
         }
     }
+}
+
+/// One read that is not answered, while LiveDesk answers others.
+fn unanswered(api: ApiError, what: &str, remedy: &str) -> PortError {
+    let message = format!("LiveDesk answers other requests, and not this one ({what}): {remedy}");
+    PortError::Unavailable { message, source: Some(api.into()) }
 }
 
 /// What a failed read means to the engine. `what` names the thing read, without a value.
@@ -154,6 +172,9 @@ pub(super) fn port_error(error: AnswerError, what: &str) -> PortError {
             return PortError::Stop { message, source: Some(shape.into()) };
         }
     };
+    if api.is_unanswered() {
+        return unanswered(api, what, "raise livedesk.timeout");
+    }
     let message = match (api.decision(), api.status()) {
         (Decision::Interrupted, _) => return PortError::Interrupted,
         (Decision::NotFound, _) => {

@@ -98,6 +98,24 @@ async fn a_server_that_always_names_page_one_is_believed_by_its_rows() {
 }
 
 #[tokio::test]
+async fn a_page_that_alone_is_never_answered_is_named_with_what_may_help() {
+    let server = TestServer::with(|seen| match seen.param("page") {
+        Some("3") => answer(504, &[], ""),
+        _ => page_of(&[1], 1),
+    })
+    .await;
+    let error = adapter(&server).page(request(2, DirectionStyle::Parameter, 3)).await.unwrap_err();
+    assert!(matches!(error, PortError::Unavailable { .. }), "{error:?}");
+    for named in ["page 3 of the contact list", "created_at", "livedesk.timeout", "livedesk.page_size"] {
+        assert!(error.to_string().contains(named), "{named}: {error}");
+    }
+    let seen = server.seen();
+    let known = seen.iter().find(|seen| seen.param("page") == Some("1")).unwrap();
+    assert_eq!(known.raw_query, "page=1&include_contact_inboxes=false&sort=created_at&direction=asc");
+    assert_eq!(known.header("authorization"), seen[0].header("authorization"));
+}
+
+#[tokio::test]
 async fn every_failure_of_the_list_says_what_to_do_and_tells_no_secret() {
     let rows: [(Act, &str); 8] = [
         (json_answer(401, &json!({ "error": "x" })), "check livedesk.api_key and livedesk.api_secret"),

@@ -76,7 +76,10 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("expire_from", "401 from this request on, counted from when it was set (0: never)"),
     ("window_limit", "most requests per window, above it 429 (0: no limit)"),
     ("window_ms", "length of the fixed window"),
-    ("only", "which requests the rates apply to: { methods, path }, path with * at its end for a prefix"),
+    (
+        "only",
+        "which requests the rates apply to: { methods, path }, path with * at its end for a prefix, and ?text for a query that holds it",
+    ),
     ("next", "faults for exactly the next requests: [{ fault, times, skip, only }]"),
 ];
 

@@ -284,11 +284,16 @@ pub(super) fn reason(kind: SetAsideKind, field: Option<&str>, status: Option<u16
 
 pub(super) fn refused(kind: SetAsideKind, fields: &BTreeSet<String>, status: u16) -> SetAside {
     let names: Vec<&str> = fields.iter().map(String::as_str).collect();
+    let detail = match status {
+        // It was tried for long enough, and others were served meanwhile.
+        0 | 502..=504 => "FIRST LINE gives no answer of use for it",
+        _ => "FIRST LINE refused it",
+    };
     SetAside {
         kind,
         field: (!names.is_empty()).then(|| names.join(", ")),
-        status: Some(status),
-        detail: String::from("FIRST LINE refused it"),
+        status: Some(status).filter(|status| *status != 0),
+        detail: detail.to_owned(),
     }
 }
 

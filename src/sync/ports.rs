@@ -51,7 +51,8 @@ pub enum PortError {
     /// was applied: read, and decide again.
     #[error("the change waited for too long to be still right")]
     Stale,
-    /// The platform stayed unreachable for longer than the operator allows (`--no-wait`). Nothing was applied.
+    /// The platform stayed unreachable for longer than the operator allows (`--no-wait`), or does not answer this read while it
+    /// answers others. Nothing was applied.
     #[error("{message}")]
     Unavailable {
         /// Which platform, and what was tried.

@@ -184,7 +184,7 @@ async fn whoever_was_set_aside_and_is_gone_is_struck_out_after_two_proven_sweeps
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_contact_that_livedesk_cannot_show_by_id_keeps_nobody_else_from_being_tried() {
-    for status in [410, 422, 500] {
+    for status in [410, 422, 500, 504] {
         let failures = "retry_first = \"1ms\"\nretry_ceiling = \"1ms\"";
         let (world, first) = world_with_a_refused_contact(failures).await;
         let livedesk = world.sandbox.livedesk();

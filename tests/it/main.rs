@@ -46,6 +46,7 @@ mod shipping;
 mod signals;
 mod source_text;
 mod state_care;
+mod stuck;
 mod tags;
 mod tie;
 mod trial_repair;

@@ -32,7 +32,7 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// The system's clock, and how far it was moved on.
 #[derive(Default)]
-struct Moved(AtomicI64);
+pub(crate) struct Moved(pub(crate) AtomicI64);
 
 impl Clock for Moved {
     fn now(&self) -> Timestamp {
@@ -44,7 +44,7 @@ impl Clock for Moved {
 pub(crate) struct Desk {
     pub(crate) world: World,
     pub(crate) service: Service,
-    clock: Arc<Moved>,
+    pub(crate) clock: Arc<Moved>,
 }
 
 impl Desk {
@@ -103,7 +103,7 @@ impl Desk {
     }
 
     /// Renames the last contact of the list as an agent would.
-    fn rename(&self, id: u64, name: &str) {
+    pub(crate) fn rename(&self, id: u64, name: &str) {
         assert!(self.world.sandbox.livedesk().edit(id, |contact| {
             contact.insert(String::from("name"), name.into());
         }));

@@ -31,7 +31,8 @@ pub fn with_faults(router: Router, plan: Arc<FaultPlan>) -> Router {
 }
 
 async fn inject(State(plan): State<Arc<FaultPlan>>, request: Request, next: Next) -> Response {
-    let verdict = plan.decide(request.method().as_str(), request.uri().path());
+    let target = request.uri().path_and_query().map_or(request.uri().path(), |target| target.as_str());
+    let verdict = plan.decide(request.method().as_str(), target);
     plan.pause(verdict.latency).await;
     let response = carry_out(&plan, &verdict, request, next).await;
     if let Some(response) = response {

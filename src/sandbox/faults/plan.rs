@@ -186,9 +186,10 @@ impl FaultPlan {
         }
     }
 
-    pub(super) fn decide(&self, method: &str, full_path: &str) -> Verdict {
-        let path = full_path.strip_prefix(self.platform.base_path()).unwrap_or(full_path);
-        let route = route_class(method, path);
+    /// `target` is path and query of the request.
+    pub(super) fn decide(&self, method: &str, target: &str) -> Verdict {
+        let target = target.strip_prefix(self.platform.base_path()).unwrap_or(target);
+        let route = route_class(method, target.split('?').next().unwrap_or_default());
         let elapsed = self.started.elapsed().as_millis();
         let mut inner = self.inner();
         inner.requests += 1;
@@ -196,7 +197,7 @@ impl FaultPlan {
         inner.since_set += 1;
         *inner.by_route.entry(route).or_default() += 1;
         let draw = mix(&[self.seed, inner.seen, 0xfa17]);
-        let fault = inner.choose(method, path, draw, elapsed);
+        let fault = inner.choose(method, target, draw, elapsed);
         if let Some(fault) = fault {
             *inner.by_fault.entry(fault).or_default() += 1;
         }
@@ -217,7 +218,7 @@ impl FaultPlan {
 }
 
 impl Inner {
-    fn choose(&mut self, method: &str, path: &str, draw: u64, elapsed_ms: u128) -> Option<Fault> {
+    fn choose(&mut self, method: &str, target: &str, draw: u64, elapsed_ms: u128) -> Option<Fault> {
         if self.settings.outage {
             return Some(Fault::Outage);
         }
@@ -227,7 +228,7 @@ impl Inner {
         if self.settings.expire_from > 0 && self.since_set >= self.settings.expire_from {
             return Some(Fault::Expired);
         }
-        self.exact(method, path).or_else(|| self.drawn(method, path, draw))
+        self.exact(method, target).or_else(|| self.drawn(method, target, draw))
     }
 
     /// A refused request uses up nothing, as with a fixed-window counter that is checked first.
@@ -241,8 +242,8 @@ impl Inner {
         over
     }
 
-    fn exact(&mut self, method: &str, path: &str) -> Option<Fault> {
-        let at = self.settings.next.iter().position(|next| next.only.matches(method, path))?;
+    fn exact(&mut self, method: &str, target: &str) -> Option<Fault> {
+        let at = self.settings.next.iter().position(|next| next.only.matches(method, target))?;
         let next = &mut self.settings.next[at];
         if next.skip > 0 {
             next.skip -= 1;
@@ -256,8 +257,8 @@ impl Inner {
         fault
     }
 
-    fn drawn(&self, method: &str, path: &str, draw: u64) -> Option<Fault> {
-        if !self.settings.only.matches(method, path) {
+    fn drawn(&self, method: &str, target: &str, draw: u64) -> Option<Fault> {
+        if !self.settings.only.matches(method, target) {
             return None;
         }
         let mut at = fraction(&[draw]);

@@ -133,21 +133,25 @@ pub struct FaultFilter {
     /// Methods, in capitals; empty is all.
     pub methods: Vec<String>,
     /// Path below the API's base, such as `/contacts` or `/contacts/7`; a `*` at its end makes it a prefix; empty is all.
+    /// Behind a `?`: a text that the query must hold, such as `/contacts?sort=email`.
     pub path: String,
 }
 
 impl FaultFilter {
-    /// Requests of `method` on exactly `path` (or below it, with a `*` at the end).
+    /// Requests of `method` on exactly `path` (or below it, with a `*` at the end; and with the query behind a `?`).
     pub fn on(method: &str, path: &str) -> Self {
         Self { methods: vec![method.to_owned()], path: path.to_owned() }
     }
 
-    pub(super) fn matches(&self, method: &str, path: &str) -> bool {
-        let path_fits = match self.path.strip_suffix('*') {
+    /// `target` is the path below the API's base, with the query if there is one.
+    pub(super) fn matches(&self, method: &str, target: &str) -> bool {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let (wanted, held) = self.path.split_once('?').unwrap_or((&self.path, ""));
+        let path_fits = match wanted.strip_suffix('*') {
             Some(prefix) => path.starts_with(prefix),
-            None => self.path.is_empty() || self.path == path,
+            None => wanted.is_empty() || wanted == path,
         };
-        path_fits && (self.methods.is_empty() || self.methods.iter().any(|it| it == method))
+        path_fits && query.contains(held) && (self.methods.is_empty() || self.methods.iter().any(|it| it == method))
     }
 }
 

@@ -130,6 +130,21 @@ async fn a_fault_meets_only_the_requests_it_is_meant_for() {
 }
 
 #[tokio::test]
+async fn a_fault_may_be_meant_for_what_the_query_says() {
+    let (plan, router, _) = platform(Platform::LiveDesk, FaultSettings::default());
+    plan.next(Fault::Expired, 1, FaultFilter::on("GET", "/contacts?sort=email"));
+    let base = Platform::LiveDesk.base_path();
+    let answer = |query: &'static str| {
+        let (router, target) = (router.clone(), format!("{base}/contacts{query}"));
+        async move { call(&router, "GET", &target, None).await.0 }
+    };
+    assert_ne!(answer("").await, 401);
+    assert_ne!(answer("?page=1&sort=name").await, 401);
+    assert_eq!(answer("?page=1&sort=email&direction=asc").await, 401);
+    assert_eq!(plan.requests_to("GET /contacts"), 3, "the route knows no query");
+}
+
+#[tokio::test]
 async fn skipped_requests_pass_before_the_fault_strikes() {
     let (plan, router, _) = platform(Platform::FirstLine, FaultSettings::default());
     plan.change(|it| it.next.push(NextFault { fault: Fault::Error, times: 2, skip: 2, only: FaultFilter::default() }));

@@ -132,6 +132,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             Ok(answer) => Ok(!matches!(answer, ByIdAnswer::Unsupported)),
             // It does, though not this one.
             Err(PortError::Refused { .. } | PortError::NotFound) => Ok(true),
+            // The list was answered just now. They wait for a sweep.
+            Err(PortError::Unavailable { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

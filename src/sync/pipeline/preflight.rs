@@ -5,7 +5,7 @@ use crate::domain::ids::LiveDeskId;
 use crate::store::{IntentKind, Standing};
 use crate::sync::engine::RunError;
 use crate::sync::lookup::OLDEST_FIRST;
-use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PageRequest, SourceRow};
+use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PageRequest, PortError, SourceRow};
 use crate::sync::witness::Testimony;
 
 /// Pages on which a contact of the state is looked for before the source is refused. An import stamps a thousand contacts
@@ -83,8 +83,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         if self.knows_any(shown).await? {
             return Ok(());
         }
-        if let ByIdAnswer::Found(_) = self.source.by_id(witness.livedesk_id, known).await? {
-            return Ok(());
+        match self.source.by_id(witness.livedesk_id, known).await {
+            Ok(ByIdAnswer::Found(_)) => return Ok(()),
+            // One that cannot be shown says nothing about the account; the list may.
+            Ok(_) | Err(PortError::Refused { .. } | PortError::NotFound | PortError::Unavailable { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
         for page in 2..=RECOGNISED_BY {
             let answer = self.source.page(PageRequest { page, ..OLDEST_FIRST }).await?;
@@ -120,12 +123,21 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         witnesses.truncate(WITNESSES as usize);
         witnesses.extend(engine.store.latest_created_link().await?);
         let mut accepted = witnesses.is_empty();
+        let mut unread = None;
         for link in &witnesses {
-            if let Some(record) = engine.target.contact(link.target).await? {
+            let record = match engine.target.contact(link.target).await {
+                // A record that FIRST LINE cannot show says nothing about the account.
+                Err(error @ PortError::Refused { .. }) => {
+                    unread = Some(error);
+                    continue;
+                }
+                answer => answer?,
+            };
+            if let Some(record) = record {
                 match engine.testimony(link, &record) {
                     Testimony::Same => return Ok(()),
                     Testimony::Other => {
-                        accepted = false;
+                        (accepted, unread) = (false, None);
                         break;
                     }
                     Testimony::Doubtful => {}
@@ -135,6 +147,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
         if accepted {
             return Ok(());
+        }
+        if let Some(error) = unread {
+            return Err(error.into());
         }
         Err(RunError::Refused(
             "FIRST LINE does not hold the records that this state links to: it belongs to another tenant, or they were \
