@@ -373,6 +373,11 @@ impl<T: ContactTarget> Engine<T> {
         millis(self.settings.doubt_horizon)
     }
 
+    /// An interruption, if the run is to stop.
+    pub fn go_on(&self) -> Result<(), RunError> {
+        if self.stop.is_cancelled() { Err(PortError::Interrupted.into()) } else { Ok(()) }
+    }
+
     /// Tells the watcher something for people.
     pub fn notice(&self, text: impl Into<String>) {
         self.progress.event(ProgressEvent::Notice(text.into()));

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use roaring::RoaringTreemap;
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::Verdict;
+use crate::sync::engine::RunError;
 use crate::sync::lookup::OLDEST_FIRST;
 use crate::sync::ports::{ByIdAnswer, ContactSource, LabelStyle, PageRequest, PortError, SourcePage};
 use crate::sync::scan::{Goal, ScanError, Sweep, SweepPlan, SweepStep};
@@ -109,14 +109,15 @@ impl<S: ContactSource> LabelReader<S> {
         }
     }
 
-    /// Everybody who has a label. An error is one that ends the run; what concerns the label alone makes it unknown.
+    /// Everybody who has a label. `between` is called before each page. An error is one that ends the run; what concerns the label
+    /// alone makes it unknown.
     pub async fn read(
         &self,
         label: &str,
         goal: Goal,
         max_rounds: u32,
-        stop: &CancellationToken,
-    ) -> Result<Label, ScanError> {
+        between: impl AsyncFn() -> Result<(), RunError>,
+    ) -> Result<Label, RunError> {
         let style = match self.style(label).await? {
             Ok(style) => style,
             Err(why) => return Ok(Label::Unknown(why)),
@@ -128,12 +129,12 @@ impl<S: ContactSource> LabelReader<S> {
             refused: AtomicU16::new(0),
         });
         let plan = SweepPlan { max_rounds, ..SweepPlan::new(goal) };
-        match walk(Arc::clone(&source), plan, stop).await {
+        match walk(Arc::clone(&source), plan, between).await? {
             Ok(label) => Ok(label),
             Err(_) if source.refused.load(Ordering::Relaxed) > 0 => {
                 Ok(Label::Unknown(refused(source.refused.load(Ordering::Relaxed))))
             }
-            Err(error @ ScanError::Source(_)) => Err(error),
+            Err(error @ ScanError::Source(_)) => Err(error.into()),
             Err(error) => Ok(Label::Unknown(error.to_string())),
         }
     }
@@ -146,26 +147,28 @@ fn refused(status: u16) -> String {
 async fn walk<S: ContactSource>(
     source: Arc<Labelled<S>>,
     plan: SweepPlan,
-    stop: &CancellationToken,
-) -> Result<Label, ScanError> {
-    let mut sweep = Sweep::start(source, plan, None).await?;
+    between: impl AsyncFn() -> Result<(), RunError>,
+) -> Result<Result<Label, ScanError>, RunError> {
+    let mut sweep = match Sweep::start(source, plan, None).await {
+        Ok(sweep) => sweep,
+        Err(error) => return Ok(Err(error)),
+    };
     let mut ids = RoaringTreemap::new();
     loop {
-        if stop.is_cancelled() {
-            return Err(PortError::Interrupted.into());
-        }
-        match sweep.next().await? {
-            SweepStep::Page(page) => {
+        between().await?;
+        match sweep.next().await {
+            Err(error) => return Ok(Err(error)),
+            Ok(SweepStep::Page(page)) => {
                 ids.extend(page.fresh.iter().map(|contact| contact.id.0.unsigned_abs()));
                 ids.extend(page.malformed.iter().filter_map(|row| row.id).map(|id| id.0.unsigned_abs()));
             }
-            SweepStep::Finished(report) => {
-                return Ok(match report.verdict {
+            Ok(SweepStep::Finished(report)) => {
+                return Ok(Ok(match report.verdict {
                     Verdict::Proven | Verdict::Counted => Label::Read(ids),
                     short @ Verdict::Short { .. } => {
                         Label::Unknown(format!("its contacts could not be read completely ({short})"))
                     }
-                });
+                }));
             }
         }
     }

@@ -146,6 +146,7 @@ impl<T: ContactTarget> Engine<T> {
         &self,
         source: &Arc<S>,
         max_rounds: u32,
+        between: impl AsyncFn() -> Result<(), RunError>,
         summary: &mut TagSummary,
     ) -> Result<(), RunError> {
         if self.mapping.tags().is_empty() {
@@ -155,7 +156,7 @@ impl<T: ContactTarget> Engine<T> {
         let reader = LabelReader::start(Arc::clone(source)).await?;
         let mut table = TagTable::default();
         for line in self.mapping.tags() {
-            let (labelled, complete) = self.labelled(&reader, line, max_rounds, summary).await?;
+            let (labelled, complete) = self.labelled(&reader, line, max_rounds, &between, summary).await?;
             // A tag that nobody is to have is not made.
             let ids = if labelled.is_empty() { Vec::new() } else { self.tag_ids(&line.tag, summary).await? };
             let digest = name_digest(self.store.hash_key(), &line.tag);
@@ -181,7 +182,8 @@ impl<T: ContactTarget> Engine<T> {
         self.progress.event(ProgressEvent::Phase(Phase::Labels));
         let reader = LabelReader::start(Arc::clone(source)).await?;
         for line in self.mapping.tags() {
-            let (labelled, complete) = self.labelled(&reader, line, max_rounds, summary).await?;
+            let (labelled, complete) =
+                self.labelled(&reader, line, max_rounds, &async || self.go_on(), summary).await?;
             let rows = self.tags_if_shown(&line.tag).await?;
             let mut found = pick(&line.tag, &rows, None);
             self.add_made_tag(&line.tag, &rows, &mut found).await?;
@@ -204,13 +206,14 @@ impl<T: ContactTarget> Engine<T> {
         reader: &LabelReader<S>,
         line: &TagLine,
         max_rounds: u32,
+        between: &impl AsyncFn() -> Result<(), RunError>,
         summary: &mut TagSummary,
     ) -> Result<(RoaringTreemap, bool), RunError> {
         // What takes tags off judges by absence.
         let goal = if line.owner == Owner::Source { Goal::Proven } else { Goal::Counted };
         let (mut all, mut complete) = (RoaringTreemap::new(), true);
         for label in &line.labels {
-            match reader.read(label, goal, max_rounds, &self.stop).await? {
+            match reader.read(label, goal, max_rounds, between).await? {
                 Label::Read(ids) if ids.is_empty() => {
                     // Nobody is no proof: a label that is misspelt or was renamed must not cost anybody a tag.
                     complete = false;

@@ -1,16 +1,22 @@
 //! Tags from LiveDesk's labels, and companies: what is put on, what stays, and what a run that cannot know leaves alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use deskferry::config::template;
-use deskferry::domain::ids::{LiveDeskId, RunId};
+use deskferry::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::faults::{Fault, FaultFilter};
-use deskferry::sandbox::firstline::{FirstLineSwitches, ListSync, ListsShownIn, TagNames, TagsShown};
+use deskferry::sandbox::firstline::{FirstLine, FirstLineSwitches, ListSync, ListsShownIn, TagNames, TagsShown};
 use deskferry::sandbox::livedesk::{LabelFilter, LiveDeskSwitches};
 use deskferry::store::Link;
+use deskferry::sync::directory::LazyDirectory;
+use deskferry::sync::engine::RunError;
+use deskferry::sync::interlude::{Interlude, Played};
 use deskferry::sync::pipeline::{Entrants, RunEnd};
 use deskferry::sync::summary::Summary;
+use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +34,36 @@ const SOURCE: &str =
     "[[tags]]\nlabel = \"vip\"\ntag = \"VIP\"\nowner = \"source\"\n[[tags]]\nlabel = \"news\"\nowner = \"source\"\n";
 /// Everybody; every third is "vip", every fourth "news", the first one has another label that is not mapped.
 const PEOPLE: u64 = 36;
+
+/// A quick cycle that is always due.
+struct AlwaysDue {
+    firstline: FirstLine,
+    /// How often it was let in before the first contact was made.
+    early: AtomicUsize,
+}
+
+impl Interlude for AlwaysDue {
+    fn due(&self) -> bool {
+        true
+    }
+
+    fn play<'a>(&'a self, _: &'a Arc<LazyDirectory>) -> LocalBoxFuture<'a, Result<Played, RunError>> {
+        let none_yet = self.firstline.tally().contact_create == 0;
+        self.early.fetch_add(usize::from(none_yet), Ordering::SeqCst);
+        Box::pin(async { Ok(Played { highest: FirstLineId(0) }) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reading_who_has_a_label_lets_the_quick_cycle_in_between_two_pages() {
+    let mut scene = Scene::with(UNION, FirstLineSwitches::default()).await;
+    let cycle = Arc::new(AlwaysDue { firstline: scene.world.sandbox.firstline().clone(), early: AtomicUsize::new(0) });
+    scene.world.interlude = Some(Arc::clone(&cycle) as Arc<dyn Interlude>);
+    let end = scene.world.backfill().await;
+    assert_eq!(end.summary.created, PEOPLE, "{:?}", end.summary);
+    let early = cycle.early.load(Ordering::SeqCst);
+    assert!(early >= 4, "let in {early} times while two labels were read");
+}
 
 /// An account with labels, in front of an empty tenant.
 struct Scene {

@@ -47,9 +47,7 @@ impl<T: ContactTarget> Engine<T> {
         }
         let place = self.place().await?;
         for Candidate { seen, absence, next } in due {
-            if self.stop.is_cancelled() {
-                return Err(PortError::Interrupted.into());
-            }
+            self.go_on()?;
             let attempt = match (next, place) {
                 (Next::Delete, _) => self.delete(source, known, seen.clone(), absence.clone(), told).await,
                 (Next::Mark, Some(place)) => self.mark(&seen, &absence, place, told).await,

@@ -248,9 +248,7 @@ impl<T: ContactTarget> Engine<T> {
     ) -> Result<BTreeMap<LiveDeskId, Finding>, RunError> {
         let mut findings = BTreeMap::new();
         for id in ids {
-            if self.stop.is_cancelled() {
-                return Err(PortError::Interrupted.into());
-            }
+            self.go_on()?;
             let finding = match read_one(source, *id, known).await? {
                 Some(ByIdAnswer::Found(_)) => Finding::Hidden,
                 Some(ByIdAnswer::Missing) => Finding::Missing,

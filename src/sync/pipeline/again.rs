@@ -151,9 +151,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         self.engine.progress.event(ProgressEvent::Expect(missing.len() as u64));
         let mut lookup = Lookup::start(Arc::clone(&self.source), missing.clone(), self.sweep_rounds).await?;
         while let Some(found) = lookup.next().await? {
-            if self.engine.stop.is_cancelled() {
-                return Err(PortError::Interrupted.into());
-            }
+            self.engine.go_on()?;
             if !found.contacts.is_empty() || !found.malformed.is_empty() {
                 carrier.feed(found.contacts, found.malformed, None).await?;
             }

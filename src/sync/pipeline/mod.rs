@@ -148,16 +148,6 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
         engine.store.park_left_overs(engine.clock.now()).await?;
         engine.finish_trial().await?;
-        let LeftOvers { again: mut left_over, twins } = engine.settle_left_overs(entrants.doubts()).await?;
-        // While a hold stands only those are carried for whom a person asked.
-        let held = entrants != Entrants::All && engine.store.hold().await?.is_some();
-        left_over.retain(|id, _| !held || matches!(&entrants, Entrants::Only(ids) if ids.contains(id)));
-        if entrants != Entrants::All {
-            // A whole sweep comes by and counts them.
-            for id in twins {
-                summary.count(id, Outcome::Conflict);
-            }
-        }
         let directory = match &self.directory {
             Some(shared) => Arc::clone(shared),
             None => Arc::new(LazyDirectory::new(fresh, self.look_ups(&entrants).await?)),
@@ -167,8 +157,24 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             engine.directory(&directory).await?;
         }
         if !matches!(entrants, Entrants::Only(_) | Entrants::Recent) {
-            // A few contacts are not worth a walk over everybody who has a label: their tags stay as they are.
-            engine.read_labels(&self.source, self.sweep_rounds, &mut summary.tags).await?;
+            // A few contacts are not worth a walk over everybody who has a label: their tags stay as they are. Many labels take
+            // long, so a quick cycle that is due is let in; what it leaves in doubt is settled after it.
+            let between = async || {
+                engine.go_on()?;
+                self.let_in(&directory).await
+            };
+            engine.read_labels(&self.source, self.sweep_rounds, between, &mut summary.tags).await?;
+        }
+        engine.progress.event(ProgressEvent::Phase(Phase::LeftOvers));
+        let LeftOvers { again: mut left_over, twins } = engine.settle_left_overs(entrants.doubts()).await?;
+        // While a hold stands only those are carried for whom a person asked.
+        let held = entrants != Entrants::All && engine.store.hold().await?.is_some();
+        left_over.retain(|id, _| !held || matches!(&entrants, Entrants::Only(ids) if ids.contains(id)));
+        if entrants != Entrants::All {
+            // A whole sweep comes by and counts them.
+            for id in twins {
+                summary.count(id, Outcome::Conflict);
+            }
         }
         engine.progress.event(ProgressEvent::Phase(Phase::Carry));
         let unfound = match &entrants {
@@ -195,6 +201,13 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         self.name_records(summary).await?;
         engine.judge_absence(&*self.source, summary).await?;
         engine.settle_vanished(summary).await
+    }
+
+    /// Lets the quick cycle in, if one is due. Nothing of this run may be under way.
+    pub(super) async fn let_in(&self, directory: &Arc<LazyDirectory>) -> Result<(), RunError> {
+        let Some(interlude) = self.interlude.as_ref().filter(|interlude| interlude.due()) else { return Ok(()) };
+        let played = interlude.play(directory).await?;
+        Ok(self.engine.catch_up(played.highest).await?)
     }
 
     /// How many contacts are expected to need a look-up.

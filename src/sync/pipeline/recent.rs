@@ -12,7 +12,7 @@ use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::RunError;
 use crate::sync::lane::{Floors, Lane, Reached, Want};
-use crate::sync::ports::{ContactSource, ContactTarget, PortError};
+use crate::sync::ports::{ContactSource, ContactTarget};
 use crate::sync::progress::ProgressEvent;
 use crate::sync::scan::{self, ScanError, Spelling};
 use crate::sync::summary::{LaneReport, Summary};
@@ -126,9 +126,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let mut now = began.0 / 1000;
         let mut heads = String::new();
         loop {
-            if engine.stop.is_cancelled() {
-                return Err(PortError::Interrupted.into());
-            }
+            engine.go_on()?;
             if carrier.failed() {
                 // The failure itself comes from the carrier's end.
                 return Ok((Reached::default(), now, heads));

@@ -74,9 +74,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(self.goal) };
         let mut sweep = Sweep::start(Arc::clone(&self.source), plan, None).await?;
         while left > 0 && !carrier.failed() {
-            if self.engine.stop.is_cancelled() {
-                return Err(PortError::Interrupted.into());
-            }
+            self.engine.go_on()?;
             let SweepStep::Page(mut page) = sweep.next().await? else { return Ok(()) };
             page.fresh.retain(|contact| !picked.contains(&contact.id));
             page.fresh.truncate(left);
@@ -96,9 +94,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             .map_or(PAGES, |count| u32::try_from(count.div_ceil(first.len().max(1) as u64)).unwrap_or(u32::MAX));
         self.take_in(first.rows, &mut pool, &mut seen);
         for page in spread(pages, PAGES).into_iter().filter(|page| *page > 1) {
-            if self.engine.stop.is_cancelled() {
-                return Err(PortError::Interrupted.into());
-            }
+            self.engine.go_on()?;
             let answer = self.source.page(PageRequest { page, ..OLDEST_FIRST }).await?;
             let empty = answer.is_empty();
             self.take_in(answer.rows, &mut pool, &mut seen);

@@ -13,7 +13,7 @@ use crate::store::Intent;
 use crate::sync::carrier::{Carrier, Waiting};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::RunError;
-use crate::sync::ports::{ContactSource, ContactTarget, PortError};
+use crate::sync::ports::{ContactSource, ContactTarget};
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::scan::{Resume, Sweep, SweepPlan, SweepStep};
 use crate::sync::summary::Summary;
@@ -141,9 +141,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         directory: &Arc<LazyDirectory>,
     ) -> Result<Option<crate::domain::sweep::SweepReport>, RunError> {
         loop {
-            if self.engine.stop.is_cancelled() {
-                return Err(PortError::Interrupted.into());
-            }
+            self.engine.go_on()?;
             if carrier.failed() {
                 return Ok(None);
             }
@@ -168,10 +166,11 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         carrier: &mut Carrier<T>,
         directory: &Arc<LazyDirectory>,
     ) -> Result<(), RunError> {
-        let Some(interlude) = self.interlude.as_ref().filter(|interlude| interlude.due()) else { return Ok(()) };
+        if !self.interlude.as_ref().is_some_and(|interlude| interlude.due()) {
+            return Ok(());
+        }
         carrier.drain().await?;
-        let played = interlude.play(directory).await?;
-        self.engine.catch_up(played.highest).await?;
+        self.let_in(directory).await?;
         carrier.keep_superseded(&self.engine.store.open_intents().await?);
         // What was read ahead may show contacts as they were before.
         sweep.read_anew();

@@ -19,6 +19,7 @@ use deskferry::mapping::Mapping;
 use deskferry::sandbox::{Sandbox, SandboxConfig};
 use deskferry::store::{RunResult, Store};
 use deskferry::sync::engine::RunError;
+use deskferry::sync::interlude::Interlude;
 use deskferry::sync::pipeline::{Entrants, Preflight, RunEnd};
 use deskferry::sync::ports::ContactTarget;
 use deskferry::sync::progress::Silent;
@@ -89,6 +90,8 @@ pub(crate) struct World {
     pub(crate) choices: Choices,
     pub(crate) mapping: String,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What may come between two pages.
+    pub(crate) interlude: Option<Arc<dyn Interlude>>,
     pub(crate) stop: CancellationToken,
     pub(crate) wait: bool,
     pub(crate) requests: Option<Arc<dyn Watch>>,
@@ -104,6 +107,7 @@ impl World {
             mapping: std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mapping.toml"))
                 .unwrap(),
             clock: Arc::new(SystemClock),
+            interlude: None,
             stop: CancellationToken::new(),
             wait: true,
             requests: None,
@@ -196,6 +200,10 @@ impl World {
         let mapping = gate::mapping(&settings, &self.mapping_source(), &definitions, &store).await.unwrap();
         let run = store.begin_run("backfill", &json!({})).await.unwrap();
         let pipeline = app::pipeline(&settings, &platforms, store.clone(), mapping, &around, run).await.unwrap();
+        let pipeline = match &self.interlude {
+            Some(interlude) => pipeline.with_interlude(Arc::clone(interlude)),
+            None => pipeline,
+        };
         let end = match pipeline.preflight(&entrants).await {
             Ok(preflight) => Ok((preflight, pipeline.run(entrants).await)),
             Err(error) => Err(error),
