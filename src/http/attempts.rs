@@ -27,6 +27,8 @@ use super::trials::{Next, Trials};
 /// So many requests that fail at the same time, or were given up in a row, with no answer of use between: then the platform is
 /// what is broken, and not the records.
 const ALL_FAIL: u32 = 3;
+/// Of so many passes through a closed gate one is that of a request that waits, and not of the known one.
+const OWN_TURN: u32 = 30;
 
 /// Looks into a success; an error makes it a failed attempt.
 pub(super) type Check<'a> = dyn FnMut(&Received) -> Result<(), ApiError> + Send + 'a;
@@ -75,9 +77,11 @@ impl Shared {
             let leave = self.leave_to_send(known.is_some(), &mut last, &mut trials).await?;
             let is_stale = request.fresh_for.is_some_and(|limit| trials.waited > limit);
             if let Some(known) = &known
-                && (leave.pass.is_probe() || trials.asks(is_stale && last.as_ref().is_some_and(ApiError::is_outage)))
+                && ((leave.pass.is_probe() && self.leaves_gate_to_known())
+                    || trials.asks(is_stale && last.as_ref().is_some_and(ApiError::is_outage)))
             {
-                let answered = self.ask(known, leave, &mut trials).await;
+                let answered =
+                    self.ask(known, leave, &mut trials).await || trials.is_served_beside(self.gate.successes());
                 if trials.heard(answered)
                     && let Some(error) = last
                 {
@@ -109,6 +113,12 @@ impl Shared {
                 self.or_shutdown(sleep(wait)).await?;
             }
         }
+    }
+
+    /// Whether the known request is to try the closed gate this time. Now and then the one that waits does itself, should the known
+    /// one alone be broken.
+    fn leaves_gate_to_known(&self) -> bool {
+        !(self.probes.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(OWN_TURN)
     }
 
     /// The known request, with the credentials of this one. A request without any, such as a login, has none beside it:
@@ -258,7 +268,8 @@ impl Shared {
     fn given_up(&self, request: &Request, error: ApiError, trials: &Trials) -> ApiError {
         let (attempts, route) = (trials.attempts, route(&request.target));
         tracing::warn!(platform = self.platform, route, attempts, "a request is given up: {error}");
-        if self.all_fail(trials) {
+        // That it is asked to slow down says nothing about its record either.
+        if matches!(error, ApiError::RateLimited { .. }) || self.all_fail(trials) {
             let (platform, after) = (self.platform, trials.spent);
             return ApiError::Unavailable { platform, after, last: Some(Box::new(error)) };
         }

@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// Requests that have failed and are being tried again, and requests given up since the last answer of use.
     pub(super) failing: AtomicU32,
     pub(super) given_up: AtomicU32,
+    /// Passes through the closed gate.
+    pub(super) probes: AtomicU32,
     /// Path and query of the known request.
     pub(super) known: OnceLock<String>,
     pub(super) observer: Arc<dyn HttpObserver>,
@@ -79,6 +81,7 @@ impl HttpClient {
             timeout: settings.timeout,
             failing: AtomicU32::new(0),
             given_up: AtomicU32::new(0),
+            probes: AtomicU32::new(0),
             known: OnceLock::new(),
             observer,
             clock,

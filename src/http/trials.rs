@@ -50,12 +50,24 @@ pub(super) struct Trials {
     is_suspect: bool,
     /// Enough, if the known request is answered once more.
     is_over: bool,
+    /// Successes of all work when the known request was last not answered.
+    unheard_at: Option<u64>,
 }
 
 impl Trials {
     /// Whether its failures say nothing about the platform, which answered the known request meanwhile.
     pub(super) fn is_suspect(&self) -> bool {
         self.is_suspect
+    }
+
+    /// The known request was not answered. Whether the platform is there all the same: others succeeded since it last was not.
+    pub(super) fn is_served_beside(&mut self, successes: u64) -> bool {
+        let before = *self.unheard_at.get_or_insert(successes);
+        let served = successes > before;
+        if !served {
+            self.unheard_at = Some(successes);
+        }
+        served
     }
 
     /// Whether the known request is to be asked before this one is sent again; `ends` says that it will not be sent again.

@@ -237,10 +237,13 @@ impl Store {
         Ok(row.map(|row| (row.sweep, row.started_at.map(Timestamp))))
     }
 
-    /// How many contacts the last whole sweep, or one since, has seen.
-    pub async fn sighted_lately(&self) -> Result<u64, StoreError> {
-        let Some(last) = self.last_whole_sweep().await? else { return Ok(0) };
-        let count = sqlx::query_scalar!("SELECT count(*) FROM sighting WHERE sweep >= ?1", last.sweep)
+    /// How many contacts are linked, or were seen by the last whole sweep or one since.
+    pub async fn linked_or_sighted_lately(&self) -> Result<u64, StoreError> {
+        let last = self.last_whole_sweep().await?.map_or(i64::MAX, |last| last.sweep);
+        let count = sqlx::query_scalar!(
+            "SELECT count(*) FROM (SELECT livedesk_id FROM sighting WHERE sweep >= ?1 UNION SELECT livedesk_id FROM link)",
+            last
+        )
             .fetch_one(&mut *self.reader().await?)
             .await
             .map_err(|source| self.failed(source))?;

@@ -272,18 +272,6 @@ impl Store {
         Ok(count.unsigned_abs())
     }
 
-    /// Whether anybody was carried with this version of the mapping.
-    pub async fn has_links_of(&self, mapping_version: &str) -> Result<bool, StoreError> {
-        let found = sqlx::query_scalar!(
-            r#"SELECT EXISTS (SELECT 1 FROM link WHERE substr(mapping_version, 1, length(?1)) = ?1) AS "found!: bool""#,
-            mapping_version
-        )
-        .fetch_one(&mut *self.reader().await?)
-        .await
-        .map_err(|source| self.failed(source))?;
-        Ok(found)
-    }
-
     /// Contacts that this sweep has seen and that are linked but not settled, although nothing of theirs is in doubt,
     /// set aside or in conflict: whoever carried them died in the middle.
     pub async fn unsettled(&self, sweep: i64) -> Result<Vec<LiveDeskId>, StoreError> {

@@ -75,7 +75,8 @@ async fn repair_rows(conn: &mut SqliteConnection) -> sqlx::Result<Vec<Repaired>>
         "UPDATE run SET exit_code = ?1, counts = json_set(counts, '$.' || ?2, json('true')), ended_at = max(started_at,
              coalesce((SELECT max(updated_at) FROM link WHERE link.run = run.id), 0),
              coalesce((SELECT max(at) FROM journal WHERE journal.run = run.id), 0),
-             coalesce((SELECT max(last_at) FROM dead_letter WHERE dead_letter.run = run.id), 0))
+             coalesce((SELECT max(last_at) FROM dead_letter WHERE dead_letter.run = run.id), 0),
+             coalesce((SELECT max(opened_at) FROM intent), 0))
          WHERE ended_at IS NULL",
         RESUMABLE,
         DIED

@@ -2,15 +2,18 @@
 //! would be looked for, and sent again, by every later run.
 //!
 //! After some creates of one kind in a row without an answer they go one at a time; after so many more the run creates nothing
-//! of that kind and ends as failed. The next run sends one ahead, and the others follow once that is answered. A refusal is an
-//! answer; so is a record that is found where its create was not answered. A contact that failed before while others after it
+//! of that kind and ends as failed. The next run sends one ahead, and the others follow once that is answered; when an hour has
+//! passed one by one up to a hundred may go ahead, should it be those in front whose creates are never answered. A refusal is
+//! an answer; so is a record that is found where its create was not answered. A contact that failed before while others after it
 //! were created is in trouble of its own, and says nothing about the platform.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::clock::Timestamp;
 use crate::domain::ids::FirstLineId;
 use crate::store::{Intent, IntentKind, Store, StoreError};
 use crate::sync::engine::{Engine, RunError};
@@ -18,6 +21,11 @@ use crate::sync::ports::ContactTarget;
 
 /// Profile key of the kinds of creates that were not answered when last tried.
 const UNANSWERED: &str = "unanswered_creates";
+/// After this long more than one may go ahead, and so many then.
+const LONG_MS: i64 = 60 * 60 * 1000;
+const AHEAD: u32 = 100;
+/// Since when creates of a kind are unanswered, where they are not.
+const NEVER: i64 = i64::MAX;
 /// Each kind has a door of its own at FIRST LINE, and may be broken alone.
 const KINDS: [IntentKind; 3] = [IntentKind::Contact, IntentKind::Email, IntentKind::Phone];
 
@@ -34,10 +42,11 @@ pub(super) struct Brake {
 struct Row {
     /// Creates since the last answer that ended in doubt.
     doubts: AtomicU32,
-    /// Those of them that had gone ahead alone.
+    /// Those of them that had gone ahead alone, and how many may.
     alone: AtomicU32,
-    /// Whether the state holds that they are not answered.
-    kept: AtomicBool,
+    most: AtomicU32,
+    /// Since when the state holds that they are not answered, in milliseconds; [`NEVER`] where it does not.
+    since: AtomicI64,
     /// Held by the one that goes ahead.
     ahead: Mutex<()>,
 }
@@ -49,20 +58,28 @@ pub(super) struct Leave<'a> {
     ahead: Option<MutexGuard<'a, ()>>,
 }
 
+/// Whether a refusal shows that creates arrive: one that was never received, or was to wait, does not.
+pub(super) fn is_answer(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 408 | 425 | 429)
+}
+
 impl Brake {
     /// The brake as the last run left it: what was not answered then is tried with one create.
-    pub(super) async fn of(store: &Store, most: u32) -> Result<Self, StoreError> {
+    pub(super) async fn of(store: &Store, most: u32, now: Timestamp) -> Result<Self, StoreError> {
         let kept = store.profile_get(UNANSWERED).await?;
-        let words: Vec<&str> = kept.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str).collect();
         let brake = Self::default();
         for link in store.newest_created(1).await? {
             brake.arrived.store(link.target.0, Ordering::Relaxed);
         }
-        for kind in KINDS.into_iter().filter(|kind| words.contains(&kind.as_str())) {
-            let row = brake.row(kind);
-            row.doubts.store(most, Ordering::Relaxed);
-            row.alone.store(most.saturating_sub(1), Ordering::Relaxed);
-            row.kept.store(true, Ordering::Relaxed);
+        for kind in KINDS {
+            let (row, since) = (brake.row(kind), kept.as_ref().and_then(|kept| kept[kind.as_str()].as_i64()));
+            row.since.store(since.unwrap_or(NEVER), Ordering::Relaxed);
+            row.most.store(most, Ordering::Relaxed);
+            if let Some(since) = since {
+                let is_long = !(since..since.saturating_add(LONG_MS)).contains(&now.0);
+                row.doubts.store(most, Ordering::Relaxed);
+                row.most.store(if is_long { AHEAD } else { 1 }, Ordering::Relaxed);
+            }
         }
         Ok(brake)
     }
@@ -86,9 +103,9 @@ impl Brake {
     }
 
     async fn keep(&self, store: &Store) -> Result<(), StoreError> {
-        let kept = KINDS.into_iter().filter(|kind| self.row(*kind).kept.load(Ordering::Relaxed));
-        let words: Vec<&str> = kept.map(IntentKind::as_str).collect();
-        store.profile_put(UNANSWERED, &json!(words)).await
+        let since = KINDS.map(|kind| (kind.as_str(), self.row(kind).since.load(Ordering::Relaxed)));
+        let kept: BTreeMap<&str, i64> = since.into_iter().filter(|(_, since)| *since != NEVER).collect();
+        store.profile_put(UNANSWERED, &json!(kept)).await
     }
 }
 
@@ -116,7 +133,8 @@ impl<T: ContactTarget> Engine<T> {
         let row = self.brake.row(kind);
         row.doubts.store(0, Ordering::Relaxed);
         row.alone.store(0, Ordering::Relaxed);
-        if row.kept.swap(false, Ordering::Relaxed) {
+        row.most.store(self.settings.doubts_in_a_row, Ordering::Relaxed);
+        if row.since.swap(NEVER, Ordering::Relaxed) != NEVER {
             self.brake.keep(&self.store).await?;
         }
         Ok(())
@@ -130,7 +148,12 @@ impl<T: ContactTarget> Engine<T> {
             return Ok(());
         }
         let alone = row.alone.fetch_add(1, Ordering::Relaxed) + 1;
-        if alone >= self.settings.doubts_in_a_row && !row.kept.swap(true, Ordering::Relaxed) {
+        let most = row.most.load(Ordering::Relaxed);
+        if alone >= most {
+            // One that was sent ahead in vain makes it no younger; a hundred that were do.
+            if most != 1 || row.since.load(Ordering::Relaxed) == NEVER {
+                row.since.store(self.now_ms(), Ordering::Relaxed);
+            }
             self.brake.keep(&self.store).await?;
         }
         Ok(())
@@ -145,7 +168,8 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     async fn holds(&self, kind: IntentKind) -> Result<(), RunError> {
-        if self.brake.row(kind).alone.load(Ordering::Relaxed) < self.settings.doubts_in_a_row {
+        let row = self.brake.row(kind);
+        if row.alone.load(Ordering::Relaxed) < row.most.load(Ordering::Relaxed) {
             return Ok(());
         }
         let route = match kind {

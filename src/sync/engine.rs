@@ -233,7 +233,7 @@ impl<T: ContactTarget> Engine<T> {
         // What a field that drifted means now is not known: it is sent back as it was read.
         kinds.retain(|field, _| !mapping.is_stopped(*field));
         let shown = shown(&store).await?;
-        let brake = Brake::of(&store, settings.doubts_in_a_row).await?;
+        let brake = Brake::of(&store, settings.doubts_in_a_row, clock.now()).await?;
         Ok(Self {
             target,
             store,

@@ -127,6 +127,27 @@ async fn a_service_before_a_platform_that_answers_no_create_says_run_failed_unti
     desk.world.assert_right().await;
 }
 
+#[tokio::test]
+async fn creates_in_front_that_are_never_answered_do_not_keep_the_others_back_for_ever() {
+    let desk = Desk::over(world_of(60).await).await;
+    let faults = desk.world.sandbox.firstline_faults();
+    let only = FaultFilter::on("POST", "/email-contact");
+    faults.next(Fault::Error, u64::MAX, only.clone());
+    assert_eq!(desk.play(Kind::Sweep).await.exit, 2);
+    faults.clear();
+    faults.next(Fault::Error, 12, only);
+    let ended = desk.play(Kind::Sweep).await;
+    assert!(ended.exit == 2 && faults.injected(Fault::Error) > 0, "one goes ahead in vain: {ended:?}");
+    desk.pass(2);
+    let ended = desk.play(Kind::Sweep).await;
+    assert!(ended.failure.is_none() && ended.exit <= 1, "they are passed by after an hour: {ended:?}");
+    for _ in 0..3 {
+        desk.pass(1);
+        desk.play(Kind::Sweep).await;
+    }
+    desk.world.assert_right().await;
+}
+
 /// A service in step with a LiveDesk that reads nobody by id, and a new contact whose create is in doubt.
 async fn desk_with_a_doubt(fault: Fault) -> (Desk, u64) {
     let mut world = World::start(SandboxConfig { contacts: 150, edge_cases: false, ..SandboxConfig::default() }).await;

@@ -8,6 +8,7 @@ use crate::domain::base::Base;
 use crate::domain::outcome::{Outcome, SetAsideKind};
 use crate::domain::target::{ContactWrite, NewContact, WriteValue};
 use crate::store::{Intent, IntentKind, IntentState, JournalEntry, Link, Origin, Standing, WriteOp};
+use crate::sync::brake::is_answer;
 use crate::sync::children::Family;
 use crate::sync::companies::CompanyOutcome;
 use crate::sync::decide::{self, Authorship, FieldDecision};
@@ -48,7 +49,9 @@ impl<T: ContactTarget> Engine<T> {
                 self.created(job, created, base, (seq, opened_at)).await
             }
             Err(PortError::Refused { status, fields }) => {
-                self.create_answered(leave).await?;
+                if is_answer(status) {
+                    self.create_answered(leave).await?;
+                }
                 if self.names_the_stamp(&fields)
                     && let Some(record) = self.find_stamped(id).await?.into_values().next()
                 {

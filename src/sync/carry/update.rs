@@ -184,6 +184,10 @@ impl<T: ContactTarget> Engine<T> {
             plan = plan.with_link_before(Some(link_before));
         }
         let mut ops = plan.opening(|rows, after| self.children_image(id, current.id, rows, after));
+        if unsettled {
+            // It stands, so a deletion that an undo wrote down, and that nobody went on with, did not take place.
+            ops.push(journal::not_deleted(id, current.id));
+        }
         if plan.is_empty() {
             ops.extend(self.settled(job, &mut link, base, current.id));
             self.store.write(ops).await?;

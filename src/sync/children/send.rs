@@ -6,6 +6,7 @@ use super::{ChildPlan, ChildTask, Step, list_name};
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::outcome::{SetAside, SetAsideKind};
 use crate::store::{ChildKind, LinkChild, StoreError, WriteOp};
+use crate::sync::brake::is_answer;
 use crate::sync::carry::{Job, refused};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::ChildrenAfter;
@@ -66,9 +67,12 @@ impl<T: ContactTarget> Engine<T> {
                 }
                 Step::Remove(child) => self.remove_child(task.kind, *child).await.map(|()| None),
             };
-            if let Ok(_) | Err(PortError::Refused { .. } | PortError::NotFound) = &result
-                && let Some(leave) = leave.take()
-            {
+            let is_answered = match &result {
+                Ok(_) | Err(PortError::NotFound) => true,
+                Err(PortError::Refused { status, .. }) => is_answer(*status),
+                Err(_) => false,
+            };
+            if is_answered && let Some(leave) = leave.take() {
                 self.create_answered(leave).await?;
             }
             match result {

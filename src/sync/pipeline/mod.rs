@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tracing::Instrument as _;
 
 use crate::domain::ids::{FirstLineId, LiveDeskId};
@@ -220,8 +221,9 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
                 let (store, mapping) = (&self.engine.store, &self.engine.mapping);
                 let listed = self.source.page(OLDEST_FIRST).await?.count.unwrap_or(u64::MAX);
                 // Another mapping may select those whom the last one did not.
-                let known = if store.has_links_of(mapping.version()).await? {
-                    store.sighted_lately().await?
+                let last = store.profile_get(sweep::SWEEP_MAPPING).await?.unwrap_or_default();
+                let known = if last[1] == mapping.version() && last[2] == json!(mapping.selection()) {
+                    store.linked_or_sighted_lately().await?
                 } else {
                     store.link_count().await?
                 };

@@ -21,7 +21,7 @@ use crate::sync::summary::Summary;
 /// An interrupted sweep that is older than this is not gone on with: what it has passed may have changed since.
 const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1000;
 /// Profile key under which the state keeps the mapping of the open sweep.
-const SWEEP_MAPPING: &str = "sweep_mapping";
+pub(super) const SWEEP_MAPPING: &str = "sweep_mapping";
 
 impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
     /// Walks a sweep, new or resumed, and carries what it brings. Answers whom to look for no more in this run: it would take
