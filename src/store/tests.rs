@@ -1056,3 +1056,13 @@ async fn a_failed_sweep_is_known_however_many_quick_cycles_came_after_it() {
     let last_runs = store.vitals().await.unwrap().last_runs;
     assert_eq!(last_runs.iter().map(|run| (run.id, run.exit_code)).next_back(), Some((failed, 2)));
 }
+
+#[tokio::test]
+async fn a_repaired_run_ended_no_earlier_than_its_last_create_was_sent() {
+    let (_folder, path) = folder();
+    let store = begun(&path).await;
+    let sent = Intent { opened_at: Timestamp(9_000), ..intent(1, 7) };
+    store.write(vec![WriteOp::OpenIntent(sent)]).await.unwrap();
+    store.repair().await.unwrap();
+    assert_eq!(store.run_at(Timestamp(9_000)).await.unwrap(), Some(RUN));
+}

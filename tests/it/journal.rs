@@ -4,7 +4,7 @@
 use deskferry::domain::ids::{FirstLineId, LiveDeskId};
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::faults::{Fault, FaultFilter};
-use deskferry::store::{JournalEntry, Store};
+use deskferry::store::{JournalEntry, Link, Store, WriteOp};
 use deskferry::sync::journal::read_link_image;
 use serde_json::{Value, json};
 
@@ -160,5 +160,24 @@ async fn runs_whose_rows_were_deleted_are_known_to_lack_them() {
     assert_eq!(store.journal_since().await.unwrap().0, 1, "a new state keeps everything from its first run on");
     assert_eq!(store.prune_journal(deskferry::clock::Timestamp(i64::MAX)).await.unwrap(), 2);
     assert_eq!(store.journal_since().await.unwrap().0, 2);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_is_written_down_and_was_never_sent_goes_when_its_record_is_seen_to_stand() {
+    let world = world().await;
+    let id = world.sandbox.livedesk().add_contact(person(1));
+    world.backfill().await;
+    let store = world.store().await;
+    let made = journal(&store, id).await.remove(0);
+    let link = store.links_for(&[made.livedesk_id]).await.unwrap().remove(&made.livedesk_id).unwrap();
+    // As an undo leaves it that dies before its request.
+    let begun = JournalEntry { action: String::from("delete"), ..made };
+    let link = Link { fingerprint: None, ..link };
+    store.write(vec![WriteOp::PutLink(link), WriteOp::Journal(begun)]).await.unwrap();
+    store.close().await;
+    world.backfill().await;
+    let store = world.store().await;
+    assert!(journal(&store, id).await.iter().all(|row| row.action != "delete"));
     store.close().await;
 }
