@@ -374,8 +374,8 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// An interruption, if the run is to stop.
-    pub fn go_on(&self) -> Result<(), RunError> {
-        if self.stop.is_cancelled() { Err(PortError::Interrupted.into()) } else { Ok(()) }
+    pub fn go_on(&self) -> Result<(), PortError> {
+        if self.stop.is_cancelled() { Err(PortError::Interrupted) } else { Ok(()) }
     }
 
     /// Tells the watcher something for people.

@@ -31,8 +31,8 @@ pub(super) struct LeftOvers {
 impl<T: ContactTarget> Engine<T> {
     /// Looks at what is in doubt before anything else is done, and says which contacts are to be carried again.
     ///
-    /// One look at the newest, at so many at most, is enough, unless a shared key is a conflict: then whoever comes first in the scan has the key, so it
-    /// must be known whether its record is there before the others are looked at.
+    /// One look at the newest, at so many at most, is enough, unless a shared key is a conflict: then whoever comes first in the
+    /// scan has the key, so it must be known whether its record is there before the others are looked at.
     pub(super) async fn settle_left_overs(&self, most: usize) -> Result<LeftOvers, RunError> {
         let mut left = LeftOvers::default();
         loop {

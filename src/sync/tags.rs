@@ -183,7 +183,7 @@ impl<T: ContactTarget> Engine<T> {
         let reader = LabelReader::start(Arc::clone(source)).await?;
         for line in self.mapping.tags() {
             let (labelled, complete) =
-                self.labelled(&reader, line, max_rounds, &async || self.go_on(), summary).await?;
+                self.labelled(&reader, line, max_rounds, &async || Ok(self.go_on()?), summary).await?;
             let rows = self.tags_if_shown(&line.tag).await?;
             let mut found = pick(&line.tag, &rows, None);
             self.add_made_tag(&line.tag, &rows, &mut found).await?;

@@ -15,7 +15,7 @@ use crate::sync::carry::{Carried, Job, reason};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::finder::Sight;
 use crate::sync::journal::action;
-use crate::sync::ports::{ContactTarget, PortError};
+use crate::sync::ports::ContactTarget;
 use crate::sync::summary::{LISTED, Summary};
 use crate::sync::witness::Testimony;
 
@@ -231,9 +231,7 @@ impl<T: ContactTarget> Engine<T> {
         let now = self.now_ms();
         let (since, until) = (Timestamp(now - WEEK_MS), Timestamp(now - HOUR_MS));
         for link in self.store.vanished_between(since, until, AGAIN).await? {
-            if self.stop.is_cancelled() {
-                return Err(PortError::Interrupted.into());
-            }
+            self.go_on()?;
             let Sight::Record(record) = self.sight(link.target).await? else { continue };
             if self.testimony(&link, &record) == Testimony::Other {
                 continue;

@@ -401,19 +401,7 @@ async fn a_deletion_that_died_half_way_ends_the_same() {
         scene.delete(3);
         scene.run().await;
         let link = scene.link(3).await.unwrap();
-        let absence = Absence {
-            livedesk_id: link.livedesk_id,
-            since: Timestamp(link.updated_at.0 + 1),
-            finding: Finding::Missing,
-            asked_at: None,
-            mark: Mark::None,
-            place: None,
-            deletion: Deletion::UnderWay,
-            why: None,
-            run: RunId(1),
-        };
-        let open = Link { fingerprint: None, ..link.clone() };
-        scene.write(vec![WriteOp::PutLink(open), WriteOp::PutAbsence(absence)]).await;
+        scene.write(under_way(&link)).await;
         if sent {
             scene.world.sandbox.firstline().delete(u64::try_from(link.target.0).unwrap());
         }
@@ -458,19 +446,8 @@ async fn a_contact_that_is_back_before_its_deletion_was_recorded_is_created_anew
     scene.world.assert_right().await;
 }
 
-/// The row of a deletion that was about to be sent, and what stands beside it until it is recorded.
-fn begun(link: &Link) -> Vec<WriteOp> {
-    let entry = deskferry::store::JournalEntry {
-        run: RunId(1),
-        livedesk_id: link.livedesk_id,
-        target: link.target,
-        action: String::from("delete"),
-        before: String::from("{}"),
-        after: None,
-        link_before: None,
-        why: String::new(),
-        at: link.updated_at,
-    };
+/// What stands in the state until a deletion that was sent is recorded.
+fn under_way(link: &Link) -> Vec<WriteOp> {
     let absence = Absence {
         livedesk_id: link.livedesk_id,
         since: Timestamp(link.updated_at.0 + 1),
@@ -483,7 +460,23 @@ fn begun(link: &Link) -> Vec<WriteOp> {
         run: RunId(1),
     };
     let open = Link { fingerprint: None, ..link.clone() };
-    vec![WriteOp::Journal(entry), WriteOp::PutLink(open), WriteOp::PutAbsence(absence)]
+    vec![WriteOp::PutLink(open), WriteOp::PutAbsence(absence)]
+}
+
+/// The same, and the row of the journal that was written before it was sent.
+fn begun(link: &Link) -> Vec<WriteOp> {
+    let entry = deskferry::store::JournalEntry {
+        run: RunId(1),
+        livedesk_id: link.livedesk_id,
+        target: link.target,
+        action: String::from("delete"),
+        before: String::from("{}"),
+        after: None,
+        link_before: None,
+        why: String::new(),
+        at: link.updated_at,
+    };
+    [WriteOp::Journal(entry)].into_iter().chain(under_way(link)).collect()
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let mut waiting: Vec<Contact> = Vec::new();
         let jobs = engine.settings.jobs.max(1);
         loop {
-            self.check_stop()?;
+            self.engine.go_on()?;
             let found = match lookup.next().await {
                 Ok(found) => found,
                 // A contact that LiveDesk will not show by its id stays as the list had it.

@@ -56,7 +56,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let plan = SweepPlan { max_rounds: self.options.max_rounds, ..SweepPlan::new(Goal::Proven) };
         let mut sweep = Sweep::start(Arc::clone(&self.source), plan, None).await?;
         loop {
-            self.check_stop()?;
+            self.engine.go_on()?;
             match sweep.next().await? {
                 SweepStep::Page(page) => {
                     if let (1, 1, Some(count)) = (page.position.pass, page.position.page, page.count) {
@@ -93,7 +93,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         self.engine.progress.event(ProgressEvent::Phase(Phase::Again));
         self.engine.progress.event(ProgressEvent::Expect(contacts.len() as u64));
         for some in contacts.chunks(100) {
-            self.check_stop()?;
+            self.engine.go_on()?;
             let looked: Vec<Looked> = stream::iter(some)
                 .map(|contact| self.look_live(contact))
                 .buffered(self.engine.settings.jobs.max(1))

@@ -59,7 +59,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             |page| engine.target.contacts(None, page),
             |row: &TargetContact| row.id.0,
             async |rows| {
-                self.check_stop()?;
+                self.engine.go_on()?;
                 let many = rows.len() as u64;
                 let rows = self.completed(rows, &mut completion).await?;
                 embedded.0 &= rows.iter().all(|row| row.emails.is_some());
@@ -138,7 +138,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             |page| engine.target.emails(&ChildFilter::All, page),
             |row: &TargetEmail| row.id.0,
             async |rows| {
-                self.check_stop()?;
+                self.engine.go_on()?;
                 let note = |row: &TargetEmail| NotedChild {
                     kind: ChildKind::Email,
                     id: row.id,
@@ -161,7 +161,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             |page| engine.target.phones(&ChildFilter::All, page),
             |row: &TargetPhone| row.id.0,
             async |rows| {
-                self.check_stop()?;
+                self.engine.go_on()?;
                 let note = |row: &TargetPhone| NotedChild {
                     kind: ChildKind::Phone,
                     id: row.id,

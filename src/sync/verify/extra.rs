@@ -19,7 +19,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let mut asked = 0;
         let mut after = FirstLineId(-1);
         loop {
-            self.check_stop()?;
+            self.engine.go_on()?;
             let page = self.notes.marked_page(after, FOREIGN, AT_ONCE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.target;

@@ -26,7 +26,7 @@ use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::{SweepReport, Verdict};
 use crate::store::{Scratch, StoreError};
 use crate::sync::engine::{Engine, RunError};
-use crate::sync::ports::{ContactSource, ContactTarget, PortError};
+use crate::sync::ports::{ContactSource, ContactTarget};
 use crate::sync::tags::{TagSummary, TagTable};
 
 use self::finding::{Finding, Tally};
@@ -269,10 +269,6 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         .await?;
         tally.count(&together);
         Ok(tally)
-    }
-
-    fn check_stop(&self) -> Result<(), PortError> {
-        if self.engine.stop.is_cancelled() { Err(PortError::Interrupted) } else { Ok(()) }
     }
 }
 
