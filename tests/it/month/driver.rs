@@ -12,6 +12,7 @@ use deskferry::domain::base::Base;
 use deskferry::domain::ids::{LiveDeskId, RunId};
 use deskferry::domain::outcome::SetAsideKind;
 use deskferry::store::Store;
+use deskferry::sync::engine::RunError;
 use tokio_util::sync::CancellationToken;
 
 use super::alarms::{Now, Oracle};
@@ -362,7 +363,10 @@ impl Month {
         }
         let mut wrong = std::mem::take(&mut self.world.now().violations);
         for ended in &ended {
-            wrong.extend(self.excuse(ended.failure.as_deref(), ended.name));
+            let failure = ended.failure.as_deref();
+            // It was begun anew at once, and that is judged below.
+            let anew = matches!(outcome, Some(Outcome::Refused(_))) && failure == Some(&RunError::Drifted.to_string());
+            wrong.extend(self.excuse(failure.filter(|_| !anew), ended.name));
         }
         self.hear(service);
         match &outcome {
