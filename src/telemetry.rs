@@ -3,6 +3,7 @@
 //! What is logged is decided where it happens; the rule everywhere is ids, counts and reasons, never a name,
 //! e-mail, phone, token or secret. Dependencies are held to warnings, because they do not know that rule.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 
 use tracing::Subscriber;
@@ -38,12 +39,17 @@ pub enum TelemetryError {
 /// Sends log lines of the whole process to standard error. `variable` is the value of [`VARIABLE`]; without
 /// it, `level` (of the flag, else of the settings) decides.
 pub fn init(shape: Shape, level: LevelFilter, variable: Option<&str>) -> Result<(), TelemetryError> {
-    let colour = std::io::stderr().is_terminal();
+    let colour = std::io::stderr().is_terminal() && wants_colour(|name| std::env::var_os(name));
     match shape {
         Shape::Human => human(filter(level, variable)?, std::io::stderr, colour).try_init(),
         Shape::Json => json(filter(level, variable)?, std::io::stderr).try_init(),
     }
     .map_err(TelemetryError::Twice)
+}
+
+/// Whether whoever looks at the terminal wants colours, by what is customary (no-color.org; `TERM=dumb` shows none).
+fn wants_colour(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    variable("NO_COLOR").is_none_or(|said| said.is_empty()) && variable("TERM").is_none_or(|term| term != "dumb")
 }
 
 fn filter(level: LevelFilter, variable: Option<&str>) -> Result<EnvFilter, TelemetryError> {
@@ -83,7 +89,7 @@ mod tests {
 
     use tracing::level_filters::LevelFilter;
 
-    use super::{TelemetryError, filter, human, json};
+    use super::{TelemetryError, filter, human, json, wants_colour};
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -102,6 +108,14 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn nobody_who_asks_for_none_gets_colours() {
+        let wants =
+            |name: &'static str, value: &'static str| wants_colour(|asked| (asked == name).then(|| value.into()));
+        assert!(wants("TERM", "xterm-256color") && wants("NO_COLOR", ""));
+        assert!(!wants("NO_COLOR", "1") && !wants("TERM", "dumb"));
     }
 
     fn speak() {

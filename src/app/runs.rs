@@ -69,9 +69,15 @@ pub fn verdict(summary: &Summary) -> Option<String> {
     summary.sweep.as_ref().map(|sweep| sweep.verdict.to_string())
 }
 
-/// The counts as the state keeps them. `requests` are those to LiveDesk and to FIRST LINE.
-pub fn counts(summary: &Summary, requests: (u64, u64), duration_ms: i64) -> Value {
+/// Where the counts of a run say why it could not go on.
+pub const FAILURE: &str = "failure";
+
+/// The counts as the state keeps them, with the cause of a failure. `requests` are those to LiveDesk and to FIRST LINE.
+pub fn counts(summary: &Summary, failure: Option<&str>, requests: (u64, u64), duration_ms: i64) -> Value {
     let mut counts = json!(summary);
+    if let Some(failure) = failure {
+        counts[FAILURE] = json!(failure);
+    }
     counts["requests"] = json!({ "livedesk": requests.0, "firstline": requests.1 });
     counts["duration_ms"] = json!(duration_ms);
     counts

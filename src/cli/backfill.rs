@@ -35,7 +35,7 @@ pub struct Args {
     /// customers gone from FIRST LINE, whatever their share
     #[arg(long, value_name = "N")]
     deletes_ceiling: Option<u64>,
-    /// Do not ask before the first write
+    /// Do not ask before the first write (nobody is asked without a terminal, as from cron)
     #[arg(long, short)]
     yes: bool,
 }
@@ -94,9 +94,16 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         );
         return Err(session.decline(Failure::new(message)).await);
     }
-    let ask = io::stdin().is_terminal() && io::stderr().is_terminal() && !args.yes && args.expect_total.is_none();
-    if ask && !confirmed()? {
-        return Err(session.decline(Failure::new("not confirmed; nothing was written")).await);
+    // Where nobody sits (cron, a pipe), nobody is asked.
+    if io::stdin().is_terminal() && !args.yes && args.expect_total.is_none() {
+        if !io::stderr().is_terminal() {
+            let message =
+                "the question would not be seen, as standard error is not shown here; add --yes (nothing was written)";
+            return Err(session.decline(Failure::new(message)).await);
+        }
+        if !confirmed()? {
+            return Err(session.decline(Failure::new("not confirmed; nothing was written")).await);
+        }
     }
     // Single contacts are a person's wish, and so is a rehearsal; only a backfill that goes over everybody says that the account
     // is to be carried again.

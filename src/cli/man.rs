@@ -1,5 +1,6 @@
 //! `deskferry man`: the manual pages, made from the same description as `--help`.
 
+use std::fs;
 use std::path::PathBuf;
 
 use clap::CommandFactory;
@@ -12,7 +13,7 @@ pub struct Args {
     /// The command whose page is wanted, such as `conflicts list`; without one, the page of the program
     #[arg(conflicts_with = "out")]
     command: Vec<String>,
-    /// Write every page into this folder, where `man` finds them by name
+    /// Write every page into this folder, which is made if need be, where `man` finds them by name
     #[arg(long, short, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
@@ -22,7 +23,8 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let mut program = super::Cli::command();
     program.build();
     if let Some(folder) = &args.out {
-        clap_mangen::generate_to(program, folder).map_err(|error| {
+        let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(program, folder));
+        written.map_err(|error| {
             Failure::new(format!("the manual pages cannot be written to {}: {error}", folder.display()))
         })?;
         note(format_args!("the manual pages are in {}: `man -l {}/deskferry.1`", folder.display(), folder.display()));

@@ -10,8 +10,9 @@ use crate::sync::progress::{Phase, Progress, ProgressEvent};
 
 /// Shorter waits are only logged, at debug.
 const WORTH_TELLING: Duration = Duration::from_secs(5);
-const BAR: &str = "{msg:40!} [{bar:28}] {pos}/{len} {rate:>7} {eta:>4} left";
-const SPINNER: &str = "{msg:40!} {spinner} {pos} pages {elapsed}";
+// What is said goes last and is cut at the end of the line: a line that wraps is drawn anew below itself.
+const BAR: &str = "[{bar:20}] {pos}/{len} {rate} {eta} left  {wide_msg}";
+const SPINNER: &str = "{spinner} {pos} pages {elapsed}  {wide_msg}";
 
 /// Draws on the terminal, or logs where there is none.
 pub struct Bar {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::output::{DONE, Failure, say};
 use crate::app;
+use crate::app::runs::FAILURE;
 use crate::clock::Timestamp;
 use crate::store::{DIED, Run};
 
@@ -70,7 +71,10 @@ pub fn as_line(run: &Run) -> String {
         .collect();
     let counts = if counts.is_empty() { String::new() } else { format!("; {}", counts.join(", ")) };
     let verdict = run.verdict.as_ref().map(|verdict| format!("; sweep {verdict}")).unwrap_or_default();
-    format!("run {}  {}  began {}, {end}{verdict}{counts}", run.id, run.kind, moment(run.started_at))
+    let of = run.options["of"].as_i64().map(|of| format!(" of run {of}")).unwrap_or_default();
+    let dry = if run.options["dry_run"] == true { " (dry run)" } else { "" };
+    let failure = run.counts[FAILURE].as_str().map(|failure| format!("; {failure}")).unwrap_or_default();
+    format!("run {}  {}{of}{dry}  began {}, {end}{verdict}{counts}{failure}", run.id, run.kind, moment(run.started_at))
 }
 
 /// A time for people and machines, to the second.
@@ -101,5 +105,24 @@ mod tests {
         );
         (run.ended_at, run.exit_code, run.verdict) = (Some(Timestamp(2_000)), Some(0), Some(String::from("proven")));
         assert!(as_line(&run).contains("ended 1970-01-01T00:00:02Z with exit 0; sweep proven"));
+    }
+
+    #[test]
+    fn a_run_that_failed_names_the_cause_and_an_undo_its_run() {
+        let mut run = Run {
+            id: RunId(9),
+            kind: String::from("undo"),
+            options: json!({ "of": 7, "delete_created": false, "dry_run": true }),
+            started_at: Timestamp(1_500),
+            ended_at: Some(Timestamp(2_000)),
+            exit_code: Some(2),
+            verdict: None,
+            counts: json!({ "failure": "FIRST LINE is down: status 503" }),
+        };
+        let line = as_line(&run);
+        assert!(line.starts_with("run 9  undo of run 7 (dry run)  began "), "{line}");
+        assert!(line.ends_with("with exit 2; FIRST LINE is down: status 503"), "{line}");
+        run.options = json!({ "of": 7, "delete_created": true, "dry_run": false });
+        assert!(as_line(&run).starts_with("run 9  undo of run 7  began "));
     }
 }

@@ -47,7 +47,12 @@ impl Report<'_> {
 
     /// The counts as the state keeps them.
     pub fn counts(&self) -> Value {
-        runs::counts(self.summary, (self.livedesk_requests, self.firstline_requests), self.duration_ms)
+        runs::counts(
+            self.summary,
+            self.failure.as_deref(),
+            (self.livedesk_requests, self.firstline_requests),
+            self.duration_ms,
+        )
     }
 
     /// One JSON document.

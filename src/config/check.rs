@@ -15,14 +15,20 @@ const PLACEHOLDER: &str = "your-tenant.example";
 /// A token of the ops server that is shorter deserves a second look.
 const SHORT_TOKEN: usize = 16;
 
+/// Both addresses, by key, and whether plain http is allowed for them.
+fn base_urls(settings: &Settings) -> [(&'static str, &Url, bool); 2] {
+    let (livedesk, firstline) = (&settings.livedesk, &settings.firstline);
+    [
+        ("livedesk.base_url", &livedesk.base_url, livedesk.allow_http),
+        ("firstline.base_url", &firstline.base_url, firstline.allow_http),
+    ]
+}
+
 /// Notes every rule that `settings` breaks.
 pub(super) fn rules(settings: &Settings, report: &mut Report) {
     stamp(settings, report);
     deletes(settings, report);
-    for (key, url, allowed) in [
-        ("livedesk.base_url", &settings.livedesk.base_url, settings.livedesk.allow_http),
-        ("firstline.base_url", &settings.firstline.base_url, settings.firstline.allow_http),
-    ] {
+    for (key, url, allowed) in base_urls(settings) {
         if url.scheme() == "http" && !allowed && !is_loopback(url) {
             report.add(
                 key,
@@ -132,10 +138,8 @@ pub(super) fn warnings(settings: &Settings, report: &Report) -> Vec<Problem> {
             warnings.push(report.problem(key, "no limit", "only a sandbox should be used without one"));
         }
     }
-    for (key, url) in
-        [("livedesk.base_url", &settings.livedesk.base_url), ("firstline.base_url", &settings.firstline.base_url)]
-    {
-        if url.scheme() == "http" && !is_loopback(url) {
+    for (key, url, allowed) in base_urls(settings) {
+        if url.scheme() == "http" && allowed && !is_loopback(url) {
             warnings.push(report.problem(key, "plain http, as allow_http permits", "use https where you can"));
         }
     }

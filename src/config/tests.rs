@@ -282,6 +282,11 @@ fn a_wrong_variable_is_named() {
             "x",
             "does not name a key; write DESKFERRY__SECTION__KEY, as in DESKFERRY__FIRSTLINE__TOKEN",
         ),
+        (
+            "DESKFERRY_FIRSTLINE__TOKEN",
+            "x",
+            "does not name a key; write DESKFERRY__SECTION__KEY, as in DESKFERRY__FIRSTLINE__TOKEN",
+        ),
         ("DESKFERRY__", "x", "does not name a key; write DESKFERRY__SECTION__KEY, as in DESKFERRY__FIRSTLINE__TOKEN"),
         ("DESKFERRY__LIVEDESK", "x", "not a table; write [livedesk] and its keys below"),
     ] {

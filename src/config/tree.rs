@@ -103,10 +103,10 @@ fn raw(text: &str, value: &DeValue<'_>) -> Raw {
 /// Lays the variables that are ours over the tree: `DESKFERRY__FIRSTLINE__TOKEN` is `firstline.token`.
 pub(super) fn overlay(tree: &mut Table, env: impl Iterator<Item = (String, String)>, report: &mut Report) {
     // Sorted, so that the report does not depend on the order in which the system lists them.
-    let ours: BTreeMap<String, String> = env.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let ours: BTreeMap<String, String> = env.filter(|(name, _)| is_meant_for_us(name)).collect();
     for (name, value) in ours {
-        let path = name[PREFIX.len()..].to_lowercase();
-        let keys: Vec<&str> = path.split("__").collect();
+        let path = name.strip_prefix(PREFIX).map(str::to_lowercase);
+        let keys: Vec<&str> = path.iter().flat_map(|path| path.split("__")).collect();
         if !set(tree, &keys, &name, value) {
             report.problems.push(Problem {
                 file: "environment".into(),
@@ -117,6 +117,12 @@ pub(super) fn overlay(tree: &mut Table, env: impl Iterator<Item = (String, Strin
             });
         }
     }
+}
+
+/// Whether a variable begins as ours do, or would with one underscore more: then somebody relies on it.
+fn is_meant_for_us(name: &str) -> bool {
+    let rest = name.strip_prefix(PREFIX.trim_end_matches('_'));
+    rest.is_some_and(|rest| rest.starts_with("__") || (rest.starts_with('_') && rest.contains("__")))
 }
 
 /// Whether there was a place to set it: a key inside something that is no table has none.

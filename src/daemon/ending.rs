@@ -37,7 +37,8 @@ impl<P: Sides> Works<P> {
     ) -> Ended {
         let at = self.now();
         let exit = runs::exit_code(end);
-        let counts = runs::counts(&end.summary, requests, at.0 - since.0);
+        let failure = end.failure.as_ref().map(|failure| with_causes(failure));
+        let counts = runs::counts(&end.summary, failure.as_deref(), requests, at.0 - since.0);
         let ended = Ended {
             run: Some(run),
             kind,
@@ -46,7 +47,7 @@ impl<P: Sides> Works<P> {
             exit,
             verdict: runs::verdict(&end.summary),
             counts: counts.clone(),
-            failure: end.failure.as_ref().map(|failure| with_causes(failure)),
+            failure,
         };
         let result = RunResult { exit_code: i32::from(exit), verdict: ended.verdict.clone(), counts };
         let written = async {

@@ -188,6 +188,23 @@ async fn another_tenant_behind_the_same_address_is_refused_before_a_write() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_stamp_that_an_agent_typed_over_is_a_conflict_and_no_other_tenant() {
+    let world = World::start(SandboxConfig { contacts: 20, edge_cases: false, ..SandboxConfig::default() }).await;
+    world.backfill().await;
+    let mut contacts = world.sandbox.livedesk().listed_ids();
+    contacts.sort_unstable();
+    let mut carried = contacts.into_iter().filter_map(|id| Some((id, stamped(&world, id).pop()?)));
+    let (lowest, other) = (carried.next().unwrap(), carried.next().unwrap());
+    assert!(world.sandbox.firstline().edit(lowest.1, "membership_no", "LD-77".into()));
+    for (id, _) in [lowest, other] {
+        assert!(world.sandbox.livedesk().edit(id, |row| drop(row.insert("name".into(), "王大明".into()))));
+    }
+    let end = world.command(&["--json", "backfill"]).await;
+    assert_eq!(end.code(), Some(1), "{end:?}");
+    assert_eq!((&end.json()["updated"], &end.json()["conflicts"]), (&1.into(), &1.into()), "{end:?}");
+}
+
 /// Customers that carry a contact's stamp.
 fn stamped(world: &World, contact: u64) -> Vec<u64> {
     let stamp = format!("LD-{contact}");

@@ -114,7 +114,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             || !store.forgotten_among(&ids).await?.is_empty())
     }
 
-    /// Is this the FIRST LINE of the state? A linked record must be there and must not carry another contact's stamp.
+    /// Is this the FIRST LINE of the state? A linked record must be there. Where one bears another contact's stamp, another must
+    /// bear its own: an agent who types over a stamp makes no other tenant.
     pub(super) async fn recognise_target(&self) -> Result<(), RunError> {
         let engine = &self.engine;
         let mut witnesses = engine.store.links_page(LiveDeskId(-1), WITNESSES * WITNESSES).await?;
@@ -122,7 +123,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         witnesses.retain(|link| link.standing == Standing::Live);
         witnesses.truncate(WITNESSES as usize);
         witnesses.extend(engine.store.latest_created_link().await?);
-        let mut accepted = witnesses.is_empty();
+        let (mut accepted, mut others) = (witnesses.is_empty(), false);
         let mut unread = None;
         for link in &witnesses {
             let record = match engine.target.contact(link.target).await {
@@ -136,20 +137,17 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             if let Some(record) = record {
                 match engine.testimony(link, &record) {
                     Testimony::Same => return Ok(()),
-                    Testimony::Other => {
-                        (accepted, unread) = (false, None);
-                        break;
-                    }
+                    Testimony::Other => others = true,
                     Testimony::Doubtful => {}
                     Testimony::Nothing => accepted = true,
                 }
             }
         }
-        if accepted {
-            return Ok(());
-        }
-        if let Some(error) = unread {
-            return Err(error.into());
+        match unread {
+            _ if others => {}
+            _ if accepted => return Ok(()),
+            Some(error) => return Err(error.into()),
+            None => {}
         }
         Err(RunError::Refused(
             "FIRST LINE does not hold the records that this state links to: it belongs to another tenant, or they were \
