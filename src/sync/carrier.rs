@@ -273,7 +273,8 @@ impl<T: ContactTarget> Carrier<T> {
             let ops = dead_letter.map(|_| WriteOp::ClearDeadLetter(id)).into_iter().collect();
             return Prepared::Done { outcome, ops };
         }
-        let settled = |link: &Link| link.fingerprint == Some(fingerprint) && link.standing == Standing::Live;
+        // Whom a person asks for is looked at, whatever is noted of it.
+        let settled = |link: &Link| !again && link.fingerprint == Some(fingerprint) && link.standing == Standing::Live;
         if decision.is_none() && link.as_ref().is_some_and(settled) {
             for part in base.iter().flat_map(|base| digests.owed(&record, base)) {
                 self.summary.not_shown(part);
@@ -306,6 +307,7 @@ impl<T: ContactTarget> Carrier<T> {
             in_conflict: conflict.is_some_and(|found| found.decision.is_none()),
             may_share,
             superseded,
+            asked: again,
             sweep: self.sweep,
             directory: None,
         }))

@@ -59,6 +59,8 @@ pub struct Job {
     pub may_share: BTreeSet<FirstLineId>,
     /// An earlier create whose absence was proven; the new one takes its place and is audited.
     pub superseded: Option<Intent>,
+    /// Whether a person asked for this contact: its record is looked at, whatever is noted of it.
+    pub asked: bool,
     /// The sweep that saw it.
     pub sweep: Option<i64>,
     /// Where look-ups go; the carrier sets it for contacts without a link.
@@ -147,7 +149,7 @@ impl<T: ContactTarget> Engine<T> {
         if let Some(link) = job.link.clone()
             && job.decision.is_none()
         {
-            if link.fingerprint == Some(job.settles) && link.standing == Standing::Live {
+            if !job.asked && link.fingerprint == Some(job.settles) && link.standing == Standing::Live {
                 // All that is new is a company that is not there.
                 let cleared = job.dead_letter.as_ref().map(|_| WriteOp::ClearDeadLetter(job.contact.id));
                 self.store.write(cleared.into_iter().chain(sighting(job)).collect()).await?;

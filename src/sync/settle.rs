@@ -12,7 +12,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use crate::clock::Timestamp;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::store::{
-    ChildKind, Conflict, Intent, IntentKind, IntentState, JournalEntry, Link, LinkChild, Origin, TWINS, WriteOp,
+    ChildKind, Conflict, Intent, IntentKind, IntentState, JournalEntry, Link, LinkChild, Origin, Standing, TWINS,
+    WriteOp,
 };
 use crate::sync::carry::elapsed_ms;
 use crate::sync::engine::{Engine, RunError};
@@ -96,6 +97,7 @@ impl<T: ContactTarget> Engine<T> {
                 (IntentKind::Contact, _) => unfound.push(intent),
             }
         }
+        self.settle_by_links(&mut settlement).await?;
         let (ripe, young): (Vec<Intent>, Vec<Intent>) =
             unfound.into_iter().partition(|intent| self.horizon_of(intent) <= self.clock.now());
         for intent in young {
@@ -105,6 +107,20 @@ impl<T: ContactTarget> Engine<T> {
             self.settle_ripe(ripe, &mut settlement).await?;
         }
         Ok(settlement)
+    }
+
+    /// Nobody is created again for whom a link stands: a state that was restored, or an undo, brought it back. The record is
+    /// looked at for a twin all the same.
+    async fn settle_by_links(&self, settlement: &mut Settlement) -> Result<(), RunError> {
+        let absent = settlement.again.iter().filter_map(|(id, intent)| Some((*id, intent.as_ref()?.seq)));
+        let absent: BTreeMap<LiveDeskId, i64> = absent.collect();
+        let ids: Vec<LiveDeskId> = absent.keys().copied().collect();
+        let mut links = self.store.links_for(&ids).await?;
+        links.retain(|_, link| link.standing == Standing::Live);
+        settlement.again.retain(|id, _| !links.contains_key(id));
+        let audit = |link: &Link| WriteOp::AuditIntent { seq: absent[&link.livedesk_id], target: link.target };
+        let ops: Vec<WriteOp> = links.values().map(audit).collect();
+        if ops.is_empty() { Ok(()) } else { Ok(self.store.write(ops).await?) }
     }
 
     /// Whether all of these can be read by id. What a search shows and a read does not is on its way in or out.

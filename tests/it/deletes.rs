@@ -11,7 +11,7 @@ use deskferry::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::faults::{Fault, FaultFilter, NextFault, RetryAfter};
 use deskferry::sandbox::firstline::FirstLineSwitches;
-use deskferry::store::{Absence, Deletion, Finding, Link, Mark, Standing, WriteOp};
+use deskferry::store::{Absence, Deletion, Finding, Intent, IntentKind, IntentState, Link, Mark, Standing, WriteOp};
 use deskferry::sync::absence::DeleteCeiling;
 use deskferry::sync::pipeline::{Entrants, RunEnd};
 use deskferry::sync::summary::Summary;
@@ -756,6 +756,53 @@ async fn an_operator_sees_what_is_gone_and_can_have_it_made_again() {
     // For one run the ceiling is what the operator says.
     let report = desk.run(&["backfill", "--yes", "--deletes-ceiling", "5", "--json"]).await.expect(0).json();
     assert_eq!((&report["delete_ceiling"], &report["absence"]["absent"]), (&Value::Null, &json!(1)), "{report}");
+}
+
+#[tokio::test]
+async fn a_contact_that_did_not_change_is_looked_at_when_a_person_asks_for_it() {
+    let scene = Scene::with(20, "").await;
+    scene.world.sandbox.firstline().delete(scene.target(4).await);
+    let id = scene.id(4).to_string();
+    let looked = scene.world.command(&["--json", "retry", &id]).await;
+    assert_eq!(looked.json()["vanished"]["new_gone"], 1, "{looked:?}");
+    let made = scene.world.command(&["--json", "retry", &id, "--recreate"]).await;
+    assert_eq!((made.code(), &made.json()["created"]), (Some(0), &json!(1)), "{made:?}");
+    // Who has nothing to be done is read, and not written to.
+    let (firstline, id) = (scene.world.sandbox.firstline(), scene.id(5).to_string());
+    firstline.reset_counts();
+    let looked = scene.world.command(&["--json", "retry", &id]).await;
+    assert_eq!((looked.code(), &looked.json()["unchanged"]), (Some(0), &json!(1)), "{looked:?}");
+    assert_eq!((firstline.tally().contact_get, firstline.tally().writes()), (2, 0), "a witness, and its record");
+}
+
+#[tokio::test]
+async fn a_create_that_never_arrived_is_settled_by_the_link_that_stands() {
+    let scene = Scene::with(20, "").await;
+    let link = scene.link(3).await.unwrap();
+    let store = scene.world.store().await;
+    let intent = Intent {
+        seq: store.next_intent_seq(),
+        livedesk_id: link.livedesk_id,
+        kind: IntentKind::Contact,
+        stamp: format!("LD-{}", link.livedesk_id),
+        key: None,
+        target: None,
+        high_water: 0,
+        opened_at: link.linked_at,
+        parked_at: None,
+        state: IntentState::Absent,
+        recreated: false,
+        base: link.base.clone(),
+    };
+    store.write(vec![WriteOp::OpenIntent(intent)]).await.unwrap();
+    store.close().await;
+    let summary = scene.run().await;
+    assert_eq!((summary.exit_code(), summary.parked, summary.created), (0, 0, 0), "{summary:?}");
+    assert_eq!(scene.customers(), 20);
+    let store = scene.world.store().await;
+    let absent: Vec<_> = store.open_intents().await.unwrap();
+    assert!(absent.iter().all(|intent| intent.state == IntentState::Audit), "{absent:?}");
+    store.close().await;
 }
 
 #[tokio::test]
