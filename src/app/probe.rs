@@ -17,9 +17,9 @@ use crate::firstline::probe::{Ended, LATE, Ledger, ProbeSettings, probe};
 use crate::firstline::profile::{UpdateChoice, UpdateMethod};
 use crate::firstline::settings::{BooleanForm, ClearForm};
 use crate::store::{Store, StoreError};
-use crate::sync::engine::UPDATE_SEMANTICS;
+use crate::sync::engine::{UPDATE_SEMANTICS, keep_shown};
 use crate::sync::journal::TAGS;
-use crate::sync::ports::Cause;
+use crate::sync::ports::{Cause, ContactTarget};
 use crate::sync::trial::LISTS_KEPT;
 
 /// Profile key under which scratch records are written down while they exist.
@@ -74,6 +74,8 @@ pub async fn run(
         probe(doors, &StateLedger(store), earlier, probe_settings, Arc::clone(&around.clock), around.stop.clone())
             .await;
     let stored = ended.failure.is_none();
+    // What its scratch customers were shown with holds, however it ended.
+    keep_shown(store, target.shown()).await?;
     if stored {
         keep(settings, store, &ended.report, around.clock.now().0).await?;
     }

@@ -103,13 +103,13 @@ impl Session {
         }
     }
 
-    /// A command that carries contacts says so while a hold stands, and ends.
+    /// A command that carries contacts says so while a hold stands, and ends; it was no run.
     pub async fn unless_held(self) -> Result<Self, Failure> {
         match self.store.hold().await? {
             None => Ok(self),
             Some(hold) => {
                 let message = format!("the state is {hold}; nothing was done");
-                Err(self.refuse(Failure::new(message)).await)
+                Err(self.decline(Failure::new(message)).await)
             }
         }
     }

@@ -29,7 +29,7 @@ impl std::fmt::Display for Side {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process writes to this state.
-    #[error("the state {} is in use by {holder}; stop it first, or wait until it is done", .path.display())]
+    #[error("the state {} is in use by {holder}; stop it first, or wait until it is done (a service is asked for a run by POST /api/runs)", .path.display())]
     Locked {
         /// The state file.
         path: PathBuf,

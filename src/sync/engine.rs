@@ -98,6 +98,11 @@ pub async fn shown(store: &Store) -> Result<Shown, StoreError> {
     Ok(Shown::from_bits(bits.and_then(|bits| u16::try_from(bits).ok()).unwrap_or_default()))
 }
 
+/// Keeps the parts of a contact that were seen shown, by a run or a probe, for the next run.
+pub async fn keep_shown(store: &Store, shown: Shown) -> Result<(), StoreError> {
+    store.profile_put(SHOWN, &shown.bits().into()).await
+}
+
 /// Profile key under which the update semantics are remembered.
 pub const UPDATE_SEMANTICS: &str = "update_semantics";
 
@@ -318,10 +323,7 @@ impl<T: ContactTarget> Engine<T> {
     /// Keeps what the tenant was seen to show for the next run.
     pub(super) async fn keep_shown(&self) -> Result<(), StoreError> {
         let shown = self.target.shown();
-        if shown == self.shown {
-            return Ok(());
-        }
-        self.store.profile_put(SHOWN, &shown.bits().into()).await
+        if shown == self.shown { Ok(()) } else { keep_shown(&self.store, shown).await }
     }
 
     /// What is known about partial updates.

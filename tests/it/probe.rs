@@ -548,3 +548,20 @@ async fn a_search_that_lags_longer_than_the_settings_wait_is_said_by_probe_and_c
     let out = desk.run(&["check"]).await.expect(0).out;
     assert!(!out.contains("identity.settle"), "{out}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_empty_keys_are_left_out_a_probe_shows_that_the_stamps_field_is_there() {
+    let world = World::start(SandboxConfig {
+        contacts: 20,
+        edge_cases: false,
+        firstline: FirstLineSwitches { nulls_left_out: true, ..FirstLineSwitches::default() },
+        ..SandboxConfig::default()
+    })
+    .await;
+    world.sandbox.firstline().add_contact(&json!({ "first_name": "Amy" }), &["amy@x.example"], &[], &[]);
+    let end = world.command(&["--json", "backfill"]).await;
+    assert_eq!(end.json()["created"], 0, "nobody knows whether a customer bears a stamp: {end:?}");
+    assert_eq!(world.command(&["probe", "--yes"]).await.code(), Some(0));
+    let end = world.command(&["--json", "backfill"]).await;
+    assert_eq!((end.code(), &end.json()["created"]), (Some(0), &json!(20)), "{end:?}");
+}

@@ -64,7 +64,8 @@ impl Alarm {
         match self {
             Self::RunFailed => {
                 "the log line of the run names the cause; mend it, then POST /api/runs tries again, as the next \
-                 activation does by itself"
+                 activation does by itself. Where the state is held, `deskferry undo --release` ends that, with the \
+                 service stopped"
             }
             Self::RunMissed => {
                 "look at /api/status for what is under way and at the log for why it does not end; restarting the \
