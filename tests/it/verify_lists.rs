@@ -138,9 +138,13 @@ async fn a_tag_that_was_taken_off_is_missed_whichever_answers_name_the_tags() {
         let bare = customers(&world.sandbox).into_iter().find(|customer| customer.contact == listed[30]).unwrap();
         assert!(firstline.edit(bare.id, "tag_ids", json!([])));
         let told = of_list("tag", bare.contact, "tag VIP");
-        for (arguments, reason) in
-            [(&["--ignore-state"][..], None), (&[], Some("edited_at_target")), (&["--recheck", "9"], None)]
-        {
+        for (arguments, reason) in [
+            (&["--ignore-state"][..], None),
+            (&["--ignore-state", "--sample", "1000"], None),
+            (&[], Some("edited_at_target")),
+            (&["--sample", "1000"], Some("edited_at_target")),
+            (&["--recheck", "9"], None),
+        ] {
             if arguments.contains(&"--recheck") {
                 // Nor does anything remember what this tenant shows.
                 std::fs::remove_file(world.state_path()).unwrap();

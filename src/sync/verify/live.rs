@@ -1,6 +1,6 @@
 //! One contact and its customers as they are now, each read in full.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::finding::{Class, Finding};
 use super::held::{HeldRecord, print};
@@ -24,18 +24,25 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let mut held = HashMap::new();
         let mut refused = Vec::new();
         self.read(targets, &mut held, &mut refused).await?;
-        if !held.values().any(|record| record.stamp == StampReading::Of(id)) && refused.is_empty() {
+        let found = if !held.values().any(|record| record.stamp == StampReading::Of(id)) && refused.is_empty() {
             // It may have been made since the list was read, or the list was not.
             let found = self.engine.ask_for_stamped(id).await?;
             let is_carried = || matches!(self.engine.mapping.map(contact), Ok(Some(_)));
             if found.is_none() && held.is_empty() && !self.is_listed && is_carried() {
                 return Ok(Looked { unasked: true, ..Looked::default() });
             }
-            let found = found.unwrap_or_default().into_keys().collect();
-            self.read(found, &mut held, &mut refused).await?;
+            found.unwrap_or_default()
         } else if self.options.sample.is_some() {
-            let found = self.engine.find_stamped(id).await?.into_keys().filter(|id| !held.contains_key(id)).collect();
-            self.read(found, &mut held, &mut refused).await?;
+            self.engine.find_stamped(id).await?
+        } else {
+            BTreeMap::new()
+        };
+        let others = found.keys().copied().filter(|id| !held.contains_key(id)).collect();
+        self.read(others, &mut held, &mut refused).await?;
+        for (target, row) in found {
+            if let Some(record) = held.get_mut(&target) {
+                record.add_listed(self.engine.hold(&row, self.options.values));
+            }
         }
         self.add_listed(&mut held).await?;
         let targets: Vec<FirstLineId> = held.keys().copied().collect();
