@@ -34,7 +34,7 @@ pub struct TargetPhone {
 }
 
 /// A part of a contact that a tenant, or the role of its key, may show or hide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// A standard field, or all custom fields together.
     Field(FieldKey),
@@ -125,6 +125,35 @@ pub struct NewContact {
 }
 
 impl TargetContact {
+    /// Whether the answer says what this part holds, empty included.
+    pub fn says(&self, part: Part) -> bool {
+        match part {
+            Part::Field(key) => self.value(key).is_some(),
+            Part::Emails => self.emails.is_some(),
+            Part::Tags => self.tag_ids.is_some(),
+            Part::Companies => self.company_ids.is_some(),
+            Part::Nulls => self.standard.values().any(Value::is_null),
+        }
+    }
+
+    /// This read of the record; what it does not say is as the record's row in a list has it.
+    #[must_use]
+    pub fn or_as_listed(self, row: Self) -> Self {
+        let mut standard = row.standard;
+        standard.extend(self.standard);
+        Self {
+            id: self.id,
+            profile_id: self.profile_id.or(row.profile_id),
+            standard,
+            custom: self.custom.or(row.custom),
+            custom_unreadable: self.custom_unreadable,
+            emails: self.emails.or(row.emails),
+            phones: self.phones.or(row.phones),
+            tag_ids: self.tag_ids.or(row.tag_ids),
+            company_ids: self.company_ids.or(row.company_ids),
+        }
+    }
+
     /// What a create of it would have answered.
     pub fn identity(&self) -> NewContact {
         NewContact { id: self.id, profile_id: self.profile_id }

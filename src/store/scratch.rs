@@ -236,6 +236,17 @@ impl Scratch {
         Ok(owners.into_iter().map(FirstLineId).collect())
     }
 
+    /// Whether a value stands on a row that nobody knows the customer of.
+    pub async fn is_ownerless(&self, kind: ChildKind, key: i64) -> Result<bool, StoreError> {
+        let mut guard = self.conn.lock().await;
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM child WHERE kind = ? AND key = ? AND owner = 0)")
+            .bind(kind.as_str())
+            .bind(key)
+            .fetch_one(&mut guard.0)
+            .await
+            .map_err(failed)
+    }
+
     /// Writes remarks down.
     pub async fn put_notes(&self, notes: &[Note]) -> Result<(), StoreError> {
         if notes.is_empty() {
@@ -373,6 +384,11 @@ mod tests {
         notes.put_children(&[phone(1, None, Some(90)), phone(2, None, Some(91))]).await.expect("noted");
         notes.settle_owners().await.expect("settled");
         assert_eq!(notes.holders(ChildKind::Phone, -5).await.expect("found"), [FirstLineId(9)]);
+        for (kind, key, ownerless) in
+            [(ChildKind::Phone, -5, true), (ChildKind::Phone, 5, false), (ChildKind::Email, -5, false)]
+        {
+            assert_eq!(notes.is_ownerless(kind, key).await.expect("found"), ownerless, "{kind:?} {key}");
+        }
     }
 
     #[tokio::test]

@@ -248,7 +248,7 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// The link to an existing record. One that we made, and that an undo left as it was, is known as it was known then.
-    async fn link_for(
+    pub(super) async fn link_for(
         &self,
         id: LiveDeskId,
         target: FirstLineId,

@@ -106,14 +106,25 @@ impl<T: ContactTarget> Engine<T> {
 
     /// Every record that any form of filter finds for a stamp, by id.
     pub async fn find_stamped(&self, id: LiveDeskId) -> Result<BTreeMap<FirstLineId, TargetContact>, PortError> {
-        let mut records = BTreeMap::new();
+        Ok(self.ask_for_stamped(id).await?.unwrap_or_default())
+    }
+
+    /// The same; `None` where none is found, and no form of filter let so little through that this says anything.
+    pub async fn ask_for_stamped(
+        &self,
+        id: LiveDeskId,
+    ) -> Result<Option<BTreeMap<FirstLineId, TargetContact>>, PortError> {
+        let mut none = None;
         for filter in self.scheme.filters(id) {
-            if let QueryAnswer::Found(found) = self.query_stamp(id, &filter).await? {
-                records.extend(found.into_iter().map(|record| (record.id, record)));
-                break;
+            match self.query_stamp(id, &filter).await? {
+                QueryAnswer::Found(found) => {
+                    return Ok(Some(found.into_iter().map(|record| (record.id, record)).collect()));
+                }
+                QueryAnswer::NotFound => none = Some(BTreeMap::new()),
+                QueryAnswer::Unusable => {}
             }
         }
-        Ok(records)
+        Ok(none)
     }
 
     /// Whether some form of filter finds the stamp of a contact that is known to be there: the positive control.

@@ -88,21 +88,23 @@ impl<T: ContactTarget> Engine<T> {
     /// Takes a record for the contact that it is stamped for, unless it is known to be another's.
     async fn link_row(&self, id: LiveDeskId, row: FirstLineId, rebuilt: &mut Rebuilt) -> Result<(), RunError> {
         let holder = self.store.source_of(&[row]).await?.remove(&row);
-        let found = WriteOp::PutLink(self.unsettled_link(id, row, Origin::Rebuilt));
+        // What an undo left standing is known as it was known then.
+        let (link, children) = self.link_for(id, row, Origin::Rebuilt).await?;
+        let found = [WriteOp::PutLink(link)].into_iter().chain(children.into_iter().map(WriteOp::PutChild));
         match self.store.links_for(&[id]).await?.remove(&id) {
             Some(link) if link.target == row || link.alias_of == Some(row) => rebuilt.known += 1,
             // A merge brought the stamp there, or an agent did.
             _ if holder.is_some() => rebuilt.foreign += 1,
             None => {
                 rebuilt.linked += 1;
-                self.store.write(vec![found]).await?;
+                self.store.write(found.collect()).await?;
             }
             Some(link) => {
                 let known = self.store.conflict_for(&[id]).await?.remove(&id).filter(|known| known.kind == TWINS);
                 if self.is_gone(&link).await? {
                     rebuilt.relinked += 1;
                     let settled = known.map(|_| WriteOp::ClearConflict(id));
-                    let ops = [WriteOp::RemoveLink(id), found].into_iter().chain(settled).collect();
+                    let ops = [WriteOp::RemoveLink(id)].into_iter().chain(found).chain(settled).collect();
                     return Ok(self.store.write(ops).await?);
                 }
                 // A third record with the stamp: still one contact.

@@ -20,8 +20,10 @@ use crate::sync::ports::{ChildFilter, ContactTarget, PortError, TargetPage};
 use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::stamp::StampReading;
 
-/// How often a list that falls short of its total is read again.
+/// How often a list that falls short of its total is read at least.
 const WALKS: u32 = 4;
+/// How often it is read at most, while there is something new in it each time or every other time.
+const MOST_WALKS: u32 = 12;
 /// Ids of foreign stamps that are named in the refusal.
 const NAMED: usize = 10;
 /// Records that are read again together; where none of them says more than before, the rest is not asked.
@@ -87,7 +89,11 @@ where
 {
     let jobs = u32::try_from(jobs.max(1)).unwrap_or(u32::MAX);
     let mut tally = Tally::default();
-    for round in 0..WALKS {
+    let mut idle = 0;
+    for round in 0..MOST_WALKS {
+        if round >= WALKS && idle >= 2 {
+            break;
+        }
         tally.total = None;
         let (known, mut rows) = (tally.seen.len(), 0);
         let mut walked = RoaringTreemap::new();
@@ -126,6 +132,7 @@ where
             }
             next = upto + 1;
         }
+        idle = if tally.seen.len() == known { idle + 1 } else { 0 };
         tally.quiet = round > 0 && whole && tally.seen.len() == known && walked.len() == known && rows == known;
         if tally.is_proven() {
             break;
@@ -388,6 +395,30 @@ mod tests {
         assert!(walked(None, whole).await.0);
         assert!(walked(None, |_, _| vec![]).await.0, "an empty list, seen twice");
         assert!(!walked(Some(4), whole).await.0, "more pages were promised");
+    }
+
+    #[tokio::test]
+    async fn a_list_without_an_order_is_read_for_as_long_as_each_walk_finds_more() {
+        let asked = Cell::new(0_i64);
+        let fetch = |number: u32| {
+            asked.set(asked.get() + 1);
+            let mut rows: Vec<i64> = (1..=200).collect();
+            let at = asked.get();
+            rows.sort_by_key(|id| (id * id * 7_919 + at * at * 104_729 + id * at * 31_337) * (id * at + 17) % 100_003);
+            let from = (number as usize - 1) * 10;
+            let rows = rows[from..from + 10].to_vec();
+            async move { Ok(TargetPage { rows, total: Some(200), last_page: Some(20) }) }
+        };
+        let tally = walk(2, fetch, |row: &i64| *row, async |_| Ok(())).await.unwrap();
+        assert!(tally.is_proven() && asked.get() > 80, "{} after {} pages", tally.distinct(), asked.get());
+        // Where nothing more comes, four walks are enough to say so.
+        let asked = Cell::new(0);
+        let fetch = |_| {
+            asked.set(asked.get() + 1);
+            async move { Ok(TargetPage { rows: vec![1, 2], total: Some(3), last_page: Some(1) }) }
+        };
+        let tally = walk(2, fetch, |row: &i64| *row, async |_| Ok(())).await.unwrap();
+        assert!(!tally.is_proven() && asked.get() == 4, "{}", asked.get());
     }
 
     #[tokio::test]

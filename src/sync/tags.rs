@@ -168,7 +168,7 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// What the contacts' tags should be, and which of FIRST LINE's tags those are, without making any: for what only
-    /// compares. A tag that is not there has no ids.
+    /// compares. A tag that is not there has no ids; one that FIRST LINE will not show is not in the table.
     pub(super) async fn look_up_tags<S: ContactSource>(
         &self,
         source: &Arc<S>,
@@ -184,7 +184,17 @@ impl<T: ContactTarget> Engine<T> {
         for line in self.mapping.tags() {
             let (labelled, complete) =
                 self.labelled(&reader, line, max_rounds, &async || Ok(self.go_on()?), summary).await?;
-            let rows = self.tags_if_shown(&line.tag).await?;
+            let shown = self.target.tags(&line.tag).await.and_then(|rows| rows.ok_or(PortError::NotFound));
+            let rows = match shown {
+                Ok(rows) => rows,
+                Err(error) => {
+                    let why = why_refused(error.into())?;
+                    if !labelled.is_empty() {
+                        summary.refused.insert(line.tag.clone(), why);
+                    }
+                    continue;
+                }
+            };
             let mut found = pick(&line.tag, &rows, None);
             self.add_made_tag(&line.tag, &rows, &mut found).await?;
             let digest = name_digest(self.store.hash_key(), &line.tag);
@@ -241,11 +251,7 @@ impl<T: ContactTarget> Engine<T> {
         }
         let found = match self.find_or_make_tag(name).await {
             Ok(found) => found,
-            Err(RunError::Port(PortError::Refused { status, .. })) => Err(format!("refused with status {status}")),
-            Err(RunError::Port(PortError::NotFound)) => {
-                Err(String::from("FIRST LINE has no /contact-tag (status 404)"))
-            }
-            Err(error) => return Err(error),
+            Err(error) => Err(why_refused(error)?),
         };
         if let (Some(memory), Ok(ids)) = (&self.tag_memory, &found) {
             memory.put(name, ids);
@@ -389,6 +395,15 @@ impl<T: ContactTarget> Engine<T> {
 
     fn tag_key(&self, kind: &str, name: &str) -> String {
         format!("{kind} {}", name_digest(self.store.hash_key(), name))
+    }
+}
+
+/// Why a tag cannot be had; what concerns more than tags is an error.
+fn why_refused(error: RunError) -> Result<String, RunError> {
+    match error {
+        RunError::Port(PortError::Refused { status, .. }) => Ok(format!("refused with status {status}")),
+        RunError::Port(PortError::NotFound) => Ok(String::from("FIRST LINE has no /contact-tag (status 404)")),
+        error => Err(error),
     }
 }
 

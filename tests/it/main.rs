@@ -53,6 +53,8 @@ mod trial_repair;
 mod undo;
 mod unhappy;
 mod verify;
+mod verify_everywhere;
+mod verify_lists;
 mod verify_report;
 mod verify_state;
 mod world;

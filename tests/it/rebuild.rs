@@ -299,3 +299,23 @@ async fn a_stamp_that_a_merge_brought_to_another_contacts_customer_links_nobody_
         world.backfill().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn customers_that_an_undo_left_standing_are_known_after_a_rebuild_as_they_were() {
+    for rebuilds in [false, true] {
+        let world = World::start(SandboxConfig { contacts: 20, edge_cases: false, ..SandboxConfig::default() }).await;
+        let (livedesk, firstline) = (world.sandbox.livedesk(), world.sandbox.firstline());
+        world.backfill().await;
+        let contact = livedesk.listed_ids().into_iter().find(|id| !stamped(&world, *id).is_empty()).unwrap();
+        let end = world.command(&["undo", "1", "--yes"]).await;
+        assert_eq!(end.code(), Some(0), "{end:?}");
+        assert!(livedesk.edit(contact, |row| drop(row.insert("name".into(), "王大明".into()))));
+        if rebuilds {
+            assert_eq!(rebuilt(&world, 0).await["linked"], firstline.len() as u64);
+        }
+        let end = world.command(&["backfill", "--yes"]).await;
+        assert_eq!(end.code(), Some(0), "{end:?}");
+        let row = firstline.contact(stamped(&world, contact)[0]).unwrap();
+        assert_eq!((row.first_name.as_str(), row.last_name.as_deref()), ("王", Some("大明")), "rebuilt: {rebuilds}");
+    }
+}

@@ -30,7 +30,11 @@ pub(crate) struct Customer {
 }
 
 impl Customer {
-    fn column(&self, id: u32) -> &Value {
+    pub(crate) fn field(&self, name: &str) -> &Value {
+        &self.row[name]
+    }
+
+    pub(crate) fn column(&self, id: u32) -> &Value {
         &self.row["cz_cols"][id.to_string()]
     }
 
@@ -39,7 +43,7 @@ impl Customer {
         Some((email["id"].as_u64()?, email["address"].as_str()?.to_owned()))
     }
 
-    fn phone(&self) -> Option<u64> {
+    pub(crate) fn phone(&self) -> Option<u64> {
         self.row["phones"].get(0)?["id"].as_u64()
     }
 }

@@ -243,3 +243,101 @@ async fn what_could_not_be_compared_is_no_clean_comparison() {
     let verdict = json!("nothing unexplained; 1 field or label could not be compared");
     assert_eq!((code, told), (Some(1), (&json!(false), &json!(0), &verdict)), "{document:#}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_linked_customer_with_another_stamp_is_named_wherever_else_the_contacts_own_stamp_stands() {
+    let mut world = World::with(60).await;
+    world.choices.match_keys = r#"["email"]"#;
+    let (livedesk, firstline) = (world.sandbox.livedesk().clone(), world.sandbox.firstline().clone());
+    // One customer that was there before and is linked without a stamp of its own.
+    let adopted = livedesk.add_contact(json!({ "name": "陳小華", "email": "hua@example.com" }));
+    let prior = json!({ "first_name": "林", "membership_no": "M-1" });
+    let prior = firstline.add_contact(&prior, &["hua@example.com"], &[], &[]);
+    world.backfill().await;
+    let mut rest = customers(&world.sandbox);
+    rest.retain(|customer| customer.contact > 0 && customer.email().is_some());
+    let [other, wrong, odd, bare, twice]: [Customer; 5] = rest.split_off(rest.len() - 5).try_into().unwrap();
+    let stamp = |id: u64, number: Value| assert!(firstline.edit(id, "membership_no", number));
+    stamp(wrong.id, json!(format!("LD-{}", other.contact)));
+    stamp(odd.id, json!("LD-GOLD"));
+    stamp(bare.id, Value::Null);
+    stamp(twice.id, json!(format!("LD-{}", other.contact)));
+    let twin = |contact: u64| {
+        let row = json!({ "first_name": "Twin", "membership_no": format!("LD-{contact}") });
+        firstline.add_contact(&row, &[], &[], &[])
+    };
+    for contact in [wrong.contact, odd.contact, bare.contact] {
+        twin(contact);
+    }
+    let twins = [twin(twice.contact), twin(twice.contact)];
+    let copy = twin(adopted);
+    for arguments in [&[][..], &["--sample", "1000"]] {
+        let (code, document, found) = verified(&world, arguments).await;
+        let named = |class: &str, contact: u64| {
+            let list = std::fs::read_to_string(world.folder().join("findings.jsonl")).unwrap();
+            let rows = list.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let mut rows = rows.filter(|row| row["class"] == class);
+            rows.find(|row| row["livedesk_id"] == contact).map(|row| row["firstline_ids"].clone())
+        };
+        for customer in [&wrong, &odd, &bare, &twice] {
+            assert_eq!(
+                found.get(&about("foreign_stamp", customer.contact)),
+                Some(&None),
+                "{arguments:?}: {document:#}"
+            );
+            assert_eq!(named("foreign_stamp", customer.contact), Some(json!([customer.id])), "{arguments:?}");
+        }
+        // Whoever is linked without a stamp has two customers all the same.
+        assert_eq!(found.get(&about("duplicate", adopted)), Some(&None), "{arguments:?}: {document:#}");
+        assert_eq!(named("duplicate", adopted), Some(json!([prior, copy])), "{arguments:?}");
+        assert_eq!(named("duplicate", twice.contact), Some(json!(twins)), "{arguments:?}");
+        assert!(!found.contains_key(&about("duplicate", other.contact)), "{arguments:?}: {document:#}");
+        assert_eq!(code, Some(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_that_is_lost_is_not_explained_by_an_email_or_an_identity_in_doubt() {
+    use deskferry::domain::ids::{FirstLineId, LiveDeskId};
+    use deskferry::store::{Conflict, Intent, IntentKind, IntentState, WriteOp};
+    let world = World::with(30).await;
+    world.backfill().await;
+    let mut rest = customers(&world.sandbox);
+    rest.retain(|customer| customer.contact > 0 && customer.email().is_some());
+    let (doubtful, unsure) = (rest.remove(0), rest.remove(0));
+    let store = world.store().await;
+    let (run, at) = (store.runs(1).await.unwrap()[0].id, SystemClock.now());
+    let intent = Intent {
+        seq: store.next_intent_seq(),
+        livedesk_id: LiveDeskId(doubtful.contact.cast_signed()),
+        kind: IntentKind::Email,
+        stamp: format!("LD-{}", doubtful.contact),
+        key: Some(deskferry::domain::hash::Digest([1; 16])),
+        target: Some(FirstLineId(doubtful.id.cast_signed())),
+        high_water: 0,
+        opened_at: at,
+        parked_at: Some(at),
+        state: IntentState::Parked,
+        recreated: false,
+        base: Vec::new(),
+    };
+    let conflict = Conflict {
+        livedesk_id: LiveDeskId(unsure.contact.cast_signed()),
+        kind: String::from("twins"),
+        keys: String::from("stamp"),
+        candidates: vec![FirstLineId(unsure.id.cast_signed())],
+        decision: None,
+        at,
+        run,
+    };
+    store.write(vec![WriteOp::OpenIntent(intent), WriteOp::PutConflict(conflict)]).await.unwrap();
+    store.close().await;
+    for customer in [&doubtful, &unsure] {
+        assert!(world.sandbox.firstline().delete(customer.id));
+    }
+    let (code, document, found) = verified(&world, &[]).await;
+    for customer in [&doubtful, &unsure] {
+        assert_eq!(found.get(&about("missing", customer.contact)), Some(&None), "{document:#}");
+    }
+    assert_eq!(code, Some(1));
+}

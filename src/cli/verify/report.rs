@@ -5,7 +5,7 @@ mod markup;
 
 use super::Occasion;
 use super::groups::{Group, Groups, Kind, whom};
-use super::text::{confidence, verdict};
+use super::text::{children_text, confidence, verdict};
 use crate::domain::sweep::Verdict;
 use crate::sync::verify::finding::{Class, FieldTally, Reason};
 use crate::sync::verify::{CustomersRead, Verification};
@@ -116,7 +116,7 @@ fn customers(read: Option<CustomersRead>) -> String {
     };
     let total = read.total.map_or_else(|| String::from("the list names no total"), |total| format!("of {total}"));
     let proven = if read.proven { "list proven complete" } else { "list not read completely" };
-    format!("{} read, {total}; {proven}", read.distinct)
+    format!("{} read, {total}; {proven}{}", read.distinct, children_text(read))
 }
 
 /// How all contacts came out, as one bar.
@@ -281,6 +281,9 @@ fn fields(html: &mut String, found: &Verification) {
     for (label, why) in &found.tags.labels_unknown {
         put(html, format_args!("<p>Not compared: the label {}: {}</p>\n", escaped(label), escaped(why)));
     }
+    for (tag, why) in &found.tags.refused {
+        put(html, format_args!("<p>Not compared: FIRST LINE's tag {}: {}</p>\n", escaped(tag), escaped(why)));
+    }
 }
 
 fn sample(html: &mut String, found: &Verification) {
@@ -328,6 +331,19 @@ fn notes(html: &mut String, found: &Verification, occasion: &Occasion) {
         put(
             html,
             "<li>LiveDesk's list was not read completely: contacts may be missing that this page does not name.</li>\n",
+        );
+    }
+    if found.customers.is_some_and(|customers| !customers.proven) {
+        put(
+            html,
+            "<li>FIRST LINE's list was not read completely: customers that are there twice, or belong to nobody, may not be \
+             named.</li>\n",
+        );
+    }
+    if found.tally.children_not_compared > 0 {
+        put(
+            html,
+            "<li>FIRST LINE did not show the e-mails or phones of some customers: whether any is lost there is not known.</li>\n",
         );
     }
     if occasion.without_state.is_some() {

@@ -37,6 +37,14 @@ pub(super) fn verdict(found: &Verification) -> String {
         1 => parts.push(String::from("1 field or label could not be compared")),
         many => parts.push(format!("{many} fields and labels could not be compared")),
     }
+    if !found.tags.refused.is_empty() {
+        parts.push(format!("{} could not be compared", many(found.tags.refused.len() as u64, "tag")));
+    }
+    match found.tally.children_not_compared {
+        0 => {}
+        1 => parts.push(String::from("the e-mails or phones of 1 contact could not be compared")),
+        many => parts.push(format!("the e-mails or phones of {many} contacts could not be compared")),
+    }
     parts.join("; ")
 }
 
@@ -78,6 +86,11 @@ fn percent(share: f64) -> String {
     format!("{}", (percent * scale).ceil() / scale)
 }
 
+/// What is to be said of FIRST LINE's list beside whether it was proven.
+pub(super) fn children_text(customers: CustomersRead) -> &'static str {
+    if customers.children_proven { "" } else { "; its lists of e-mails and phones were not read completely" }
+}
+
 fn customers_text(customers: CustomersRead) -> String {
     match customers.total {
         Some(total) => format!("{} of {total}", customers.distinct),
@@ -95,10 +108,11 @@ pub(super) fn lines(found: &Verification, groups: &Groups, occasion: &Occasion) 
     )];
     lines.push(match found.customers {
         Some(customers) => format!(
-            "FIRST LINE {}: {} customers; list {}",
+            "FIRST LINE {}: {} customers; list {}{}",
             occasion.firstline,
             customers_text(customers),
-            if customers.proven { "proven" } else { "not proven" }
+            if customers.proven { "proven" } else { "not proven" },
+            children_text(customers)
         ),
         None => format!("FIRST LINE {}: asked for each contact of the sample", occasion.firstline),
     });
@@ -134,6 +148,8 @@ pub(super) fn lines(found: &Verification, groups: &Groups, occasion: &Occasion) 
     lines.extend(found.stopped.iter().map(|stopped| format!("not compared: {stopped}")));
     let unknown = found.tags.labels_unknown.iter();
     lines.extend(unknown.map(|(label, why)| format!("not compared: whoever has the label \"{label}\": {why}")));
+    let refused = found.tags.refused.iter();
+    lines.extend(refused.map(|(tag, why)| format!("not compared: FIRST LINE's tag \"{tag}\": {why}")));
     if found.again.left > 0 {
         lines.push(format!(
             "{} contacts more differ and were looked at once only (--recheck); some may have changed meanwhile",
@@ -220,6 +236,7 @@ pub(super) fn as_json(found: &Verification, groups: &Groups, occasion: &Occasion
             "customers": found.customers.map(|customers| customers.distinct),
             "total": found.customers.and_then(|customers| customers.total),
             "proven": found.customers.map(|customers| customers.proven),
+            "children_proven": found.customers.map(|customers| customers.children_proven),
             "read_by_id": found.customers.map(|customers| customers.by_id),
             "requests": occasion.requests.1,
         },
@@ -232,6 +249,7 @@ pub(super) fn as_json(found: &Verification, groups: &Groups, occasion: &Occasion
             "explained": found.tally.explained,
             "faulty": found.tally.faulty_contacts,
             "not_carried": found.tally.not_carried,
+            "children_not_compared": found.tally.children_not_compared,
             "known_by_link_alone": found.unstamped,
             "hidden": found.hidden,
             "forgotten": found.forgotten,
@@ -246,6 +264,7 @@ pub(super) fn as_json(found: &Verification, groups: &Groups, occasion: &Occasion
         "groups": groups,
         "not_compared": found.stopped,
         "labels_unknown": found.tags.labels_unknown,
+        "tags_unknown": found.tags.refused,
         "files": written.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
     })
 }

@@ -192,7 +192,8 @@ pub(super) fn list<C: Child>(world: &FirstLine, call: &Call) -> Result<Answer, R
         let contact = model.seen(*contact, lag, call.now_ms)?;
         Some(find::<C>(contact, *row)?.render(contact, s))
     });
-    Ok(paging.answer(call, shown.collect(), rows.len()))
+    let counted = rows.len() + if filtered { 0 } else { s.child_total_offset };
+    Ok(paging.answer(call, shown.collect(), counted))
 }
 
 /// Contacts among which the owners of all hits are, each once.

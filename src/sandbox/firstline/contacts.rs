@@ -169,6 +169,7 @@ fn render(contact: &Contact, model: &Model, switches: &FirstLineSwitches, place:
         ListsShownIn::Everywhere => true,
         ListsShownIn::Writes => place == Place::Write,
         ListsShownIn::Rows => place == Place::List,
+        ListsShownIn::Reads => place == Place::Single,
     };
     let tags = || contact.tag_ids.iter().filter_map(|id| model.tags.iter().find(|tag| tag.id == *id));
     match switches.tags_shown {

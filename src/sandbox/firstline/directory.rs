@@ -27,6 +27,9 @@ fn render_company(model: &Model, company: &Company) -> Value {
 
 /// `GET /contact-tag`: the name is searched as a part.
 pub(super) fn list_tags(world: &FirstLine, call: &Call) -> Result<Answer, Refusal> {
+    if call.switches.tags_missing {
+        return Err(Refusal::not_found());
+    }
     let paging = Paging::of(call)?;
     let model = world.read();
     let wanted = call.param("name").unwrap_or_default();
@@ -67,16 +70,8 @@ pub(super) fn update_tag(world: &FirstLine, call: &Call, id: u64) -> Result<Answ
 
 /// `DELETE /contact-tag/{id}`: contacts lose it, too.
 pub(super) fn delete_tag(world: &FirstLine, call: &Call, id: u64) -> Result<Answer, Refusal> {
-    let mut model = world.write();
-    if !model.tags.iter().any(|tag| tag.id == id) {
-        return Err(Refusal::not_found());
-    }
-    let tagged = |contact: &u64| model.contact(*contact).is_some_and(|contact| contact.tag_ids.contains(&id));
-    let contacts: Vec<u64> = model.order().iter().copied().filter(tagged).collect();
-    for contact in contacts {
-        model.edit(contact, world.api_write(call), |contact| contact.tag_ids.retain(|tag| *tag != id));
-    }
-    model.tags.retain(|tag| tag.id != id);
+    let write = world.api_write(call);
+    world.write().remove_tag(id, write).ok_or_else(Refusal::not_found)?;
     Ok(Answer::nothing())
 }
 

@@ -115,6 +115,8 @@ choices! {
         Writes,
         /// Rows of the contact list alone.
         Rows,
+        /// Reads of one contact alone.
+        Reads,
     }
     /// What becomes of a tag's name when it is stored.
     TagNames {
@@ -270,6 +272,7 @@ switches! {
     list_omits_cz_cols: bool = false, "rows of the contact list have no cz_cols";
     list_omits_children: bool = false, "rows of the contact list have no email_contacts and no profile";
     get_omits_children: bool = false, "a contact read by id has no email_contacts and no profile";
+    child_total_offset: usize = 0, "the whole lists of e-mails and phones count so many rows more than they show";
     email_rows_name_contact: bool = true, "e-mail rows name their contact";
     unset_cz_cols: UnsetColumns = UnsetColumns::Null, "null | left_out: columns without a value";
     nulls_left_out: bool = false, "a contact leaves out keys that hold null or an empty list";
@@ -277,7 +280,7 @@ switches! {
     numbers_as_text: bool = true, "numbers and booleans in cz_cols come back as text";
     birth_at_with_time: bool = false, "birth_at comes back with a zero time";
     tags_shown: TagsShown = TagsShown::Tags, "tags | tag_ids | tag_id | left_out: how a contact names its tags";
-    lists_shown_in: ListsShownIn = ListsShownIn::Everywhere, "everywhere | writes | rows: which answers name a contact's tags and companies";
+    lists_shown_in: ListsShownIn = ListsShownIn::Everywhere, "everywhere | writes | rows | reads: which answers name a contact's tags and companies";
     times_shown: TimesShown = TimesShown::LeftOut, "left_out | iso | local: created_at and updated_at of a contact";
     companies_shown: bool = false, "a contact names its companies";
     cjk_name_joined: bool = false, "name joins Chinese names without a space";
@@ -333,4 +336,5 @@ switches! {
     cz_col_omits_options: bool = true, "/cz-col has no options (/cz-col-category always has)";
     role_reads_only: bool = false, "every write is refused (403), as to a role that may only read";
     company_missing: bool = false, "an old tenant: /company is a 404";
+    tags_missing: bool = false, "the list of tags is a 404";
 }

@@ -136,6 +136,11 @@ impl FirstLine {
         model.tags.iter_mut().find(|tag| tag.id == id).map(|tag| name.clone_into(&mut tag.name)).is_some()
     }
 
+    /// An administrator's deletion of a tag, which contacts lose too. Answers whether there was one.
+    pub fn remove_tag(&self, id: u64) -> bool {
+        self.write().remove_tag(id, self.verb_write()).is_some()
+    }
+
     /// Every tag, as id and name, oldest first.
     pub fn tags(&self) -> Vec<(u64, String)> {
         self.read().tags.iter().map(|tag| (tag.id, tag.name.clone())).collect()
@@ -208,6 +213,18 @@ impl Model {
         self.last_tag = id;
         self.tags.push(Tag { id, name, description });
         id
+    }
+
+    /// Deletes a tag, and takes it off its contacts.
+    pub(super) fn remove_tag(&mut self, id: u64, write: Write) -> Option<()> {
+        let place = self.tags.iter().position(|tag| tag.id == id)?;
+        let tagged = |contact: &u64| self.contact(*contact).is_some_and(|contact| contact.tag_ids.contains(&id));
+        let contacts: Vec<u64> = self.order().iter().copied().filter(tagged).collect();
+        for contact in contacts {
+            self.edit(contact, write, |contact| contact.tag_ids.retain(|tag| *tag != id));
+        }
+        self.tags.remove(place);
+        Some(())
     }
 }
 

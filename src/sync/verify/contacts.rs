@@ -13,7 +13,7 @@ use super::{CustomersRead, Verifier, held_of};
 use crate::domain::contact::Contact;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::sweep::SweepReport;
-use crate::store::{ChildKind, Note};
+use crate::store::Note;
 use crate::sync::engine::RunError;
 use crate::sync::finder::QueryAnswer;
 use crate::sync::ports::{ContactSource, ContactTarget, MalformedRow};
@@ -90,8 +90,22 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             self.engine.notice("FIRST LINE cannot be asked for single stamps: its whole list is read");
             Some(self.read_customers().await?)
         };
+        let unasked = self.compare_live(contacts).await?;
+        if unasked.is_empty() {
+            return Ok(customers);
+        }
+        self.engine.notice("FIRST LINE finds more stamps than it was asked for: its whole list is read");
+        let customers = self.read_customers().await?;
+        self.compare_live(unasked).await?;
+        Ok(Some(customers))
+    }
+
+    /// Compares contacts one by one. Gives back those whose stamp FIRST LINE can only be asked for in vain: they wait for its
+    /// list.
+    async fn compare_live(&mut self, contacts: Vec<Contact>) -> Result<Vec<Contact>, RunError> {
         self.engine.progress.event(ProgressEvent::Phase(Phase::Again));
         self.engine.progress.event(ProgressEvent::Expect(contacts.len() as u64));
+        let mut unasked = Vec::new();
         for some in contacts.chunks(100) {
             self.engine.go_on()?;
             let looked: Vec<Looked> = stream::iter(some)
@@ -99,12 +113,16 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
                 .buffered(self.engine.settings.jobs.max(1))
                 .try_collect()
                 .await?;
-            for looked in looked {
-                self.take(looked).await?;
+            for (contact, looked) in some.iter().zip(looked) {
+                if looked.unasked {
+                    unasked.push(contact.clone());
+                } else {
+                    self.take(looked).await?;
+                }
             }
             self.engine.progress.event(ProgressEvent::Advance(some.len() as u64));
         }
-        Ok(customers)
+        Ok(unasked)
     }
 
     /// Whether FIRST LINE answers for single stamps: it finds those of some of these contacts, and does not answer with
@@ -151,12 +169,13 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             let linked = held_of(&self.notes.customers(&linked).await?);
             held.extend(linked.into_iter().map(|record| (record.target, record)));
         }
-        self.add_children(&mut held).await?;
+        let noted = held.keys().copied().collect();
+        self.add_children(&mut held, noted).await?;
         let mut notes = Vec::new();
         for contact in &contacts {
             let looked = self.look(contact, &held, &facts).await?;
             self.count(&looked);
-            let mut open = looked.incomplete || looked.findings.iter().any(|finding| self.is_open(finding));
+            let mut open = looked.incomplete || looked.findings.iter().any(Self::is_open);
             for (_, kind, key) in &looked.lost {
                 // It may stand on somebody else.
                 open = open || !self.notes.holders(*kind, *key).await?.is_empty();
@@ -166,38 +185,12 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         Ok(self.notes.put_notes(&notes).await?)
     }
 
-    /// Adds the e-mails and phones that the customers themselves do not say, where their own lists said all.
-    async fn add_children(&self, held: &mut HashMap<FirstLineId, HeldRecord>) -> Result<(), RunError> {
-        let lacking = |record: &&HeldRecord| record.emails.is_none() || record.phones.is_none();
-        let owners: Vec<FirstLineId> = held.values().filter(lacking).map(|record| record.target).collect();
-        if owners.is_empty() || !self.children_proven {
-            return Ok(());
-        }
-        let mut rows: HashMap<FirstLineId, (Vec<i64>, Vec<i64>)> = HashMap::new();
-        for (owner, kind, key) in self.notes.children_of(&owners).await? {
-            let (emails, phones) = rows.entry(owner).or_default();
-            match kind {
-                ChildKind::Email => emails.push(key),
-                ChildKind::Phone => phones.push(key),
-            }
-        }
-        for owner in owners {
-            let (emails, phones) = rows.remove(&owner).unwrap_or_default();
-            if let Some(record) = held.get_mut(&owner) {
-                record.emails.get_or_insert(emails);
-                record.phones.get_or_insert(phones);
-            }
-        }
-        Ok(())
-    }
-
     /// Whether a finding of the first look is looked at again: what nothing explains, what may have been carried meanwhile,
     /// and what a list did not say.
-    fn is_open(&self, finding: &Finding) -> bool {
+    fn is_open(finding: &Finding) -> bool {
         match finding.reason {
             None | Some(Reason::NotCarriedYet) => true,
-            Some(Reason::NotShown) => finding.class != Class::Field && !self.children_proven,
-            Some(_) => false,
+            Some(_) => finding.is_of_unread_children(),
         }
     }
 

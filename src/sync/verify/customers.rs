@@ -10,8 +10,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::held::print;
 use super::{CustomersRead, Verifier};
 use crate::domain::phone;
-use crate::domain::record::{FieldKey, canonical_email};
-use crate::domain::target::{TargetContact, TargetEmail, TargetPhone};
+use crate::domain::record::canonical_email;
+use crate::domain::target::{Part, Shown, TargetContact, TargetEmail, TargetPhone};
 use crate::store::{ChildKind, NotedChild};
 use crate::sync::engine::RunError;
 use crate::sync::ports::{ChildFilter, ContactSource, ContactTarget, PortError};
@@ -19,27 +19,45 @@ use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::stamp::StampReading;
 use crate::sync::survey::walk;
 
-/// Reads by id for want of one field, after which it is held never to be said.
+/// Reads by id for want of one part, after which it is held never to be said.
 const ENOUGH: u32 = 25;
+/// Customers that are read by their id because a list says their tags or companies, to see whether a read says them too: only
+/// then is one that says none without any.
+const CONTROLS: u32 = 5;
 
-/// What reads by id brought: per field, how often it was asked for and how often it was said.
+/// What reads by id brought: per part, how often it was asked for and how often it was said.
 #[derive(Default)]
 struct Completion {
-    fields: BTreeMap<FieldKey, (u32, u32)>,
+    parts: BTreeMap<Part, (u32, u32)>,
+    controls: BTreeMap<Part, u32>,
     by_id: u64,
 }
 
 impl Completion {
-    /// Whether a row is to be read by its id, for want of these fields.
-    fn is_worth(&self, lacking: &[FieldKey]) -> bool {
-        lacking.iter().any(|field| self.fields.get(field).is_none_or(|(asked, said)| *said > 0 || *asked < ENOUGH))
+    /// Whether a row is to be read by its id, for want of these parts.
+    fn is_worth(&self, lacking: &[Part], shown: Shown) -> bool {
+        lacking.iter().any(|part| {
+            let (asked, said) = self.parts.get(part).copied().unwrap_or_default();
+            said > 0 || asked < ENOUGH || shown.has(*part)
+        })
     }
 
-    fn note(&mut self, lacking: &[FieldKey], record: &TargetContact) {
-        for field in lacking {
-            let (asked, said) = self.fields.entry(*field).or_default();
+    /// Whether it is to be read because it says these, which no read was seen to say.
+    fn is_control(&mut self, said: &[Part], shown: Shown) -> bool {
+        let mut is_control = false;
+        for part in said.iter().filter(|part| !shown.has(**part)) {
+            let read = self.controls.entry(*part).or_default();
+            is_control |= *read < CONTROLS;
+            *read += 1;
+        }
+        is_control
+    }
+
+    fn note(&mut self, lacking: &[Part], record: &TargetContact) {
+        for part in lacking {
+            let (asked, said) = self.parts.entry(*part).or_default();
             *asked += 1;
-            *said += u32::from(record.value(*field).is_some());
+            *said += u32::from(record.says(*part));
         }
     }
 }
@@ -82,11 +100,12 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             proven &= self.read_phones().await?;
         }
         self.notes.settle_owners().await?;
-        self.children_proven = proven;
+        (self.is_listed, self.children_proven) = (true, proven);
         Ok(CustomersRead {
             distinct: tally.distinct(),
             total: tally.total(),
             proven: tally.is_proven(),
+            children_proven: proven,
             by_id: completion.by_id,
         })
     }
@@ -99,10 +118,14 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         completion: &mut Completion,
     ) -> Result<Vec<TargetContact>, PortError> {
         let engine = &self.engine;
+        let shown = engine.target.shown();
+        let wanted: Vec<Part> = engine.mapping.written_fields().map(Part::Field).chain(self.wanted_lists()).collect();
         let rows = rows.into_iter().map(|row| {
-            let lacking: Vec<FieldKey> =
-                engine.mapping.written_fields().filter(|field| row.value(*field).is_none()).collect();
-            let read = engine.scheme.read(&row) == StampReading::NotSaid || completion.is_worth(&lacking);
+            let lacking: Vec<Part> = wanted.iter().copied().filter(|part| !row.says(*part)).collect();
+            let said: Vec<Part> = self.wanted_lists().filter(|part| row.says(*part)).collect();
+            let read = engine.scheme.read(&row) == StampReading::NotSaid
+                || completion.is_worth(&lacking, shown)
+                || completion.is_control(&said, shown);
             (row, lacking, read)
         });
         let rows: Vec<_> = rows.collect();
@@ -112,7 +135,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
                     return Ok::<_, PortError>((Some(row), None));
                 }
                 match engine.target.contact(row.id).await {
-                    Ok(record) => Ok((record, Some(lacking))),
+                    Ok(record) => Ok((record.map(|record| record.or_as_listed(row)), Some(lacking))),
                     Err(PortError::Refused { .. }) => Ok((Some(row), Some(lacking))),
                     Err(error) => Err(error),
                 }
@@ -129,6 +152,14 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             rows.extend(record);
         }
         Ok(rows)
+    }
+
+    /// The lists beside e-mails and phones that the mapping writes.
+    fn wanted_lists(&self) -> impl Iterator<Item = Part> {
+        let mapping = &self.engine.mapping;
+        let tags = (!mapping.tags().is_empty()).then_some(Part::Tags);
+        let companies = mapping.links_companies().then_some(Part::Companies);
+        tags.into_iter().chain(companies)
     }
 
     async fn read_emails(&self) -> Result<bool, RunError> {

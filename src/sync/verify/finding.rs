@@ -148,6 +148,11 @@ impl Finding {
         self
     }
 
+    /// Whether it says of an e-mail or a phone only that FIRST LINE does not show them.
+    pub fn is_of_unread_children(&self) -> bool {
+        matches!(self.class, Class::LostEmail | Class::LostPhone) && self.reason == Some(Reason::NotShown)
+    }
+
     /// Whether nothing explains it.
     pub fn is_fault(&self) -> bool {
         self.reason.is_none()
@@ -189,6 +194,8 @@ pub struct Tally {
     pub explained: u64,
     /// Contacts that are not carried: by `[select]`, or because they cannot be mapped.
     pub not_carried: u64,
+    /// Contacts whose e-mails or phones FIRST LINE did not show, so that they could not be compared.
+    pub children_not_compared: u64,
 }
 
 impl Tally {
@@ -209,6 +216,7 @@ impl Tally {
             self.faulty_customers += findings.iter().filter(|finding| finding.is_fault()).count() as u64;
             return;
         }
+        self.children_not_compared += u64::from(findings.iter().any(Finding::is_of_unread_children));
         let apart = |finding: &Finding| matches!(finding.class, Class::NotSelected | Class::Unmapped);
         if findings.iter().any(Finding::is_fault) {
             self.faulty_contacts += 1;
@@ -250,6 +258,12 @@ mod tests {
         tally.count(&[field(Some(Reason::Adopted)), field(Some(Reason::SkippedValue))]);
         tally.count(&[Finding::new(Class::NotSelected, 3, Some(Reason::NotSelected), "")]);
         tally.count(&[]);
+        let unread = |class| Finding::new(class, 4, Some(Reason::NotShown), "");
+        assert_eq!(tally.children_not_compared, 0);
+        let mut other = tally.clone();
+        other.count(&[unread(Class::LostEmail), unread(Class::LostPhone), unread(Class::Tag)]);
+        other.count(&[unread(Class::Tag)]);
+        assert_eq!(other.children_not_compared, 1);
         assert_eq!((tally.faulty_contacts, tally.explained, tally.not_carried), (1, 1, 1));
         assert_eq!((tally.of(Class::Field), tally.faults()), ((3, 1), 2));
         let field = tally.fields["birth_at"];

@@ -53,6 +53,8 @@ pub(super) struct HeldRecord {
     pub(super) phones: Option<Vec<i64>>,
     pub(super) tags: Option<Vec<i64>>,
     pub(super) companies: Option<Vec<i64>>,
+    /// Those of its e-mails and phones that were put together from lists of their own.
+    pub(super) listed: Vec<ChildKind>,
 }
 
 /// How it is written down.
@@ -70,6 +72,34 @@ impl HeldRecord {
         match kind {
             ChildKind::Email => self.emails.as_deref(),
             ChildKind::Phone => self.phones.as_deref(),
+        }
+    }
+
+    /// Whether it does not say all that it could be compared by.
+    pub(super) fn lacks_parts(&self) -> bool {
+        [&self.emails, &self.phones, &self.tags, &self.companies].into_iter().any(Option::is_none)
+    }
+
+    /// Takes what it does not say from what the list said of it.
+    pub(super) fn add_listed(&mut self, listed: Self) {
+        for (key, field) in listed.fields {
+            self.fields.entry(key).or_insert(field);
+        }
+        self.emails = self.emails.take().or(listed.emails);
+        self.phones = self.phones.take().or(listed.phones);
+        self.tags = self.tags.take().or(listed.tags);
+        self.companies = self.companies.take().or(listed.companies);
+    }
+
+    /// Takes those of its e-mails and phones that it does not say from rows of lists of their own.
+    pub(super) fn add_children(&mut self, emails: Vec<i64>, phones: Vec<i64>) {
+        for (kind, mine, rows) in
+            [(ChildKind::Email, &mut self.emails, emails), (ChildKind::Phone, &mut self.phones, phones)]
+        {
+            if mine.is_none() {
+                *mine = Some(rows);
+                self.listed.push(kind);
+            }
         }
     }
 
@@ -105,7 +135,8 @@ impl HeldRecord {
             (None, _) => StampReading::None,
         };
         let fields = fields.collect::<Option<_>>()?;
-        Some(Self { target: note.target, stamp, fields, emails: e, phones: p, tags: t, companies: c })
+        let listed = Vec::new();
+        Some(Self { target: note.target, stamp, fields, emails: e, phones: p, tags: t, companies: c, listed })
     }
 }
 
@@ -138,6 +169,7 @@ impl<T: ContactTarget> Engine<T> {
             phones: children(ChildKind::Phone),
             tags: record.tag_ids.clone(),
             companies: record.company_ids.clone(),
+            listed: Vec::new(),
         }
     }
 

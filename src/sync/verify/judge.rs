@@ -6,6 +6,7 @@
 use crate::domain::base::{Base, BaseField, TagBase, WishDigests, value_digest};
 use crate::domain::hash::{Digest, HashKey};
 use crate::domain::record::{Desired, DesiredField, DesiredRecord, FieldKey, FieldValue, Owner, canonical_choice};
+use crate::domain::target::Part;
 use crate::store::{ChildKind, Link, Origin};
 use crate::sync::children::list_name;
 use crate::sync::verify::finding::{Class, Reason};
@@ -18,7 +19,7 @@ pub(super) struct Wish<'a> {
     /// Its e-mails and phones: shortened digest and text, in the order of the lists.
     pub(super) emails: Vec<(i64, String)>,
     pub(super) phones: Vec<(i64, String)>,
-    /// Its tags: their digest, name and ids.
+    /// Its tags: their digest, name and ids; none of a tag that FIRST LINE does not have.
     pub(super) tags: Vec<(Digest, String, Vec<i64>)>,
     /// The company that it should be linked to; `Err` where it is not to be had.
     pub(super) company: Option<Result<i64, ()>>,
@@ -51,8 +52,8 @@ pub(super) struct Rules<'a> {
 pub(super) struct Difference {
     pub(super) class: Class,
     pub(super) field: String,
-    /// The field, where it is one that the answer does not show.
-    pub(super) unsaid: Option<FieldKey>,
+    /// The part that the answer does not show, where it is one that a read in full may.
+    pub(super) unsaid: Option<Part>,
     pub(super) reason: Option<Reason>,
     /// The e-mail or phone that is not there.
     pub(super) lost: Option<(ChildKind, i64)>,
@@ -87,7 +88,7 @@ pub(super) fn differences(
         let Some(stored) = held.fields.get(key) else {
             if wished.value != Desired::Empty {
                 let unsaid = Difference::new(Class::Field, name, Some(Reason::NotShown));
-                found.push(Difference { unsaid: Some(*key), ..unsaid });
+                found.push(Difference { unsaid: Some(Part::Field(*key)), ..unsaid });
             }
             continue;
         };
@@ -216,15 +217,16 @@ fn tags(wish: &Wish<'_>, held: &HeldRecord, known: &Known, found: &mut Vec<Diffe
         compared.push(name.clone());
         let reason = match &held.tags {
             Some(held) if ids.iter().any(|id| held.contains(id)) => continue,
-            None => Some(Reason::NotShown),
-            Some(_) => match known.base.as_ref().map(|base| base.tags.get(digest)) {
+            None if !ids.is_empty() => Some(Reason::NotShown),
+            _ => match known.base.as_ref().map(|base| base.tags.get(digest)) {
                 None => None,
                 Some(Some(TagBase::Found | TagBase::Ours)) => Some(Reason::EditedAtTarget),
                 Some(Some(TagBase::Owed)) => Some(Reason::NotShown),
                 Some(Some(TagBase::Sent) | None) => Some(Reason::NotCarriedYet),
             },
         };
-        found.push(Difference::new(Class::Tag, name, reason));
+        let unsaid = (held.tags.is_none() && reason == Some(Reason::NotShown)).then_some(Part::Tags);
+        found.push(Difference { unsaid, ..Difference::new(Class::Tag, name, reason) });
     }
 }
 
@@ -241,7 +243,8 @@ fn company(wish: &Wish<'_>, held: &HeldRecord, known: &Known, found: &mut Vec<Di
             if settled { Reason::EditedAtTarget } else { Reason::NotCarriedYet }
         }),
     };
-    found.push(Difference::new(Class::Company, name, reason));
+    let unsaid = (reason == Some(Reason::NotShown)).then_some(Part::Companies);
+    found.push(Difference { unsaid, ..Difference::new(Class::Company, name, reason) });
 }
 
 #[cfg(test)]
@@ -298,6 +301,7 @@ mod tests {
             phones: None,
             tags: None,
             companies: None,
+            listed: Vec::new(),
         }
     }
 

@@ -1,21 +1,20 @@
 //! One contact: which customer is its own, what differs from it, and what the state knows to say about that.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
+use super::Verifier;
 use super::facts::Facts;
 use super::finding::{Class, Finding, Reason};
 use super::held::{HeldRecord, print};
 use super::judge::{self, Difference, Known, Rules, Wish};
-use super::{Verifier, held_of};
-use crate::domain::base::{Base, WishDigests};
+use crate::domain::base::{Base, WishDigests, name_digest};
 use crate::domain::contact::Contact;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::record::{Desired, DesiredRecord};
-use crate::domain::target::Part;
 use crate::store::{ChildKind, Conflict, Decision, Link, Origin, Standing};
 use crate::sync::engine::RunError;
 use crate::sync::finder::Sight;
-use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PortError};
+use crate::sync::ports::{ContactSource, ContactTarget};
 use crate::sync::stamp::StampReading;
 
 /// What a look at one contact came to.
@@ -28,6 +27,8 @@ pub(super) struct Looked {
     pub(super) incomplete: bool,
     /// Its customer is known by its link alone.
     pub(super) by_link: bool,
+    /// FIRST LINE could not be asked which customer it is.
+    pub(super) unasked: bool,
     /// E-mails and phones that are not where they should be.
     pub(super) lost: Vec<(usize, ChildKind, i64)>,
 }
@@ -60,39 +61,59 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             looked.incomplete = true;
             return Ok(looked);
         }
-        record.tags = self.tags.wish(id, &mut BTreeMap::new());
+        let mut untagged = BTreeMap::new();
+        record.tags = self.tags.wish(id, &mut untagged);
         let records = facts.candidates(id, held);
         let link = facts.links.get(&id);
         let linked = link.and_then(|link| records.iter().copied().find(|record| record.target == link.target));
         let stamped: Vec<&HeldRecord> =
             records.iter().copied().filter(|record| record.stamp == StampReading::Of(id)).collect();
+        // Linked to it, and without its stamp.
+        let odd = linked.filter(|linked| linked.stamp != StampReading::Of(id));
+        let wrong = match odd {
+            Some(odd) => self.wrong_stamp(id, odd, link).await?,
+            None => None,
+        };
         let own = match (stamped.as_slice(), linked) {
             ([], None) => {
                 looked.findings.push(self.missing(contact, facts, None));
                 return Ok(looked);
             }
             ([], Some(own)) => {
-                let wrong = self.wrong_stamp(id, own, link).await?;
                 looked.by_link = wrong.is_none();
-                looked.findings.extend(wrong);
                 vec![own]
             }
-            ([own], _) => vec![*own],
+            ([own], _) => {
+                if let (Some(odd), None) = (odd, &wrong) {
+                    let detail =
+                        format!("customer {} is linked to it, and {} carries its stamp", odd.target, own.target);
+                    let finding = Finding::new(Class::Duplicate, id.0, None, detail);
+                    looked.findings.push(finding.with([odd.target.0, own.target.0]));
+                }
+                vec![*own]
+            }
             (several, linked) => {
                 let finding = Finding::new(Class::Duplicate, id.0, None, "");
                 looked.findings.push(finding.with(several.iter().map(|record| record.target.0)));
                 linked.map_or_else(|| several.to_vec(), |own| vec![own])
             }
         };
-        let best = self.closest(id, &record, &own, facts).await?;
+        looked.findings.extend(wrong);
+        let best = self.closest(id, &record, &untagged, &own, facts).await?;
         let Some((target, differences, compared)) = best else { return Ok(looked) };
         looked.compared = compared;
         for difference in differences {
-            let Difference { class, field, unsaid, reason, lost, livedesk_value, firstline_value } = difference;
+            let Difference { class, field, unsaid, mut reason, lost, livedesk_value, firstline_value } = difference;
             // Others were seen to show it: a read in full may.
-            looked.incomplete |= unsaid.is_some_and(|key| self.engine.target.shown().has(Part::Field(key)));
+            looked.incomplete |= unsaid.is_some_and(|part| self.engine.target.shown().has(part));
             if let Some((kind, key)) = lost {
-                looked.lost.push((looked.findings.len(), kind, key));
+                let listed = own.iter().any(|held| held.target == target && held.listed.contains(&kind));
+                if listed && self.notes.is_ownerless(kind, key).await? {
+                    // It is there, and may be its own.
+                    reason = Some(Reason::NotShown);
+                } else {
+                    looked.lost.push((looked.findings.len(), kind, key));
+                }
             }
             let shown = |value: Option<String>| value.filter(|_| self.options.values);
             let finding = Finding {
@@ -111,6 +132,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         &self,
         id: LiveDeskId,
         record: &DesiredRecord,
+        untagged: &BTreeMap<String, u64>,
         own: &[&HeldRecord],
         facts: &Facts,
     ) -> Result<Option<(FirstLineId, Vec<Difference>, Vec<String>)>, RunError> {
@@ -125,12 +147,15 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             let rule = self.tags.rule(digest)?;
             Some((*digest, self.tags.name(digest)?.to_owned(), rule.ids.to_vec()))
         });
+        // FIRST LINE has no such tag.
+        let untagged =
+            untagged.keys().map(|name| (name_digest(engine.store.hash_key(), name), name.clone(), Vec::new()));
         let wish = Wish {
             record,
             digests: &digests,
             emails: keys(ChildKind::Email).zip(record.emails.items().iter().map(|row| row.address.clone())).collect(),
             phones: keys(ChildKind::Phone).zip(record.phones.items().iter().map(|row| row.number.clone())).collect(),
-            tags: tags.collect(),
+            tags: tags.chain(untagged).collect(),
             company,
         };
         let rules = Rules {
@@ -161,14 +186,15 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let link = facts.links.get(&id);
         let conflict = facts.conflicts.get(&id);
         let letter = facts.dead_letters.get(&id);
+        // What is in doubt, or was refused, of a customer that was there does not explain that it is not.
+        let was_there = link.is_some_and(|link| link.standing == Standing::Live);
         let (reason, detail) = match (conflict, link, letter) {
-            (Some(conflict), ..) if conflict.decision.is_none() => (Some(Reason::Conflict), conflict.kind.clone()),
-            (Some(Conflict { decision: Some(Decision::Skip), .. }), None, _) => (Some(Reason::Decided), String::new()),
-            // What was refused of a customer that was there does not explain that it is not.
-            (_, link, Some(letter)) if link.is_none_or(|link| link.standing != Standing::Live) => {
-                (Some(Reason::SetAside), letter.reason().to_string())
+            (Some(conflict), ..) if !was_there && conflict.decision.is_none() => {
+                (Some(Reason::Conflict), conflict.kind.clone())
             }
-            _ if facts.in_doubt.contains(&id) => (Some(Reason::InDoubt), String::new()),
+            (Some(Conflict { decision: Some(Decision::Skip), .. }), None, _) => (Some(Reason::Decided), String::new()),
+            (.., Some(letter)) if !was_there => (Some(Reason::SetAside), letter.reason().to_string()),
+            _ if !was_there && facts.in_doubt.contains(&id) => (Some(Reason::InDoubt), String::new()),
             (_, Some(link), _) => {
                 let gone = format!("its customer {} is not there any more", link.target);
                 match (link.standing, survivor.or(link.alias_of)) {
@@ -186,104 +212,6 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             (_, None, _) => (None, String::new()),
         };
         Finding::new(Class::Missing, id.0, reason, detail).with(link.map(|link| link.target.0))
-    }
-
-    /// Compares a contact with what FIRST LINE shows of its customers now, each read in full.
-    pub(super) async fn look_live(&self, contact: &Contact) -> Result<Looked, RunError> {
-        let id = contact.id;
-        let mut targets: BTreeSet<FirstLineId> =
-            held_of(&self.notes.stamped_for(&[id]).await?).into_iter().map(|record| record.target).collect();
-        let links = self.facts(&[id], &[]).await?.links;
-        targets.extend(links.get(&id).map(|link| link.target));
-        let mut held = HashMap::new();
-        let mut refused = Vec::new();
-        self.read(targets, &mut held, &mut refused).await?;
-        if !held.values().any(|record| record.stamp == StampReading::Of(id)) && refused.is_empty() {
-            // It may have been made since the list was read, or the list was not.
-            let found = self.engine.find_stamped(id).await?.into_keys().collect();
-            self.read(found, &mut held, &mut refused).await?;
-        } else if self.options.sample.is_some() {
-            let found = self.engine.find_stamped(id).await?.into_keys().filter(|id| !held.contains_key(id)).collect();
-            self.read(found, &mut held, &mut refused).await?;
-        }
-        let targets: Vec<FirstLineId> = held.keys().copied().collect();
-        let facts = self.facts(&[id], &targets).await?;
-        let mut looked = self.look(contact, &held, &facts).await?;
-        if let Some((target, status)) = refused.first() {
-            // What cannot be read is not missing.
-            looked.findings.retain(|finding| finding.class != Class::Missing);
-            let finding = Finding::new(Class::Unread, id.0, None, format!("status {status}"));
-            looked.findings.push(finding.with([target.0]));
-        }
-        for (place, kind, key) in std::mem::take(&mut looked.lost) {
-            if let Some(other) = self.stands_on_another(id, kind, key, &held).await? {
-                let finding = &mut looked.findings[place];
-                finding.class = Class::WrongOwner;
-                finding.firstline_ids.push(other.0);
-                finding.detail = format!("it stands on customer {other}");
-            }
-        }
-        Ok(looked)
-    }
-
-    async fn read(
-        &self,
-        targets: BTreeSet<FirstLineId>,
-        held: &mut HashMap<FirstLineId, HeldRecord>,
-        refused: &mut Vec<(FirstLineId, u16)>,
-    ) -> Result<(), RunError> {
-        for target in targets {
-            match self.engine.full_contact(target).await {
-                Ok(Some(record)) => drop(held.insert(target, self.engine.hold(&record, self.options.values))),
-                Ok(None) => {}
-                Err(PortError::Refused { status, .. }) => refused.push((target, status)),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// The customer of somebody else on whom an e-mail or phone stands that this one lacks. Where that somebody has the
-    /// same one (families share), it is their own.
-    async fn stands_on_another(
-        &self,
-        id: LiveDeskId,
-        kind: ChildKind,
-        key: i64,
-        own: &HashMap<FirstLineId, HeldRecord>,
-    ) -> Result<Option<FirstLineId>, RunError> {
-        for holder in self.notes.holders(kind, key).await? {
-            if own.contains_key(&holder) {
-                continue;
-            }
-            let record = match self.engine.full_contact(holder).await {
-                Ok(Some(record)) => self.engine.hold(&record, false),
-                Ok(None) | Err(PortError::Refused { .. }) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if !record.children(kind).is_some_and(|rows| rows.contains(&key)) {
-                continue;
-            }
-            match record.stamp {
-                StampReading::Of(other) if self.is_forgotten(other).await? => {}
-                StampReading::Of(other) if other != id && self.wishes(other, kind, key).await? => {}
-                _ => return Ok(Some(holder)),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether a contact itself has this e-mail or phone. One that cannot be asked about is given the benefit of the doubt.
-    async fn wishes(&self, id: LiveDeskId, kind: ChildKind, key: i64) -> Result<bool, RunError> {
-        let Some(known) = self.known else { return Ok(true) };
-        let contact = match self.source.by_id(id, known).await {
-            Ok(ByIdAnswer::Found(contact)) => contact,
-            Ok(ByIdAnswer::Missing) => return Ok(false),
-            Ok(ByIdAnswer::Unsupported) | Err(PortError::Refused { .. }) => return Ok(true),
-            Err(error) => return Err(error.into()),
-        };
-        let Ok(Some(record)) = self.engine.mapping.map(&contact) else { return Ok(true) };
-        Ok(self.engine.wished_keys(&record, kind).into_iter().map(print).any(|wished| wished == key))
     }
 
     /// What is wrong with the stamp of a customer that is a contact's by its link alone; nothing is, where it was there

@@ -2,7 +2,7 @@
 //!
 //! What differs is judged without the state; the state explains. `customers` walks FIRST LINE's list into a notebook on disk,
 //! `contacts` sweeps LiveDesk and compares page by page, `again` looks once more at what differs, so that what changed
-//! meanwhile is no fault, `extra` asks about customers that belong to nobody. `judge` (one contact against one customer) and
+//! meanwhile is no fault (`live` reads one contact's customers in full), `extra` asks about customers that belong to nobody. `judge` (one contact against one customer) and
 //! `finding` are pure. What is kept in memory does not grow with the account, but for a bitmap of ids.
 
 mod again;
@@ -13,6 +13,7 @@ mod facts;
 pub mod finding;
 mod held;
 mod judge;
+mod live;
 mod look;
 pub mod sample;
 
@@ -60,6 +61,8 @@ pub struct CustomersRead {
     pub total: Option<u64>,
     /// Whether that is all of them.
     pub proven: bool,
+    /// Whether the lists of e-mails and phones, where customers do not say theirs, were read to their end.
+    pub children_proven: bool,
     /// Customers read by their id, because the list does not say enough of them.
     pub by_id: u64,
 }
@@ -136,7 +139,8 @@ impl Verification {
 
     /// Whether everything was compared, and nothing is left unexplained.
     pub fn is_clean(&self) -> bool {
-        self.is_proven() && self.tally.faults() == 0 && self.not_compared() == 0
+        let left_out = self.not_compared() + self.tags.refused.len() as u64 + self.tally.children_not_compared;
+        self.is_proven() && self.tally.faults() == 0 && left_out == 0
     }
 }
 
@@ -158,7 +162,9 @@ pub struct Verifier<S, T> {
     unstamped: u64,
     hidden: u64,
     forgotten: u64,
-    /// Whether FIRST LINE's e-mail and phone lists say whatever the customers themselves do not.
+    /// Whether FIRST LINE's list of customers was read.
+    is_listed: bool,
+    /// Whether FIRST LINE's e-mail and phone lists were read, and say whatever the customers themselves do not.
     children_proven: bool,
 }
 
@@ -186,7 +192,8 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             unstamped: 0,
             hidden: 0,
             forgotten: 0,
-            children_proven: true,
+            is_listed: false,
+            children_proven: false,
             engine,
         })
     }
