@@ -10,11 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use super::Undo;
 use super::link::{self, Parts};
 use super::net::{LinkWas, Net};
+use super::wait::{Holder, PutOff};
 use crate::domain::base::Base;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::target::{ContactWrite, TargetContact};
-use crate::store::{ChildKind, JournalEntry, Journalled, Link, LinkChild, Origin, WriteOp};
+use crate::store::{ChildKind, IntentKind, JournalEntry, Journalled, Link, LinkChild, Origin, WriteOp};
 use crate::sync::engine::RunError;
 use crate::sync::journal::{self, action};
 use crate::sync::ports::ContactTarget;
@@ -40,6 +41,8 @@ pub(super) struct Case {
     pub(super) renumbered: BTreeMap<(ChildKind, ChildId), ChildId>,
     /// Rows that this undo, or one before it that died, hung on again: their numbers.
     pub(super) hung: Mutex<BTreeMap<(ChildKind, Digest), ChildId>>,
+    /// Rows whose hanging on is in doubt: they are not hung on again before that is settled.
+    pub(super) hanging: Vec<(IntentKind, Digest)>,
     /// Whether its deletion may have been sent already.
     pub(super) deleting: bool,
     /// Everything that was ever done with it, newest first.
@@ -58,6 +61,12 @@ pub(super) enum Sent {
 
 impl<T: ContactTarget> Undo<'_, T> {
     pub(super) async fn take_back(&self, case: &Case) -> Result<(), RunError> {
+        if let Some(Holder { id, gives_up: true }) = self.holder(case).await?
+            && !self.order.dry_run
+        {
+            self.put_off(case, PutOff::Behind(id));
+            return Ok(());
+        }
         let Some(record) = self.engine.full_contact(case.target).await? else { return self.not_there(case).await };
         let made = case.link.as_ref().is_some_and(|link| link.origin == Origin::Created);
         self.vouched[usize::from(made)].store(true, Ordering::Relaxed);
@@ -84,7 +93,7 @@ impl<T: ContactTarget> Undo<'_, T> {
     /// The record answers 404.
     pub(super) async fn not_there(&self, case: &Case) -> Result<(), RunError> {
         if (case.deleting || case.net.deleted) && !self.reads.load(Ordering::Relaxed) {
-            self.put_off(case);
+            self.put_off(case, PutOff::Unvouched);
             return Ok(());
         }
         if case.deleting {
@@ -108,17 +117,12 @@ impl<T: ContactTarget> Undo<'_, T> {
         let made = case.link.as_ref().is_some_and(|link| link.origin == Origin::Created);
         // A role may hide what others made: only a record of the same origin vouches.
         if !self.vouched[usize::from(made)].load(Ordering::Relaxed) {
-            self.put_off(case);
+            self.put_off(case, PutOff::Unvouched);
             return Ok(());
         }
         self.count(|summary| summary.gone += 1);
         self.tell(case.id, case.target, "customer", "gone", "it is not there any more");
         self.finish(case, false, &Parts::default()).await
-    }
-
-    /// It is looked at again once all others were.
-    fn put_off(&self, case: &Case) {
-        self.unvouched.lock().unwrap_or_else(PoisonError::into_inner).push((case.row, case.id));
     }
 
     /// Tags a record that the run made.
@@ -163,8 +167,7 @@ impl<T: ContactTarget> Undo<'_, T> {
         let mut ops = Vec::new();
         let mut was = &case.net.link;
         if let LinkWas::Link(link, _) = was
-            && let Some(holder) = engine.store.source_of(&[link.target]).await?.get(&link.target)
-            && *holder != id
+            && let Some(Holder { id: holder, gives_up: false }) = self.holder(case).await?
         {
             let why = format!("its customer is linked to contact {holder} now");
             self.tell(id, link.target, "link", "kept", &why);

@@ -330,6 +330,7 @@ async fn a_404_is_no_deletion_that_died_where_no_customer_can_be_read_by_its_id(
         (Some(1), &json!(0), &json!(4)),
         "{blind:?}"
     );
+    assert_eq!(blind.json()["contacts"], json!(4), "each is counted once");
     assert!(scene.link(0).await.is_some());
     by_id_is_late(0);
     let end = scene.undo(&["1", "--delete-created"]).await;
