@@ -15,7 +15,9 @@ use crate::domain::base::Base;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::target::{ContactWrite, TargetContact};
-use crate::store::{ChildKind, IntentKind, JournalEntry, Journalled, Link, LinkChild, Origin, WriteOp};
+use crate::store::{
+    ChildKind, Intent, IntentKind, IntentState, JournalEntry, Journalled, Link, LinkChild, Origin, WriteOp,
+};
 use crate::sync::engine::RunError;
 use crate::sync::journal::{self, action};
 use crate::sync::ports::ContactTarget;
@@ -41,12 +43,19 @@ pub(super) struct Case {
     pub(super) renumbered: BTreeMap<(ChildKind, ChildId), ChildId>,
     /// Rows that this undo, or one before it that died, hung on again: their numbers.
     pub(super) hung: Mutex<BTreeMap<(ChildKind, Digest), ChildId>>,
-    /// Rows whose hanging on is in doubt: they are not hung on again before that is settled.
-    pub(super) hanging: Vec<(IntentKind, Digest)>,
+    /// What was sent for it and is not settled.
+    pub(super) open: Vec<Intent>,
     /// Whether its deletion may have been sent already.
     pub(super) deleting: bool,
     /// Everything that was ever done with it, newest first.
     pub(super) all: Vec<Journalled>,
+}
+
+impl Case {
+    /// Creates of a customer for it that are not settled, or proven absent.
+    fn creates(&self) -> impl Iterator<Item = &Intent> {
+        self.open.iter().filter(|intent| intent.kind == IntentKind::Contact)
+    }
 }
 
 /// What came of one write.
@@ -61,6 +70,10 @@ pub(super) enum Sent {
 
 impl<T: ContactTarget> Undo<'_, T> {
     pub(super) async fn take_back(&self, case: &Case) -> Result<(), RunError> {
+        if case.creates().any(|intent| intent.state != IntentState::Absent) {
+            self.tell(case.id, case.target, "customer", "left", "the create of a customer for it is in doubt");
+            return Ok(());
+        }
         if let Some(Holder { id, gives_up: true }) = self.holder(case).await?
             && !self.order.dry_run
         {
@@ -77,6 +90,7 @@ impl<T: ContactTarget> Undo<'_, T> {
         }
         if let StampReading::Of(other) = self.engine.scheme.read(&record)
             && other != case.id
+            && !case.net.left_it_alone()
         {
             self.tell(case.id, case.target, "customer", "kept", "it carries the stamp of another contact now");
             return self.finish(case, false, &Parts::default()).await;
@@ -187,6 +201,8 @@ impl<T: ContactTarget> Undo<'_, T> {
                 let fingerprint = link.fingerprint.filter(|_| whole);
                 let base = base_of(case, link, parts);
                 ops.push(WriteOp::PutLink(Link { fingerprint, base, run: engine.run, ..(**link).clone() }));
+                // One that was to take the place of this customer never arrived, and is not wanted any more.
+                ops.extend(case.creates().map(|intent| WriteOp::CloseIntent { seq: intent.seq }));
                 let now = engine.store.children_of(id).await?;
                 let place = |row: &LinkChild| (row.kind, row.key);
                 let stays = |row: &&LinkChild| parts.rows.contains(&(row.kind, row.child));

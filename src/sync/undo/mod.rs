@@ -21,9 +21,8 @@ use futures::stream::{self, StreamExt};
 use serde::Serialize;
 use tokio::sync::OnceCell;
 
-use crate::domain::hash::Digest;
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
-use crate::store::{Hold, IntentKind, Journalled, WriteOp};
+use crate::store::{Hold, Intent, IntentState, Journalled, WriteOp};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{self, action};
 use crate::sync::ports::{ContactTarget, PortError};
@@ -255,13 +254,13 @@ impl<T: ContactTarget> Undo<'_, T> {
             found.id > row && entry.action == action::DELETE && entry.target == target && found.undone_by.is_none()
         });
         let ours = store.children_of(id).await?;
-        let hanging = self.hanging(id).await?;
+        let open = self.unsettled(id).await?;
         let since = all.iter().filter(|found| found.id > row && found.entry.run != of && found.undone_by.is_none());
         let hung = journal::hung(since.map(|found| &found.entry));
         let renumbered = net::renumbered(&net, &hung);
         let hung = Mutex::new(hung);
         let case =
-            contact::Case { row, id, target, net, link, link_before, ours, renumbered, hung, hanging, deleting, all };
+            contact::Case { row, id, target, net, link, link_before, ours, renumbered, hung, open, deleting, all };
         Ok(Some(case))
     }
 
@@ -270,14 +269,14 @@ impl<T: ContactTarget> Undo<'_, T> {
         row.entry.run == self.order.of && row.undone_by.is_none() && row.entry.action != action::TRIAL
     }
 
-    /// Rows that may be on their way to a contact's record: nobody knows yet whether their creates arrived.
-    async fn hanging(&self, id: LiveDeskId) -> Result<Vec<(IntentKind, Digest)>, RunError> {
-        let in_doubt = self.engine.store.traces_of(&[id]).await?.in_doubt;
-        if in_doubt.is_empty() {
+    /// What was sent for a contact and is not settled.
+    async fn unsettled(&self, id: LiveDeskId) -> Result<Vec<Intent>, RunError> {
+        let store = &self.engine.store;
+        if store.traces_of(&[id]).await?.in_doubt.is_empty() {
             return Ok(Vec::new());
         }
-        let open = self.engine.store.open_intents().await?.into_iter().filter(|intent| intent.livedesk_id == id);
-        Ok(open.filter_map(|intent| Some((intent.kind, intent.key?))).collect())
+        let open = store.open_intents().await?.into_iter();
+        Ok(open.filter(|intent| intent.livedesk_id == id && intent.state != IntentState::Audit).collect())
     }
 
     /// Tags that the run made stay: others may use them by now.

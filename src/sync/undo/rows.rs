@@ -194,7 +194,8 @@ impl<T: ContactTarget> Undo<'_, T> {
             ChildKind::Email => IntentKind::Email,
             ChildKind::Phone => IntentKind::Phone,
         };
-        if case.hanging.contains(&(intent_kind, key)) {
+        // It may be on its way already: a create in doubt is never sent again.
+        if case.open.iter().any(|intent| intent.kind == intent_kind && intent.key == Some(key)) {
             return Ok(Ok(Sent::Left));
         }
         let seq = engine.store.next_intent_seq();

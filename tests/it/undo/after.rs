@@ -267,6 +267,12 @@ async fn a_retry_that_died_before_it_made_anything_is_taken_back_although_its_cu
     let end = scene.undo(&["3"]).await;
     assert_eq!(end.code(), Some(0), "{end:?}");
     assert_eq!(scene.link(2).await.unwrap().standing, Standing::Gone);
+    // Its create, which never arrived, is not waited for any more.
+    let again = scene.world.command(&["--json", "backfill", "--yes"]).await;
+    assert_eq!((&again.json()["parked"], &again.json()["created"]), (&json!(0), &json!(0)), "{again:?}");
+    let store = scene.world.store().await;
+    assert_eq!(store.check().await.unwrap().problems(), Vec::<String>::new());
+    store.close().await;
 }
 
 /// Whether anything stands in the journal of so many contacts that says that their customer was deleted.

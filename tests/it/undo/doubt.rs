@@ -138,6 +138,51 @@ async fn a_customer_that_a_run_gave_to_another_contact_goes_back_to_the_first() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_whose_new_customer_is_in_doubt_gets_its_first_one_back_once_that_is_settled() {
+    let mut scene = Scene::new(2, 2).await;
+    scene.backfill().await;
+    let target = scene.target(1).await;
+    let firstline = scene.world.sandbox.firstline();
+    assert!(firstline.edit(target, "membership_no", json!("LD-999999")));
+    let before = scene.dump();
+    let store = scene.world.store().await;
+    let conflict = Conflict {
+        livedesk_id: livedesk_id(&scene, 1),
+        kind: String::from("stamp"),
+        candidates: vec![FirstLineId(target.cast_signed())],
+        keys: String::from("link"),
+        run: RunId(1),
+        at: deskferry::clock::Timestamp(0),
+        decision: Some(Decision::Create),
+    };
+    store.write(vec![WriteOp::PutConflict(conflict)]).await.unwrap();
+    store.close().await;
+    scene.world.choices.doubt_horizon = "1h";
+    let firstline = scene.world.sandbox.firstline();
+    let lag = |writes: u64| {
+        let mut switches = firstline.switches();
+        switches.search_lag_writes = writes;
+        firstline.set_switches(switches);
+    };
+    lag(1_000);
+    scene.world.sandbox.firstline_faults().next(Fault::LostAck, 1, creates());
+    let second = scene.world.command(&["--json", "--no-wait", "backfill", "--yes"]).await;
+    assert_eq!((second.code(), &second.json()["parked"]), (Some(1), &json!(1)), "{second:?}");
+    assert_eq!(scene.dump().as_array().unwrap().len(), before.as_array().unwrap().len() + 1, "it arrived");
+    let end = scene.undo(&["2", "--no-wait", "--delete-created"]).await;
+    let told = end.json();
+    assert_eq!((end.code(), &told["in_doubt"], &told["left"]), (Some(1), &json!(1), &json!(1)), "{end:?}");
+    let store = scene.world.store().await;
+    assert_eq!(store.check().await.unwrap().problems(), Vec::<String>::new());
+    store.close().await;
+    // Now it is to be seen.
+    lag(0);
+    let end = scene.undo(&["2", "--no-wait", "--delete-created"]).await;
+    assert_eq!((end.code(), &end.json()["deleted"]), (Some(0), &json!(1)), "{end:?}");
+    assert_eq!((scene.target(1).await, scene.dump()), (target, before));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_contact_waits_for_whoever_has_its_customer_and_cannot_be_finished() {
     let scene = moved().await;
     let target = scene.target(2).await;
@@ -187,7 +232,8 @@ async fn every_undo_that_took_a_part_of_a_run_back_is_named() {
     scene.backfill().await;
     let firstline = scene.world.sandbox.firstline();
     let mut switches = firstline.switches();
-    switches.unreadable_ids = vec![scene.target(5).await];
+    // The first one, which shows that this is the right account.
+    switches.unreadable_ids = vec![scene.target(0).await];
     firstline.set_switches(switches.clone());
     let end = scene.undo(&["1", "--delete-created"]).await;
     assert_eq!((end.code(), &end.json()["deleted"], &end.json()["left"]), (Some(1), &json!(5), &json!(1)), "{end:?}");
