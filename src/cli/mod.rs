@@ -179,9 +179,7 @@ impl Context {
 
     /// The same, for a command that is going to connect: missing credentials are problems too.
     pub fn load_to_connect(&self) -> Result<Loaded, Failure> {
-        let loaded = self.load()?;
-        let missing = loaded.settings.missing_credentials();
-        if missing.is_empty() { Ok(loaded) } else { Err(crate::config::Problems(missing).into()) }
+        able_to_connect(self.load()?)
     }
 
     /// What the parts of a run are given.
@@ -216,6 +214,12 @@ impl Context {
             }
         }
     }
+}
+
+/// A configuration with all that it takes to connect.
+fn able_to_connect(loaded: Loaded) -> Result<Loaded, Failure> {
+    let missing = loaded.settings.missing_credentials();
+    if missing.is_empty() { Ok(loaded) } else { Err(crate::config::Problems(missing).into()) }
 }
 
 fn start_log(shape: telemetry::Shape, level: LevelFilter) -> Result<(), Failure> {

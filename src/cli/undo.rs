@@ -21,7 +21,7 @@ use crate::app;
 use crate::config::settings::{I_UNDERSTAND, Settings};
 use crate::domain::ids::RunId;
 use crate::mapping::Mapping;
-use crate::store::{BuiltUpon, IntentState, Run, RunTraces, Store};
+use crate::store::{BuiltUpon, Run, RunTraces, Store};
 use crate::sync::engine::RunError;
 use crate::sync::undo::{Doubts, UndoLine, UndoOrder, UndoSummary};
 
@@ -100,7 +100,10 @@ async fn take_back(
     list: &List,
 ) -> Result<(UndoSummary, Option<RunError>), Failure> {
     let engine = session.engine(mapping).await?;
-    let doubts = if order.dry_run { Doubts::of(&session.store).await? } else { engine.settle_before_undo().await? };
+    if !order.dry_run {
+        engine.settle_before_undo().await?;
+    }
+    let doubts = Doubts::of(&session.store, order.of).await?;
     doubts.lines().for_each(|line| list.add(&line));
     let built = session.store.built_upon(order.of, is_undo).await?;
     if !built.is_empty() {
@@ -189,12 +192,16 @@ async fn look(store: &Store, of: RunId, settings: &Settings) -> Result<Looked, F
         )));
     }
     let traces = store.traces_of_run(of).await?;
-    if traces.contacts == 0 && !is_in_doubt(store, of).await? {
-        return Ok(Looked::Nothing(match traces.undone_by {
-            Some(undo) => {
-                format!("run {of} was taken back already, by undo {undo}; `deskferry undo {undo}` would put it back")
-            }
-            None => format!("run {of} ({}) changed nothing in FIRST LINE; there is nothing to take back", run.kind),
+    if traces.contacts == 0 && Doubts::of(store, of).await?.parked == 0 {
+        let each = |pattern: fn(&RunId) -> String| traces.undone_by.iter().map(pattern).collect::<Vec<_>>();
+        return Ok(Looked::Nothing(if traces.undone_by.is_empty() {
+            format!("run {of} ({}) changed nothing in FIRST LINE; there is nothing to take back", run.kind)
+        } else {
+            format!(
+                "run {of} was taken back already, by {}; {} would put it back",
+                each(|undo| format!("undo {undo}")).join(" and "),
+                each(|undo| format!("`deskferry undo {undo}`")).join(", then ")
+            )
         }));
     }
     let built = store.built_upon(of, run.kind == KIND).await?;
@@ -202,17 +209,6 @@ async fn look(store: &Store, of: RunId, settings: &Settings) -> Result<Looked, F
         return Err(Failure::new(order_needed(of, &built)));
     }
     Ok(Looked::Ready(run, traces))
-}
-
-/// Whether something that the run sent is still in doubt: what came of it is not in the journal yet.
-async fn is_in_doubt(store: &Store, of: RunId) -> Result<bool, Failure> {
-    for intent in store.open_intents().await? {
-        let is_open = matches!(intent.state, IntentState::Open | IntentState::Parked);
-        if is_open && store.run_at(intent.opened_at).await? == Some(of) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn unknown(of: RunId, runs: &[Run]) -> String {

@@ -21,6 +21,8 @@ const TAG_CODES: [(i64, TagBase); 4] =
 const COMPANY_CODE: i64 = -30;
 /// The company, of a record that does not show whether it has it.
 const COMPANY_OWED_CODE: i64 = -31;
+/// The id of the company that went along with a create.
+const COMPANY_SENT_CODE: i64 = -32;
 /// Added to the code of a field whose write was sent and not recorded. No id comes near it.
 const SENT: i64 = -(1 << 62);
 
@@ -63,6 +65,8 @@ pub struct Base {
     pub company: Option<Digest>,
     /// The company was not linked, because the record does not show its companies.
     pub company_owed: bool,
+    /// The company that went along with a create, by its id; of an intent alone: the journal has it once the create is known.
+    pub company_sent: Option<i64>,
 }
 
 /// Digest of a value's canonical text; the empty text stands for "nothing".
@@ -241,6 +245,11 @@ impl Base {
             bytes.extend_from_slice(&digest.0);
             push_digest(&mut bytes, None);
         }
+        if let Some(company) = self.company_sent {
+            bytes.extend_from_slice(&COMPANY_SENT_CODE.to_le_bytes());
+            bytes.extend_from_slice(&i128::from(company).to_le_bytes());
+            push_digest(&mut bytes, None);
+        }
         bytes
     }
 
@@ -260,6 +269,8 @@ impl Base {
             } else if matches!(code, COMPANY_CODE | COMPANY_OWED_CODE) {
                 base.company = Some(desired);
                 base.company_owed = code == COMPANY_OWED_CODE;
+            } else if code == COMPANY_SENT_CODE {
+                base.company_sent = Some(i64::try_from(i128::from_le_bytes(desired.0)).ok()?);
             } else {
                 let field = BaseField { desired, target: target.unwrap_or(desired) };
                 match code.checked_sub(SENT).filter(|_| code < SENT / 2) {
@@ -338,6 +349,7 @@ mod tests {
             base.tags.insert(name_digest(&key, name), state);
         }
         base.company = Some(name_digest(&key, "Example Ltd"));
+        base.company_sent = Some(i64::MAX);
         for field in [FieldKey::BirthAt, FieldKey::Custom(0), FieldKey::Custom(33)] {
             base.sent.insert(field, BaseField { desired: digest, target: value_digest(&key, Some("y")) });
         }

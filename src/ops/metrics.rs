@@ -36,7 +36,7 @@ const BUCKETS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 20
 /// Kinds of runs that exist from the start, whether or not one has ended yet.
 const KINDS: [&str; 3] = ["sync", "sweep", "backfill"];
 /// Further kinds that are told apart.
-const OTHER_KINDS: [&str; 4] = ["retry", "verify", "undo", "rebuild"];
+const OTHER_KINDS: [&str; 5] = ["retry", "verify", "undo", "rebuild", "forget"];
 /// What may become of a contact, and the key of a run's counts that says how many.
 const OUTCOMES: [(&str, &str); 9] = [
     ("created", "created"),

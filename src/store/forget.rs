@@ -27,8 +27,11 @@ pub struct Traced {
     pub target: Option<FirstLineId>,
     /// Rows per table, those of none left out.
     pub rows: Vec<(&'static str, u64)>,
-    /// Whether a create, or the trial of an update, is not settled: until it is, nobody else could find its record.
+    /// Whether something that was sent, or the trial of an update, is not settled: until it is, nobody else could find what
+    /// came of it. A create that is proven absent is none of this.
     pub in_doubt: bool,
+    /// Whether a create of the contact itself is not settled, or proven absent.
+    pub to_be_made: bool,
     /// When it was forgotten, if it was.
     pub forgotten_at: Option<Timestamp>,
 }
@@ -69,6 +72,10 @@ impl Store {
                    (SELECT count(*) FROM absence WHERE livedesk_id = ?1) AS "absences!: i64",
                    (SELECT count(*) FROM sighting WHERE livedesk_id = ?1) AS "sightings!: i64",
                    (SELECT count(*) FROM intent WHERE livedesk_id = ?1) AS "intents!: i64",
+                   (SELECT count(*) FROM intent WHERE livedesk_id = ?1 AND kind = 'contact' AND state <> 'audit')
+                       AS "creates!: i64",
+                   (SELECT count(*) FROM intent WHERE livedesk_id = ?1 AND kind = 'contact' AND state = 'absent')
+                       AS "absent!: i64",
                    (SELECT EXISTS (SELECT 1 FROM profile WHERE key = ?2 AND value ->> 'livedesk_id' = ?1))
                        AS "trial!: bool",
                    (SELECT at FROM forgotten WHERE key = ?3) AS "forgotten_at?: i64""#,
@@ -93,13 +100,14 @@ impl Store {
         Ok(Traced {
             target: row.target.map(FirstLineId),
             rows: rows.into_iter().filter(|(_, count)| *count > 0).map(|(name, n)| (name, n.unsigned_abs())).collect(),
-            in_doubt: row.intents > 0 || row.trial,
+            in_doubt: row.intents > row.absent || row.trial,
+            to_be_made: row.creates > 0,
             forgotten_at: row.forgotten_at.map(Timestamp),
         })
     }
 
     /// Erases a contact and remembers the keyed hash of its id. Nothing happens while something of it is in doubt; look at
-    /// [`Traced`] first. The file still has to be made anew: [`Store::compact`].
+    /// [`Traced`] first. A create that is proven absent goes with it and is never repeated: look for it once more before. The file still has to be made anew: [`Store::compact`].
     pub async fn forget(&self, id: LiveDeskId) -> Result<Forgotten, StoreError> {
         let traced = self.traced(id).await?;
         if traced.in_doubt {
@@ -219,6 +227,7 @@ impl Store {
 async fn erase_rows(conn: &mut SqliteConnection, id: LiveDeskId, target: Option<FirstLineId>) -> sqlx::Result<()> {
     // Absence and children go with the link.
     sqlx::query!("DELETE FROM link WHERE livedesk_id = ?1", id.0).execute(&mut *conn).await?;
+    sqlx::query!("DELETE FROM intent WHERE livedesk_id = ?1", id.0).execute(&mut *conn).await?;
     sqlx::query!("DELETE FROM journal WHERE livedesk_id = ?1", id.0).execute(&mut *conn).await?;
     sqlx::query!("DELETE FROM dead_letter WHERE livedesk_id = ?1", id.0).execute(&mut *conn).await?;
     sqlx::query!("DELETE FROM conflict WHERE livedesk_id = ?1", id.0).execute(&mut *conn).await?;

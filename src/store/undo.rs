@@ -43,8 +43,8 @@ pub struct RunTraces {
     pub actions: Vec<(String, u64)>,
     /// Contacts with changes that stand.
     pub contacts: u64,
-    /// The latest undo that took changes of it back.
-    pub undone_by: Option<RunId>,
+    /// The undos that took changes of it back, the latest first.
+    pub undone_by: Vec<RunId>,
 }
 
 /// A later run that changed records which a run had changed.
@@ -137,19 +137,26 @@ impl Store {
         .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
-        let totals = sqlx::query!(
-            r#"SELECT count(DISTINCT CASE WHEN undone_by IS NULL THEN livedesk_id END) AS "contacts!: i64",
-                   max(undone_by) AS "undone_by: i64"
-               FROM journal WHERE run = ?1 AND action <> 'trial'"#,
+        let contacts = sqlx::query_scalar!(
+            r#"SELECT count(DISTINCT livedesk_id) AS "contacts!: i64" FROM journal
+               WHERE run = ?1 AND undone_by IS NULL AND action <> 'trial'"#,
             run.0
         )
         .fetch_one(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
+        let undos = sqlx::query_scalar!(
+            r#"SELECT DISTINCT undone_by AS "undo!: i64" FROM journal
+               WHERE run = ?1 AND undone_by IS NOT NULL AND action <> 'trial' ORDER BY undone_by DESC"#,
+            run.0
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
         Ok(RunTraces {
             actions: rows.into_iter().map(|row| (row.action, row.contacts.unsigned_abs())).collect(),
-            contacts: totals.contacts.unsigned_abs(),
-            undone_by: totals.undone_by.map(RunId),
+            contacts: contacts.unsigned_abs(),
+            undone_by: undos.into_iter().map(RunId).collect(),
         })
     }
 

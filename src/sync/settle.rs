@@ -5,11 +5,14 @@
 //! late request may have been applied up to then, and an index takes writes in by their order. What is neither stays
 //! parked (design, section 4, Apply).
 
+mod audit;
+
 use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::clock::Timestamp;
+use crate::domain::base::Base;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::store::{
     ChildKind, Conflict, Intent, IntentKind, IntentState, JournalEntry, Link, LinkChild, Origin, Standing, TWINS,
@@ -62,12 +65,32 @@ impl<T: ContactTarget> Engine<T> {
     /// Looks once at the newest open doubts, at so many at most; the others stay as they are.
     pub async fn settle_newest(&self, most: usize) -> Result<Settlement, RunError> {
         let mut settlement = Settlement::default();
-        let mut unfound = Vec::new();
         let mut doubts = self.store.open_intents().await?;
         doubts.retain(|intent| intent.state != IntentState::Audit);
         let newest = doubts.split_off(doubts.len().saturating_sub(most));
         settlement.parked.extend(doubts.into_iter().map(|intent| intent.livedesk_id));
-        let looked: Vec<(Intent, Vec<FirstLineId>, bool)> = stream::iter(newest)
+        self.settle_these(newest, &mut settlement).await?;
+        Ok(settlement)
+    }
+
+    /// Looks for one contact's create, for one that was proven absent too: nobody will look later.
+    pub async fn settle_for_good(&self, id: LiveDeskId) -> Result<Settlement, RunError> {
+        let mut settlement = Settlement::default();
+        self.store.park_left_overs(self.clock.now()).await?;
+        let mut doubts = self.store.open_intents().await?;
+        doubts.retain(|intent| {
+            intent.livedesk_id == id && intent.kind == IntentKind::Contact && intent.state != IntentState::Audit
+        });
+        for intent in &mut doubts {
+            intent.state = IntentState::Parked;
+        }
+        self.settle_these(doubts, &mut settlement).await?;
+        Ok(settlement)
+    }
+
+    async fn settle_these(&self, doubts: Vec<Intent>, settlement: &mut Settlement) -> Result<(), RunError> {
+        let mut unfound = Vec::new();
+        let looked: Vec<(Intent, Vec<FirstLineId>, bool)> = stream::iter(doubts)
             .map(|intent| async move {
                 let found = match intent.kind {
                     IntentKind::Contact if matches!(intent.state, IntentState::Parked | IntentState::Open) => {
@@ -84,15 +107,15 @@ impl<T: ContactTarget> Engine<T> {
         for (intent, found, readable) in looked {
             match (intent.kind, intent.state) {
                 (_, IntentState::Audit) => {}
-                (IntentKind::Email | IntentKind::Phone, _) => self.settle_child(intent, &mut settlement).await?,
+                (IntentKind::Email | IntentKind::Phone, _) => self.settle_child(intent, settlement).await?,
                 (IntentKind::Contact, IntentState::Absent) => {
                     settlement.again.insert(intent.livedesk_id, Some(intent));
                 }
                 (IntentKind::Contact, _) if !found.is_empty() && !readable => {
-                    self.leave_parked(&intent, &mut settlement);
+                    self.leave_parked(&intent, settlement);
                 }
                 (IntentKind::Contact, _) if !found.is_empty() => {
-                    self.settle_found(&intent, found, &mut settlement).await?;
+                    self.settle_found(&intent, found, settlement).await?;
                 }
                 (IntentKind::Contact, _) => unfound.push(intent),
             }
@@ -101,12 +124,12 @@ impl<T: ContactTarget> Engine<T> {
         let (ripe, young): (Vec<Intent>, Vec<Intent>) =
             unfound.into_iter().partition(|intent| self.horizon_of(intent) <= self.clock.now());
         for intent in young {
-            self.leave_parked(&intent, &mut settlement);
+            self.leave_parked(&intent, settlement);
         }
         if !ripe.is_empty() {
-            self.settle_ripe(ripe, &mut settlement).await?;
+            self.settle_ripe(ripe, settlement).await?;
         }
-        Ok(settlement)
+        Ok(())
     }
 
     /// Nobody is created again for whom a link stands: a state that was restored, or an undo, brought it back. The record is
@@ -233,9 +256,10 @@ impl<T: ContactTarget> Engine<T> {
         found.sort_unstable();
         self.creates_arrive(IntentKind::Contact).await?;
         let id = intent.livedesk_id;
-        let made = self.made(id, found[0], &[], "its answer was lost, and its stamp found");
+        let (link, companies) = self.link_of(intent, found[0]);
+        let made = self.made(id, found[0], &companies, "its answer was lost, and its stamp found");
         let made = JournalEntry { run: self.sender(intent.opened_at).await?, ..made };
-        let mut ops = vec![self.link_of(intent, found[0]), WriteOp::Journal(made)];
+        let mut ops = vec![link, WriteOp::Journal(made)];
         ops.push(if intent.recreated && found.len() == 1 {
             WriteOp::AuditIntent { seq: intent.seq, target: found[0] }
         } else {
@@ -250,11 +274,15 @@ impl<T: ContactTarget> Engine<T> {
         Ok(self.store.write(ops).await?)
     }
 
-    /// The link with what was sent as its base: since then both sides may have changed.
-    fn link_of(&self, intent: &Intent, target: FirstLineId) -> WriteOp {
+    /// The link with what was sent as its base, since then both sides may have changed; and the companies that went along.
+    fn link_of(&self, intent: &Intent, target: FirstLineId) -> (WriteOp, Vec<i64>) {
         let unsettled = self.unsettled_link(intent.livedesk_id, target, Origin::Created);
-        let base = if intent.base.is_empty() { unsettled.base.clone() } else { intent.base.clone() };
-        WriteOp::PutLink(Link { intent_seq: Some(intent.seq), linked_at: intent.opened_at, base, ..unsettled })
+        let sent = Base::decode(&intent.base);
+        let companies = sent.iter().filter_map(|base| base.company_sent).collect();
+        let base = sent.map(|base| Base { company_sent: None, ..base }.encode());
+        let base = base.unwrap_or_else(|| unsettled.base.clone());
+        let link = Link { intent_seq: Some(intent.seq), linked_at: intent.opened_at, base, ..unsettled };
+        (WriteOp::PutLink(link), companies)
     }
 
     pub(super) fn twin_conflict(&self, id: LiveDeskId, candidates: Vec<FirstLineId>) -> WriteOp {
@@ -303,49 +331,6 @@ impl<T: ContactTarget> Engine<T> {
         }
         settlement.again.entry(livedesk_id).or_insert(None);
         Ok(self.store.write(ops).await?)
-    }
-
-    /// When everything that was created again can be looked at for twins: a request that outlived its horizon once is
-    /// given another one.
-    pub async fn audit_due(&self) -> Result<Option<Timestamp>, RunError> {
-        let intents = self.store.open_intents().await?;
-        let audits = intents.iter().filter(|intent| intent.state == IntentState::Audit);
-        Ok(audits.map(|intent| self.horizon_of(intent)).max())
-    }
-
-    /// Looks for twins of everything that was created again. What cannot be judged stays for a later run.
-    /// Returns the contacts with twins and those that could not be judged. It looks at the newest, at so many at most.
-    pub async fn audit(&self, most: usize) -> Result<(Vec<LiveDeskId>, Vec<LiveDeskId>), RunError> {
-        let mut older: Vec<Intent> =
-            self.store.open_intents().await?.into_iter().filter(|intent| intent.state == IntentState::Audit).collect();
-        let audits = older.split_off(older.len().saturating_sub(most));
-        let mut twins = Vec::new();
-        let mut unjudged: Vec<LiveDeskId> = older.into_iter().map(|intent| intent.livedesk_id).collect();
-        if audits.is_empty() {
-            return Ok((twins, unjudged));
-        }
-        let from = audits.iter().map(|intent| intent.high_water).min().unwrap_or_default();
-        let walked = self.walk_ids(from).await?;
-        for intent in audits {
-            let id = intent.livedesk_id;
-            let mut records: Vec<FirstLineId> = self.find_stamped(id).await?.into_keys().collect();
-            let by_query = intent.target.is_some_and(|target| records.contains(&target));
-            records.extend(walked.stamps.get(&id).into_iter().flatten());
-            records.extend(intent.target);
-            records.sort_unstable();
-            records.dedup();
-            if records.len() > 1 {
-                self.store
-                    .write(vec![self.twin_conflict(id, records), WriteOp::CloseIntent { seq: intent.seq }])
-                    .await?;
-                twins.push(id);
-            } else if (by_query || walked.complete) && self.horizon_of(&intent) <= self.clock.now() {
-                self.store.write(vec![WriteOp::CloseIntent { seq: intent.seq }]).await?;
-            } else {
-                unjudged.push(id);
-            }
-        }
-        Ok((twins, unjudged))
     }
 
     /// Whether a doubt is so old that waiting for it any longer is pointless: twice its horizon.

@@ -7,6 +7,8 @@ use deskferry::clock::Timestamp;
 use deskferry::config::settings::I_UNDERSTAND;
 use deskferry::domain::ids::{ChildId, FirstLineId, LiveDeskId, RunId};
 use deskferry::domain::outcome::SetAsideKind;
+use deskferry::sandbox::faults::{Fault, FaultFilter};
+use deskferry::sandbox::firstline::FilterMode;
 use deskferry::store::{
     Absence, ChildKind, Conflict, DeadLetter, Decision, Deletion, Finding, IndexKind, Intent, IntentKind, IntentState,
     JournalEntry, Link, LinkChild, Mark, Origin, RunResult, Standing, WriteOp,
@@ -14,6 +16,7 @@ use deskferry::store::{
 use serde_json::json;
 
 use crate::cli_support::Desk;
+use crate::plan::{desk_with, records};
 
 /// A name that is nowhere else.
 const NAME: &str = "Quorn Dieter";
@@ -312,4 +315,76 @@ async fn a_source_whose_first_page_holds_only_forgotten_people_is_still_known() 
     desk.run(&["state", "forget", &last, "--yes"]).await.expect(0);
     let ended = desk.run(&["backfill", "--yes", "--json"]).await.expect(0).json();
     assert_eq!((&ended["forgotten"], &ended["created"]), (&json!(1), &json!(0)));
+}
+
+/// Somebody whose create never arrived, which an undo has proven; nobody is carried while its hold stands.
+async fn never_arrived() -> (Desk, u64) {
+    let (desk, ids) = desk_with(8).await;
+    desk.sandbox.firstline_faults().next(Fault::Reset, 1, FaultFilter::on("POST", "/contact"));
+    desk.run(&["--no-wait", "backfill", "--yes"]).await.expect(1);
+    let there = records(&desk);
+    let waiting = *ids.iter().find(|id| !there.contains_key(id)).unwrap();
+    let undone = desk.run(&["undo", "1", "--yes", "--delete-created", "--i-understand", I_UNDERSTAND]).await.expect(0);
+    undone.says("1  creates that never arrived");
+    let store = desk.lock().await;
+    let states: Vec<_> = store.open_intents().await.unwrap().iter().map(|intent| intent.state).collect();
+    store.close().await;
+    assert_eq!(states, [IntentState::Absent]);
+    (desk, waiting)
+}
+
+/// Everything that carries contacts; whoever was forgotten is not among them.
+async fn carry_all(desk: &Desk, forgotten: u64) {
+    let id = forgotten.to_string();
+    desk.run(&["backfill", "--yes"]).await.expect(0).says("1 were forgotten");
+    for command in [&["retry"][..], &["retry", &id], &["backfill", "--yes", "--only", &id], &["sync"]] {
+        desk.run(command).await.expect(0);
+    }
+    let store = desk.lock().await;
+    assert_eq!(store.open_intents().await.unwrap(), []);
+    store.close().await;
+    desk.run(&["state", "check"]).await.expect(0).says("the state is sound");
+}
+
+#[tokio::test]
+async fn a_person_whose_create_never_arrived_is_forgotten_and_never_made() {
+    let (desk, waiting) = never_arrived().await;
+    let told = desk.run(&["state", "forget", &waiting.to_string(), "--yes"]).await.expect(0);
+    told.says("1 intents");
+    told.says("not touched: FIRST LINE and LiveDesk");
+    assert_eq!(desk.sandbox.firstline().len(), 0);
+    carry_all(&desk, waiting).await;
+    assert_eq!((stamped(&desk, waiting), records(&desk).len()), (Vec::new(), 7));
+}
+
+#[tokio::test]
+async fn a_create_that_arrived_after_all_is_named_when_its_person_is_forgotten_and_not_made_again() {
+    let (desk, waiting) = never_arrived().await;
+    let fields = json!({ "first_name": "Late", "membership_no": format!("LD-{waiting}") });
+    let late = desk.sandbox.firstline().add_contact(&fields, &[], &[], &[]);
+    let told = desk.run(&["state", "forget", &waiting.to_string(), "--yes"]).await.expect(0);
+    told.says(&format!("not touched: customer {late} in FIRST LINE"));
+    carry_all(&desk, waiting).await;
+    assert_eq!((stamped(&desk, waiting), desk.sandbox.firstline().len()), (vec![late], 8));
+}
+
+#[tokio::test]
+async fn nobody_is_forgotten_while_it_cannot_be_told_whether_a_create_arrived() {
+    let (desk, waiting) = never_arrived().await;
+    let id = waiting.to_string();
+    // Nothing can be looked for: the ids are too many to be read, and no filter has an effect.
+    let firstline = desk.sandbox.firstline();
+    let mut switches = firstline.switches();
+    switches.filter_membership_no = FilterMode::Ignored;
+    firstline.set_switches(switches);
+    desk.replace("doubt_horizon = \"1s\"", "doubt_horizon = \"1s\"\nid_walk_limit = 3");
+    for _ in 0..30 {
+        firstline.add_contact(&json!({ "first_name": "Other" }), &[], &[], &[]);
+    }
+    let refused = desk.run(&["state", "forget", &id, "--yes"]).await.expect(2);
+    refused.says("nothing was erased");
+    let store = desk.lock().await;
+    assert_eq!(store.open_intents().await.unwrap().len(), 1);
+    assert_eq!(store.forgotten_count().await.unwrap(), 0);
+    store.close().await;
 }

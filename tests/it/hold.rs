@@ -57,3 +57,19 @@ async fn a_rehearsal_while_a_hold_stands_carries_its_own_and_leaves_the_hold() {
     desk.run(&["backfill", "--yes"]).await.expect(0).says("is lifted by this backfill");
     assert_eq!(records(&desk).len(), ids.len());
 }
+
+/// Contacts of which a spread is picked by a rehearsal; the others are the first ones.
+const PICKED: u64 = 200;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_rehearsal_while_a_hold_stands_repeats_the_creates_of_all_its_contacts() {
+    let (desk, ids) = desk_with(210).await;
+    desk.run(&["backfill", "--yes", "--only", &ids[0].to_string()]).await.expect(0);
+    desk.run(&["undo", "1", "--yes", "--delete-created", "--i-understand", I_UNDERSTAND]).await.expect(0);
+    // One of the last, who is not of the picked ones, never arrives at first.
+    let late = NextFault { fault: Fault::Reset, times: 1, skip: PICKED + 3, only: FaultFilter::on("POST", "/contact") };
+    desk.sandbox.firstline_faults().change(|settings| settings.next.push(late));
+    let ended = desk.run(&["--json", "backfill", "--yes", "--limit", "205"]).await.expect(0).json();
+    assert_eq!((&ended["parked"], records(&desk).len()), (&json!(0), 205), "{ended}");
+    desk.run(&["sync"]).await.expect(2).says("held since undo 2");
+}

@@ -3,6 +3,7 @@
 //! `DESKFERRY_UNDO_KILLS` says how many undos are killed at random points (3).
 
 mod after;
+mod doubt;
 
 use std::collections::BTreeMap;
 

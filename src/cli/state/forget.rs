@@ -9,7 +9,8 @@ use super::open_existing;
 use crate::app::plan::copy::remove_left_overs;
 use crate::cli::output::{DONE, Failure, note, say};
 use crate::cli::runs::moment;
-use crate::cli::{Context, backfill, near};
+use crate::cli::{Context, able_to_connect, backfill, near, session};
+use crate::config::load::Loaded;
 use crate::domain::ids::LiveDeskId;
 use crate::store::{Forgotten, Store, Traced};
 
@@ -32,20 +33,56 @@ pub(super) struct Forget {
 /// Runs the command.
 pub(super) async fn run(args: &Forget, context: &Context) -> Result<u8, Failure> {
     let loaded = context.load()?;
-    let store = open_existing(context, &loaded.settings, "state forget").await?;
     let id = LiveDeskId(args.id);
+    let mut store = open_existing(context, &loaded.settings, "state forget").await?;
+    if !args.take_back && store.traced(id).await?.to_be_made {
+        // Whether its customer is there is asked once more, in a run of its own.
+        store.close().await;
+        Box::pin(look_for_customer(id, loaded.clone(), context)).await?;
+        store = open_existing(context, &loaded.settings, "state forget").await?;
+    }
     let result =
         if args.take_back { take_back(&store, id, context).await } else { forget(&store, id, args, context).await };
     store.close().await;
     result.map(|()| DONE)
 }
 
+/// Looks for the customer of a contact whose create is not settled, or is to be repeated. Where it is found it is linked.
+async fn look_for_customer(id: LiveDeskId, loaded: Loaded, context: &Context) -> Result<(), Failure> {
+    let (session, mapping) = session::begin(context, able_to_connect(loaded)?, "forget", &json!({})).await?;
+    let looked = match session.engine(mapping).await {
+        Ok(engine) => engine.settle_for_good(id).await.map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
+    match looked {
+        Ok(looked) if looked.parked.is_empty() => {
+            for conflict in session.store.conflict_for(&looked.twins).await?.into_values() {
+                let customers: Vec<String> = conflict.candidates.iter().map(ToString::to_string).collect();
+                note(format_args!(
+                    "contact {id}: its create arrived more than once: customers {}",
+                    customers.join(", ")
+                ));
+            }
+            session.close(DONE, None, json!({})).await
+        }
+        Ok(_) => {
+            let failure = format!(
+                "contact {id}: its create was looked for, and neither found nor proven absent, so a customer may be there \
+                 that nobody else could find; nothing was erased. Forget it again later"
+            );
+            Err(session.refuse(Failure::new(failure)).await)
+        }
+        Err(failure) => Err(session.refuse(failure).await),
+    }
+}
+
 async fn forget(store: &Store, id: LiveDeskId, args: &Forget, context: &Context) -> Result<(), Failure> {
     let traced = store.traced(id).await?;
     if traced.in_doubt {
+        let when = if store.hold().await?.is_some() { " once the hold is lifted" } else { "" };
         return Err(Failure::new(format!(
-            "contact {id}: what was sent for it to FIRST LINE is not settled, so a customer may be there that nobody else \
-             could find; nothing was erased. `deskferry retry {id}` settles it, then forget it"
+            "contact {id}: what was sent for it to FIRST LINE is not settled, so something may be there that nobody else \
+             could find; nothing was erased. `deskferry retry {id}` settles it{when}, then forget it"
         )));
     }
     if !traced.is_known() && traced.forgotten_at.is_none() && !args.ahead {

@@ -171,7 +171,10 @@ impl<T: ContactTarget> Engine<T> {
         Ok(carried)
     }
 
+    /// The intent, with what is sent as its base. The company is settled with the create, whenever that is found.
     fn contact_intent(&self, job: &Job, base: &Base) -> Intent {
+        let company = job.company.and(job.digests.company);
+        let base = Base { company, company_sent: job.company, ..base.clone() };
         Intent {
             seq: self.store.next_intent_seq(),
             livedesk_id: job.contact.id,

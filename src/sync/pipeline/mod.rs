@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use roaring::RoaringTreemap;
 use serde_json::json;
 use tracing::Instrument as _;
 
@@ -178,9 +179,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
         }
         engine.progress.event(ProgressEvent::Phase(Phase::Carry));
+        let mut rehearsed = RoaringTreemap::new();
         let unfound = match &entrants {
             Entrants::All => self.sweep(&directory, left_over, summary).await?,
-            Entrants::First(limit) => self.rehearse(&directory, left_over, *limit, summary).await?,
+            Entrants::First(limit) => self.rehearse(&directory, left_over, *limit, &mut rehearsed, summary).await?,
             Entrants::Only(ids) => {
                 let again = ids.iter().map(|id| (*id, None)).chain(left_over).collect();
                 self.carry_ids(&directory, again, Waiting::TryAgain, summary).await?
@@ -194,8 +196,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
         };
         let asked_for = held.then(|| match &entrants {
-            Entrants::Only(ids) => ids.clone(),
-            _ => summary.rehearsed.iter().map(|row| LiveDeskId(row.livedesk_id)).collect(),
+            Entrants::Only(ids) => ids.iter().map(|id| id.0.unsigned_abs()).collect(),
+            _ => rehearsed,
         });
         self.settle_all(&directory, &entrants, asked_for.as_ref(), unfound, summary).await?;
         self.audit(entrants.doubts(), summary).await?;

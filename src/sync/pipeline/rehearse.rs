@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use roaring::RoaringTreemap;
+
 use super::Pipeline;
 use crate::domain::contact::Contact;
 use crate::domain::ids::LiveDeskId;
@@ -28,12 +30,13 @@ const PICKED: usize = 200;
 const LABELLED: usize = 3;
 
 impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
-    /// Carries so many contacts. Answers whom LiveDesk did not show although they may be there.
+    /// Carries so many contacts, and notes who they are. Answers whom LiveDesk did not show although they may be there.
     pub(super) async fn rehearse(
         &self,
         directory: &Arc<LazyDirectory>,
         left_over: BTreeMap<LiveDeskId, Option<Intent>>,
         limit: u64,
+        rehearsed: &mut RoaringTreemap,
         summary: &mut Summary,
     ) -> Result<BTreeSet<LiveDeskId>, RunError> {
         let mut unfound = BTreeSet::new();
@@ -48,12 +51,12 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         self.engine.progress.event(ProgressEvent::Expect(limit));
         let mut carrier = Carrier::new(Arc::clone(&self.engine), Arc::clone(directory), Waiting::Respect, None);
         carrier.summary = std::mem::take(summary);
-        let (rehearsed, contacts): (Vec<_>, Vec<_>) = picked.into_iter().unzip();
-        carrier.summary.rehearsed = rehearsed;
-        let ids: BTreeSet<LiveDeskId> = contacts.iter().map(|contact: &Contact| contact.id).collect();
-        let left = wanted - ids.len();
+        let (reasons, contacts): (Vec<_>, Vec<_>) = picked.into_iter().unzip();
+        carrier.summary.rehearsed = reasons;
+        rehearsed.extend(contacts.iter().map(|contact: &Contact| contact.id.0.unsigned_abs()));
+        let left = wanted - contacts.len();
         let result = match carrier.feed(contacts, Vec::new(), None).await {
-            Ok(()) if left > 0 => self.carry_first(&mut carrier, left, &ids).await,
+            Ok(()) if left > 0 => self.carry_first(&mut carrier, left, rehearsed).await,
             result => result,
         };
         let drained = carrier.drain().await;
@@ -64,21 +67,22 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
     }
 
-    /// Carries the first contacts that were not picked.
+    /// Carries the first contacts that are not rehearsed yet.
     async fn carry_first(
         &self,
         carrier: &mut Carrier<T>,
         mut left: usize,
-        picked: &BTreeSet<LiveDeskId>,
+        rehearsed: &mut RoaringTreemap,
     ) -> Result<(), RunError> {
         let plan = SweepPlan { max_rounds: self.sweep_rounds, ..SweepPlan::new(self.goal) };
         let mut sweep = Sweep::start(Arc::clone(&self.source), plan, None).await?;
         while left > 0 && !carrier.failed() {
             self.engine.go_on()?;
             let SweepStep::Page(mut page) = sweep.next().await? else { return Ok(()) };
-            page.fresh.retain(|contact| !picked.contains(&contact.id));
+            page.fresh.retain(|contact| !rehearsed.contains(contact.id.0.unsigned_abs()));
             page.fresh.truncate(left);
             left -= page.fresh.len();
+            rehearsed.extend(page.fresh.iter().map(|contact| contact.id.0.unsigned_abs()));
             carrier.feed(page.fresh, page.malformed, None).await?;
         }
         Ok(())

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use roaring::RoaringTreemap;
+
 use super::{Entrants, Pipeline};
 use crate::domain::ids::LiveDeskId;
 use crate::domain::outcome::Outcome;
@@ -27,7 +29,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         &self,
         directory: &Arc<LazyDirectory>,
         entrants: &Entrants,
-        asked_for: Option<&BTreeSet<LiveDeskId>>,
+        asked_for: Option<&RoaringTreemap>,
         mut unfound: BTreeSet<LiveDeskId>,
         summary: &mut Summary,
     ) -> Result<(), RunError> {
@@ -39,7 +41,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         let mut fruitless = 0;
         while fruitless < SETTLE_ROUNDS && engine.now_ms() <= give_up {
             let mut settlement = engine.settle_newest(entrants.doubts()).await?;
-            settlement.again.retain(|id, _| asked_for.is_none_or(|ids| ids.contains(id)));
+            settlement.again.retain(|id, _| asked_for.is_none_or(|ids| ids.contains(id.0.unsigned_abs())));
             // What could not be created again, because something else stands in its way, is not tried without end.
             settlement.again.retain(|_, old| old.as_ref().is_none_or(|old| tried.insert(old.seq)));
             for id in &settlement.twins {

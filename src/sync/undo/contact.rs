@@ -10,11 +10,14 @@ use std::sync::{Mutex, PoisonError};
 use super::Undo;
 use super::link::{self, Parts};
 use super::net::{LinkWas, Net};
+use super::wait::{Holder, PutOff};
 use crate::domain::base::Base;
 use crate::domain::hash::Digest;
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::target::{ContactWrite, TargetContact};
-use crate::store::{ChildKind, JournalEntry, Journalled, Link, LinkChild, Origin, WriteOp};
+use crate::store::{
+    ChildKind, Intent, IntentKind, IntentState, JournalEntry, Journalled, Link, LinkChild, Origin, WriteOp,
+};
 use crate::sync::engine::RunError;
 use crate::sync::journal::{self, action};
 use crate::sync::ports::ContactTarget;
@@ -40,10 +43,19 @@ pub(super) struct Case {
     pub(super) renumbered: BTreeMap<(ChildKind, ChildId), ChildId>,
     /// Rows that this undo, or one before it that died, hung on again: their numbers.
     pub(super) hung: Mutex<BTreeMap<(ChildKind, Digest), ChildId>>,
+    /// What was sent for it and is not settled.
+    pub(super) open: Vec<Intent>,
     /// Whether its deletion may have been sent already.
     pub(super) deleting: bool,
     /// Everything that was ever done with it, newest first.
     pub(super) all: Vec<Journalled>,
+}
+
+impl Case {
+    /// Creates of a customer for it that are not settled, or proven absent.
+    fn creates(&self) -> impl Iterator<Item = &Intent> {
+        self.open.iter().filter(|intent| intent.kind == IntentKind::Contact)
+    }
 }
 
 /// What came of one write.
@@ -58,6 +70,16 @@ pub(super) enum Sent {
 
 impl<T: ContactTarget> Undo<'_, T> {
     pub(super) async fn take_back(&self, case: &Case) -> Result<(), RunError> {
+        if case.creates().any(|intent| intent.state != IntentState::Absent) {
+            self.tell(case.id, case.target, "customer", "left", "the create of a customer for it is in doubt");
+            return Ok(());
+        }
+        if let Some(Holder { id, gives_up: true }) = self.holder(case).await?
+            && !self.order.dry_run
+        {
+            self.put_off(case, PutOff::Behind(id));
+            return Ok(());
+        }
         let Some(record) = self.engine.full_contact(case.target).await? else { return self.not_there(case).await };
         let made = case.link.as_ref().is_some_and(|link| link.origin == Origin::Created);
         self.vouched[usize::from(made)].store(true, Ordering::Relaxed);
@@ -68,6 +90,7 @@ impl<T: ContactTarget> Undo<'_, T> {
         }
         if let StampReading::Of(other) = self.engine.scheme.read(&record)
             && other != case.id
+            && !case.net.left_it_alone()
         {
             self.tell(case.id, case.target, "customer", "kept", "it carries the stamp of another contact now");
             return self.finish(case, false, &Parts::default()).await;
@@ -84,7 +107,7 @@ impl<T: ContactTarget> Undo<'_, T> {
     /// The record answers 404.
     pub(super) async fn not_there(&self, case: &Case) -> Result<(), RunError> {
         if (case.deleting || case.net.deleted) && !self.reads.load(Ordering::Relaxed) {
-            self.put_off(case);
+            self.put_off(case, PutOff::Unvouched);
             return Ok(());
         }
         if case.deleting {
@@ -108,17 +131,12 @@ impl<T: ContactTarget> Undo<'_, T> {
         let made = case.link.as_ref().is_some_and(|link| link.origin == Origin::Created);
         // A role may hide what others made: only a record of the same origin vouches.
         if !self.vouched[usize::from(made)].load(Ordering::Relaxed) {
-            self.put_off(case);
+            self.put_off(case, PutOff::Unvouched);
             return Ok(());
         }
         self.count(|summary| summary.gone += 1);
         self.tell(case.id, case.target, "customer", "gone", "it is not there any more");
         self.finish(case, false, &Parts::default()).await
-    }
-
-    /// It is looked at again once all others were.
-    fn put_off(&self, case: &Case) {
-        self.unvouched.lock().unwrap_or_else(PoisonError::into_inner).push((case.row, case.id));
     }
 
     /// Tags a record that the run made.
@@ -163,8 +181,7 @@ impl<T: ContactTarget> Undo<'_, T> {
         let mut ops = Vec::new();
         let mut was = &case.net.link;
         if let LinkWas::Link(link, _) = was
-            && let Some(holder) = engine.store.source_of(&[link.target]).await?.get(&link.target)
-            && *holder != id
+            && let Some(Holder { id: holder, gives_up: false }) = self.holder(case).await?
         {
             let why = format!("its customer is linked to contact {holder} now");
             self.tell(id, link.target, "link", "kept", &why);
@@ -184,6 +201,8 @@ impl<T: ContactTarget> Undo<'_, T> {
                 let fingerprint = link.fingerprint.filter(|_| whole);
                 let base = base_of(case, link, parts);
                 ops.push(WriteOp::PutLink(Link { fingerprint, base, run: engine.run, ..(**link).clone() }));
+                // One that was to take the place of this customer never arrived, and is not wanted any more.
+                ops.extend(case.creates().map(|intent| WriteOp::CloseIntent { seq: intent.seq }));
                 let now = engine.store.children_of(id).await?;
                 let place = |row: &LinkChild| (row.kind, row.key);
                 let stays = |row: &&LinkChild| parts.rows.contains(&(row.kind, row.child));

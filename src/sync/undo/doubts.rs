@@ -1,13 +1,17 @@
 //! Creates whose outcome the journal does not have: they are settled before a run is taken back, and told.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
 use super::UndoLine;
-use crate::domain::ids::LiveDeskId;
+use crate::domain::ids::{LiveDeskId, RunId};
 use crate::store::{IntentState, Store, StoreError};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::ports::ContactTarget;
 use crate::sync::progress::{Phase, ProgressEvent};
 
-/// Creates whose outcome is not in the journal.
+/// Creates of one run whose outcome is not in the journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doubts {
     /// How many are still in doubt.
@@ -17,11 +21,21 @@ pub struct Doubts {
 }
 
 impl Doubts {
-    /// As the state has them.
-    pub async fn of(store: &Store) -> Result<Self, StoreError> {
+    /// As the state has them: what the run sent, and what was sent to take it back.
+    pub async fn of(store: &Store, run: RunId) -> Result<Self, StoreError> {
         let mut doubts = Self::default();
+        let mut senders: BTreeMap<RunId, bool> = BTreeMap::new();
         for intent in store.open_intents().await? {
+            let Some(sender) = store.run_at(intent.opened_at).await? else { continue };
+            let is_of_it = match senders.get(&sender) {
+                Some(known) => *known,
+                None => {
+                    sender == run || store.run(sender).await?.is_some_and(|sender| sender.options["of"] == json!(run.0))
+                }
+            };
+            senders.insert(sender, is_of_it);
             match intent.state {
+                _ if !is_of_it => {}
                 IntentState::Absent => doubts.absent.push(intent.livedesk_id),
                 IntentState::Open | IntentState::Parked => doubts.parked += 1,
                 IntentState::Audit => {}
@@ -43,8 +57,8 @@ impl Doubts {
 }
 
 impl<T: ContactTarget> Engine<T> {
-    /// Settles what is in doubt, so that what arrived after all is in the journal of the run that sent it.
-    pub async fn settle_before_undo(&self) -> Result<Doubts, RunError> {
+    /// Settles what is in doubt, whoever sent it, so that what arrived after all is in the journal of the run that sent it.
+    pub async fn settle_before_undo(&self) -> Result<(), RunError> {
         self.progress.event(ProgressEvent::Phase(Phase::LeftOvers));
         self.store.park_left_overs(self.clock.now()).await?;
         self.finish_trial().await?;
@@ -54,7 +68,7 @@ impl<T: ContactTarget> Engine<T> {
                 Some(horizon) if self.settings.wait => {
                     self.wait_for_doubt(Some(horizon), settlement.parked.len()).await?;
                 }
-                _ => return Ok(Doubts::of(&self.store).await?),
+                _ => return Ok(()),
             }
         }
     }

@@ -12,6 +12,7 @@ mod net;
 mod restore;
 mod rows;
 mod vouch;
+mod wait;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +22,7 @@ use serde::Serialize;
 use tokio::sync::OnceCell;
 
 use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
-use crate::store::{Hold, Journalled, WriteOp};
+use crate::store::{Hold, Intent, IntentState, Journalled, WriteOp};
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{self, action};
 use crate::sync::ports::{ContactTarget, PortError};
@@ -29,6 +30,8 @@ use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::tags::TagSummary;
 
 pub use doubts::Doubts;
+
+use wait::Waiting;
 
 /// Rows of the journal that are read at once.
 const PAGE: u32 = 500;
@@ -124,8 +127,8 @@ struct Undo<'a, T> {
     vouched: [AtomicBool; 2],
     /// Whether any record has answered at all: then a 404 is believed of one whose deletion is in the journal.
     reads: AtomicBool,
-    /// Contacts whose record answered 404 before any other had vouched for this account.
-    unvouched: Mutex<Vec<(i64, LiveDeskId)>>,
+    /// Contacts that are looked at again once all others were, and what they wait for.
+    put_off: Mutex<Waiting>,
     failed: AtomicBool,
 }
 
@@ -140,7 +143,7 @@ impl<T: ContactTarget> Engine<T> {
             tag: OnceCell::new(),
             vouched: Default::default(),
             reads: AtomicBool::new(false),
-            unvouched: Mutex::default(),
+            put_off: Mutex::default(),
             failed: AtomicBool::new(false),
         };
         let result = Box::pin(undo.run()).await;
@@ -173,20 +176,10 @@ impl<T: ContactTarget> Undo<'_, T> {
             before = *last;
             self.all(rows).await?;
         }
-        let later = std::mem::take(&mut *self.unvouched.lock().unwrap_or_else(PoisonError::into_inner));
-        if !later.is_empty() && !self.reads.load(Ordering::Relaxed) {
-            self.reads.store(self.can_read().await?, Ordering::Relaxed);
-        }
-        self.all(later).await?;
-        let unvouched = std::mem::take(&mut *self.unvouched.lock().unwrap_or_else(PoisonError::into_inner));
-        for (_, id) in unvouched {
-            let why = "it answers 404, and no other known customer is there to vouch for that";
-            self.tell(id, FirstLineId(0), "customer", "left", why);
-        }
-        Ok(())
+        self.all_put_off().await
     }
 
-    /// Many contacts at once; each comes by once. After a failure those on their way are finished.
+    /// Many contacts at once. After a failure those on their way are finished.
     async fn all(&self, rows: Vec<(i64, LiveDeskId)>) -> Result<(), RunError> {
         let mut failure: Option<RunError> = None;
         let jobs = self.engine.settings.jobs.max(1);
@@ -210,12 +203,16 @@ impl<T: ContactTarget> Undo<'_, T> {
         let mut looks = 0;
         loop {
             // What an attempt wrote down is part of the next one.
-            let Some(case) = self.case(row, id, looks == 0).await? else { return Ok(()) };
+            let Some(case) = self.case(row, id).await? else { return Ok(()) };
             let result = self.take_back(&case).await;
             looks += 1;
             if matches!(result, Err(RunError::Port(PortError::Stale))) && looks < LOOKS {
                 continue;
             }
+            if result.is_ok() && self.is_put_off(id) {
+                return Ok(());
+            }
+            self.count(|summary| summary.contacts += 1);
             self.engine.progress.event(ProgressEvent::Advance(1));
             let why = match result {
                 Err(RunError::Port(PortError::Stale)) => String::from(
@@ -229,15 +226,12 @@ impl<T: ContactTarget> Undo<'_, T> {
         }
     }
 
-    /// A contact that this row stands for, as the state knows it; tags are told of at once. `first`: it is counted.
-    async fn case(&self, row: i64, id: LiveDeskId, first: bool) -> Result<Option<contact::Case>, RunError> {
+    /// A contact that this row stands for, as the state knows it; tags are told of at once.
+    async fn case(&self, row: i64, id: LiveDeskId) -> Result<Option<contact::Case>, RunError> {
         let store = &self.engine.store;
         let all = store.journalled(id).await?;
         let of = self.order.of;
-        let stands = |found: &&Journalled| {
-            found.entry.run == of && found.undone_by.is_none() && found.entry.action != action::TRIAL
-        };
-        let rows: Vec<&Journalled> = all.iter().filter(stands).collect();
+        let rows: Vec<&Journalled> = all.iter().filter(|row| self.stands(row)).collect();
         // The newest row of a contact stands for all of them.
         if rows.first().is_none_or(|newest| newest.id != row) {
             return Ok(None);
@@ -246,8 +240,8 @@ impl<T: ContactTarget> Undo<'_, T> {
             self.tags_made(&rows).await?;
             return Ok(None);
         }
-        self.count(|summary| summary.contacts += u64::from(first));
         let Some(net) = net::net(id, rows.iter().map(|row| &row.entry)) else {
+            self.count(|summary| summary.contacts += 1);
             self.tell(id, FirstLineId(0), "journal", "left", "its rows cannot be read");
             return Ok(None);
         };
@@ -260,11 +254,29 @@ impl<T: ContactTarget> Undo<'_, T> {
             found.id > row && entry.action == action::DELETE && entry.target == target && found.undone_by.is_none()
         });
         let ours = store.children_of(id).await?;
+        let open = self.unsettled(id).await?;
         let since = all.iter().filter(|found| found.id > row && found.entry.run != of && found.undone_by.is_none());
         let hung = journal::hung(since.map(|found| &found.entry));
         let renumbered = net::renumbered(&net, &hung);
         let hung = Mutex::new(hung);
-        Ok(Some(contact::Case { row, id, target, net, link, link_before, ours, renumbered, hung, deleting, all }))
+        let case =
+            contact::Case { row, id, target, net, link, link_before, ours, renumbered, hung, open, deleting, all };
+        Ok(Some(case))
+    }
+
+    /// Whether a row is one of the run that is not taken back yet.
+    fn stands(&self, row: &Journalled) -> bool {
+        row.entry.run == self.order.of && row.undone_by.is_none() && row.entry.action != action::TRIAL
+    }
+
+    /// What was sent for a contact and is not settled.
+    async fn unsettled(&self, id: LiveDeskId) -> Result<Vec<Intent>, RunError> {
+        let store = &self.engine.store;
+        if store.traces_of(&[id]).await?.in_doubt.is_empty() {
+            return Ok(Vec::new());
+        }
+        let open = store.open_intents().await?.into_iter();
+        Ok(open.filter(|intent| intent.livedesk_id == id && intent.state != IntentState::Audit).collect())
     }
 
     /// Tags that the run made stay: others may use them by now.

@@ -22,6 +22,8 @@ impl<T: ContactTarget> Undo<'_, T> {
     pub(super) async fn restore(&self, case: &Case, record: &TargetContact) -> Result<(), RunError> {
         let engine = self.engine;
         let (mut write, mut names, mut parts) = (ContactWrite::default(), Vec::new(), Parts::default());
+        // Told at the end: a record that has to wait is read again.
+        let mut stays: Vec<(String, &'static str)> = Vec::new();
         let key = engine.store.hash_key();
         for (field, steps) in &case.net.fields {
             let kind = kind_of(&engine.kinds, *field);
@@ -41,7 +43,7 @@ impl<T: ContactTarget> Undo<'_, T> {
             }
             if let Some(why) = why {
                 parts.kept.insert(*field);
-                self.tell(case.id, case.target, &field.to_string(), "kept", why);
+                stays.push((field.to_string(), why));
             }
         }
         for (name, steps, held, sent, way) in [
@@ -52,7 +54,7 @@ impl<T: ContactTarget> Undo<'_, T> {
                 _ if steps.is_empty() => {}
                 None => {
                     *way = Some(Way::Stays);
-                    self.tell(case.id, case.target, name, "kept", NOT_SHOWN);
+                    stays.push((name.to_owned(), NOT_SHOWN));
                 }
                 Some(held) => {
                     *way = Some(Way::Back);
@@ -63,9 +65,10 @@ impl<T: ContactTarget> Undo<'_, T> {
         }
         if case.net.unmarked {
             let why = "it says that its contact is gone from LiveDesk: a sweep puts it on again where that is so";
-            self.tell(case.id, case.target, "mark", "kept", why);
+            stays.push((String::from("mark"), why));
         }
-        let tasks = self.rows(case, record, &mut parts);
+        let (tasks, kept) = self.rows(case, record, &mut parts);
+        stays.extend(kept.into_iter().map(|(name, why)| (name.to_owned(), why)));
         let opened = self.half(case, &parts);
         if !names.is_empty() && !self.order.dry_run {
             match self.send(case, record, write, opened.as_ref()).await? {
@@ -80,6 +83,9 @@ impl<T: ContactTarget> Undo<'_, T> {
         }
         if self.send_rows(case, record, tasks, opened.as_ref()).await? == Sent::Left {
             return Ok(());
+        }
+        for (name, why) in stays {
+            self.tell(case.id, case.target, &name, "kept", why);
         }
         self.finish(case, parts.is_whole(), &parts).await
     }

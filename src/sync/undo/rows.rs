@@ -24,15 +24,20 @@ use crate::sync::ports::{ContactTarget, PortError};
 const OTHER_PHONE: i64 = 4;
 
 impl<T: ContactTarget> Undo<'_, T> {
-    /// What is done about e-mails and phones; `parts` notes it.
-    pub(super) fn rows(&self, case: &Case, record: &TargetContact, parts: &mut Parts) -> Vec<RowTask> {
-        let mut tasks = Vec::new();
+    /// What is done about e-mails and phones, `parts` notes it; and what stays, with the reason.
+    pub(super) fn rows(
+        &self,
+        case: &Case,
+        record: &TargetContact,
+        parts: &mut Parts,
+    ) -> (Vec<RowTask>, Vec<(&'static str, &'static str)>) {
+        let (mut tasks, mut stays) = (Vec::new(), Vec::new());
         for ((kind, child), steps) in &case.net.children {
             let name = list_name(*kind);
             let child = case.renumbered.get(&(*kind, *child)).unwrap_or(child);
             let Some(held) = self.engine.current_children(record, *kind) else {
                 parts.rows.insert((*kind, *child));
-                self.tell(case.id, case.target, name, "kept", NOT_SHOWN);
+                stays.push((name, NOT_SHOWN));
                 continue;
             };
             let now = held.iter().find(|row| row.id == *child).map(|row| row.key);
@@ -40,14 +45,14 @@ impl<T: ContactTarget> Undo<'_, T> {
             let (back, why) = net::child(steps, now, key);
             if let Some(why) = why {
                 parts.rows.insert((*kind, *child));
-                self.tell(case.id, case.target, name, "kept", why);
+                stays.push((name, why));
             }
             tasks.push((*kind, *child, back));
         }
         let held = |kind: ChildKind| self.engine.current_children(record, kind).unwrap_or_default();
         let tasks = net::rows(tasks, held, |kind, image| self.row_key(kind, image));
         parts.lists.extend(tasks.iter().map(|(kind, ..)| *kind));
-        tasks
+        (tasks, stays)
     }
 
     /// Changes and removes rows, and hangs on what was removed, each under an intent.
@@ -185,14 +190,19 @@ impl<T: ContactTarget> Undo<'_, T> {
     ) -> Result<Result<Sent, PortError>, RunError> {
         let engine = self.engine;
         let Some(key) = self.row_key(kind, image) else { return Ok(Ok(Sent::Done)) };
+        let intent_kind = match kind {
+            ChildKind::Email => IntentKind::Email,
+            ChildKind::Phone => IntentKind::Phone,
+        };
+        // It may be on its way already: a create in doubt is never sent again.
+        if case.open.iter().any(|intent| intent.kind == intent_kind && intent.key == Some(key)) {
+            return Ok(Ok(Sent::Left));
+        }
         let seq = engine.store.next_intent_seq();
         let intent = Intent {
             seq,
             livedesk_id: case.id,
-            kind: match kind {
-                ChildKind::Email => IntentKind::Email,
-                ChildKind::Phone => IntentKind::Phone,
-            },
+            kind: intent_kind,
             stamp: engine.scheme.text(case.id),
             key: Some(key),
             target: Some(case.target),

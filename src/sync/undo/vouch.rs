@@ -4,6 +4,7 @@ use super::Undo;
 use crate::domain::ids::LiveDeskId;
 use crate::store::{Link, Standing};
 use crate::sync::engine::RunError;
+use crate::sync::finder::Sight;
 use crate::sync::journal::action;
 use crate::sync::ports::ContactTarget;
 use crate::sync::witness::Testimony;
@@ -26,7 +27,7 @@ impl<T: ContactTarget> Undo<'_, T> {
                 continue;
             }
             asked += 1;
-            if let Some(record) = engine.target.contact(link.target).await?
+            if let Sight::Record(record) = engine.sight(link.target).await?
                 && engine.testimony(&link, &record) != Testimony::Other
             {
                 return Ok(());
@@ -48,10 +49,9 @@ impl<T: ContactTarget> Undo<'_, T> {
     /// Whether customers can be read by their ids at all: the last ones of an undo that died may have nobody else to vouch. An
     /// account that lists nobody has none that could.
     pub(super) async fn can_read(&self) -> Result<bool, RunError> {
-        let target = &self.engine.target;
-        let listed = target.contacts(None, 1).await?;
+        let listed = self.engine.target.contacts(None, 1).await?;
         for row in listed.rows.iter().take(WITNESSES) {
-            if target.contact(row.id).await?.is_some() {
+            if matches!(self.engine.sight(row.id).await?, Sight::Record(_)) {
                 return Ok(true);
             }
         }
