@@ -30,6 +30,7 @@ use crate::domain::tenant::TenantReport;
 use crate::firstline::auth::BadToken;
 use crate::firstline::profile::{PhoneOwner, Profile, UpdateChoice, UpdateMethod};
 use crate::firstline::settings::{Credentials, FirstLineSettings};
+use crate::firstline::shared::SharedLogin;
 use crate::firstline::target::FirstLine;
 use crate::http::client::BuildError;
 pub use crate::http::limit::Budgets;
@@ -211,6 +212,12 @@ pub fn connect_firstline(
         }
         (token, ..) => Credentials::Token(secret(token.as_ref())),
     };
+    let shared = match &credentials {
+        Credentials::Login { name, .. } => {
+            Some(SharedLogin::beside(&settings.state.home, &accounts(settings).firstline, name))
+        }
+        Credentials::Token(_) => None,
+    };
     let update = match firstline.update_method {
         settings::UpdateMethod::Auto => learned.firstline.update,
         settings::UpdateMethod::PostBody => UpdateChoice::Fixed(UpdateMethod::PostBody),
@@ -224,6 +231,7 @@ pub fn connect_firstline(
         firstline_http.clone(),
         FirstLineSettings {
             credentials,
+            shared,
             per_page: probe::per_page(firstline, &learned.tenant),
             boolean_form: probe::boolean_form(firstline, &learned.tenant),
             clear_form: probe::clear_form(firstline, &learned.tenant),

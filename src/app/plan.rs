@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Platforms, Sides, Surroundings, accounts, engine_over, pipeline_of};
-use crate::config::settings::{MatchKey, Settings, SharedKeys};
+use crate::config::settings::Settings;
 use crate::domain::hash::HashKey;
 use crate::domain::ids::RunId;
 use crate::domain::record::FieldKey;
@@ -75,17 +75,9 @@ pub fn header(settings: &Settings, mapping: &Mapping, key: &HashKey, made_at: i6
 
 /// The settings that decide what a run does with a contact.
 fn decisive(settings: &Settings) -> BTreeMap<String, String> {
-    let identity = &settings.identity;
-    let keys: Vec<&str> = (identity.match_keys.iter())
-        .map(|key| match key {
-            MatchKey::Email => "email",
-            MatchKey::Phone => "phone",
-        })
-        .collect();
-    let shared = match identity.shared_keys {
-        SharedKeys::Create => "create",
-        SharedKeys::Conflict => "conflict",
-    };
+    let (identity, deletes) = (&settings.identity, &settings.deletes);
+    let keys: Vec<&str> = identity.match_keys.iter().map(|key| key.word()).collect();
+    let none = || String::from("none");
     let stamp = &identity.stamp;
     let membership = stamp.membership_no.as_ref().map(|prefix| format!("membership_no {prefix}"));
     let column = stamp.cz_col.map(|id| FieldKey::Custom(id).to_string());
@@ -93,10 +85,16 @@ fn decisive(settings: &Settings) -> BTreeMap<String, String> {
     [
         ("identity.stamp", stamp.join(", ")),
         ("identity.match", keys.join(", ")),
-        ("identity.shared_keys", shared.to_owned()),
-        ("identity.phone_country", format!("{:?}", identity.phone_country)),
-        ("firstline.clear_form", format!("{:?}", settings.firstline.clear_form)),
-        ("deletes", format!("{:?}", settings.deletes)),
+        ("identity.shared_keys", identity.shared_keys.word().to_owned()),
+        ("identity.phone_country", identity.phone_country.to_string()),
+        ("firstline.clear_form", settings.firstline.clear_form.word().to_owned()),
+        ("deletes.policy", deletes.policy.word().to_owned()),
+        ("deletes.absences", deletes.absences.to_string()),
+        ("deletes.ceiling", deletes.ceiling.to_string()),
+        ("deletes.ceiling_percent", deletes.ceiling_percent.map_or_else(none, |percent| percent.to_string())),
+        ("deletes.grace", humantime::format_duration(deletes.grace).to_string()),
+        ("deletes.tag", deletes.tag.clone().unwrap_or_else(none)),
+        ("deletes.field", deletes.field.map_or_else(none, |id| id.to_string())),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))

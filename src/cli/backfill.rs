@@ -117,6 +117,11 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             hold.undo
         ));
     }
+    if let Some(guard) = &guard
+        && let Err(error) = guard.begin().await
+    {
+        return Err(session.refuse(error.into()).await);
+    }
     let mut end = pipeline.run(entrants).await;
     if let Some(guard) = &guard {
         tell_moved(guard, &mut end).await?;

@@ -1,9 +1,11 @@
 //! `deskferry completions SHELL`.
 
+use std::io::Write;
+
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::output::{DONE, Failure};
+use super::output::{DONE, Failure, said};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -14,6 +16,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<u8, Failure> {
-    clap_complete::generate(args.shell, &mut super::Cli::command(), "deskferry", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut super::Cli::command(), "deskferry", &mut script);
+    said(std::io::stdout().write_all(&script));
     Ok(DONE)
 }

@@ -8,6 +8,17 @@ use super::Context;
 use super::output::{DONE, Failure, note, say};
 use crate::config::template;
 
+/// What comes next, as the README has it.
+const STEPS: [(&str, &str); 7] = [
+    ("fields", "FIRST LINE's fields beside LiveDesk's, with mapping lines to paste"),
+    ("map test", "the mapping's own examples"),
+    ("check", "everything that is wrong, at once"),
+    ("probe", "how this tenant behaves, found out on scratch customers"),
+    ("plan", "what a backfill would do, without a single write"),
+    ("backfill --limit 20", "a rehearsal, and how to take it back"),
+    ("backfill", "everybody; then verify"),
+];
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -36,11 +47,12 @@ pub fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     }
     let settings = args.dir.join("deskferry.toml");
     let flag = if settings == context.config { String::new() } else { format!(" --config {}", settings.display()) };
+    let width = "deskferry backfill --limit 20".len() + flag.len() + 1;
     note(format_args!(
-        "next: put the keys of both platforms into {} (or into secret files, or the environment), adapt {}, then run\n  \
-         deskferry{flag} check\n  deskferry{flag} fields\n  deskferry{flag} map test\n  deskferry{flag} backfill --limit 10",
+        "next: put the keys of both platforms into {} (or into secret files, or the environment), adapt {}, then run{}",
         settings.display(),
-        args.dir.join("mapping.toml").display()
+        args.dir.join("mapping.toml").display(),
+        STEPS.map(|(step, what)| format!("\n  {:<width$} {what}", format!("deskferry{flag} {step}"))).concat()
     ));
     Ok(DONE)
 }

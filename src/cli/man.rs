@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::CommandFactory;
 
-use super::output::{DONE, Failure, note};
+use super::output::{DONE, Failure, note, said};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,6 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             Failure::new(format!("{} has no command {name:?}; it has: {known}", page.get_name()))
         })?;
     }
-    clap_mangen::Man::new(page.clone()).render(&mut std::io::stdout())?;
+    said(clap_mangen::Man::new(page.clone()).render(&mut std::io::stdout()));
     Ok(DONE)
 }

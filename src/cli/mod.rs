@@ -254,7 +254,7 @@ pub fn main() -> ExitCode {
     // What still runs after a second signal is not waited for: the state is as good as after a power cut.
     runtime.shutdown_background();
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => output::exit(code),
         Err(failure) => output::report(&failure, json),
     }
 }

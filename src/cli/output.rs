@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use crate::app::AppError;
 use crate::app::gate::GateError;
@@ -116,9 +117,33 @@ pub fn report(failure: &Failure, json: bool) -> ExitCode {
     ExitCode::from(failure.code())
 }
 
-/// A line of the result. A reader that went away (`| head`) is not our failure.
+/// Why the result could not be written, the first time that it could not.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// A line of the result.
 pub fn say(text: impl Display) {
-    let _reader_gone = writeln!(io::stdout().lock(), "{text}");
+    said(writeln!(io::stdout().lock(), "{text}"));
+}
+
+/// Notes how a write to standard output ended. A reader that went away (`| head`) is not our failure; a full disk is one.
+pub fn said(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _the_first_counts = LOST.set(error.to_string());
+    }
+}
+
+/// The exit code of a command that came to its end with this one, if its result arrived.
+pub fn exit(code: u8) -> ExitCode {
+    said(io::stdout().flush());
+    match LOST.get() {
+        Some(why) => {
+            note(format_args!("error: the result could not be written to standard output: {why}"));
+            ExitCode::from(if code == INTERRUPTED { code } else { COULD_NOT_RUN })
+        }
+        None => ExitCode::from(code),
+    }
 }
 
 /// Refuses to write results to a file that this program lives on: what stands there would be lost.
@@ -128,7 +153,7 @@ pub fn not_over_ours(file: &Path, settings: &Settings) -> Result<(), Failure> {
         name.push(suffix);
         PathBuf::from(name)
     };
-    let state = ["", "-wal", "-shm", ".lock"].map(beside);
+    let state = ["", "-wal", "-shm", ".lock", ".login"].map(beside);
     let given = placed(file);
     if state.iter().chain([&settings.file, &settings.mapping]).any(|ours| placed(ours) == given) {
         let why = "is a file that deskferry lives on: name another one; nothing was done";

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::backfill::seconds;
 use super::mask::mask;
-use super::output::{DONE, Failure, INTERRUPTED, LEFT_OVER, not_over_ours, note, say};
+use super::output::{DONE, Failure, INTERRUPTED, LEFT_OVER, not_over_ours, note, said, say};
 use super::pending::Pending;
 use super::{Context, session};
 use crate::app::plan::copy::Copy;
@@ -113,7 +113,7 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     }
     if context.json {
         let mut out = BufWriter::new(io::stdout().lock());
-        let _reader_gone = compose(&mut out, &header, draft.path(), &end).and_then(|()| out.flush());
+        said(compose(&mut out, &header, draft.path(), &end).and_then(|()| out.flush()));
     } else {
         let view = view.lock().unwrap_or_else(PoisonError::into_inner);
         view.print(&header, &end, &run.summary, args.full);

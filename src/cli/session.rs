@@ -13,7 +13,7 @@ use crate::app::{self, Platforms, Surroundings, gate, runs};
 use crate::clock::Timestamp;
 use crate::config::load::Loaded;
 use crate::config::settings::Settings;
-use crate::domain::ids::RunId;
+use crate::domain::ids::{LiveDeskId, RunId};
 use crate::mapping::Mapping;
 use crate::store::{RunResult, Store};
 use crate::sync::chronicle;
@@ -119,6 +119,7 @@ impl Session {
         self.bar.finish();
         let exit = runs::exit_code(&end);
         let (livedesk, firstline) = self.platforms.counts();
+        let rehearsed: Vec<LiveDeskId> = end.summary.rehearsed.iter().map(|row| LiveDeskId(row.livedesk_id)).collect();
         let report = Report {
             run: self.run,
             exit,
@@ -127,6 +128,7 @@ impl Session {
             firstline_requests: firstline.requests,
             duration_ms: self.around.clock.now().0 - self.started.0,
             failure: end.failure.as_ref().map(|failure| Failure::chain(failure).to_string()),
+            rehearsed_by: self.store.runs_that_changed(&rehearsed).await?,
         };
         if !self.bar.is_drawn() {
             chronicle::ended(self.run, &self.kind, report.duration_ms, &end);

@@ -37,6 +37,8 @@ pub struct Report<'a> {
     pub duration_ms: i64,
     /// Why it ended early.
     pub failure: Option<String>,
+    /// The runs whose work on the contacts of a rehearsal stands, newest first.
+    pub rehearsed_by: Vec<RunId>,
 }
 
 impl Report<'_> {
@@ -64,6 +66,7 @@ impl Report<'_> {
         document["set_aside_file"] = json!(lists.set_aside);
         document["both_changed_file"] = json!(lists.both_changed);
         document["rehearsed"] = json!(self.summary.rehearsed);
+        document["rehearsed_by"] = self.rehearsed_by.iter().map(|run| run.0).collect();
         document["moved_file"] = json!(lists.moved);
         document["moved_contacts"] = json!(summary_moved(self.summary));
         document["absent_file"] = json!(lists.absent);
@@ -118,7 +121,7 @@ impl Report<'_> {
             line(&mut text, format_args!("  conflicts: {conflicts}; see `deskferry conflicts list`"));
         }
         if !summary.rehearsed.is_empty() {
-            rehearsal::text(&mut text, self.run, &summary.rehearsed);
+            rehearsal::text(&mut text, self.run, &self.rehearsed_by, &summary.rehearsed);
         }
         for (id, what) in summary.moved_rows.iter().take(NAMED) {
             line(&mut text, format_args!("  not as planned: contact {}: {what}", shown(*id)));

@@ -61,6 +61,7 @@ pub fn examine(path: &Path, env: impl Iterator<Item = (String, String)>) -> Resu
     })?;
     let (settings, mut report) = interpret(path, &text, env);
     let mut warnings = check::warnings(&settings, &report);
+    warnings.extend(report.doubts.iter().cloned());
     warnings.extend(readable_by_others(path, &report));
     let mapping = match MappingSource::read(&settings.mapping) {
         Ok(Ok(mapping)) => Some(mapping),

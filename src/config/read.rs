@@ -146,8 +146,10 @@ impl Route {
 }
 
 fn state(section: &mut Section<'_>) -> State {
+    let path = section.path("path").unwrap_or_else(|| section.report.resolve("deskferry.db"));
     State {
-        path: section.path("path").unwrap_or_else(|| section.report.resolve("deskferry.db")),
+        home: path.clone(),
+        path,
         journal_retention: section.value(
             "journal_retention",
             Duration::from_hours(90 * 24),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -22,12 +23,14 @@ const ALIKE: f64 = 0.75;
 pub(super) struct Report {
     pub(super) file: PathBuf,
     pub(super) problems: Vec<Problem>,
+    /// What deserves a second look.
+    pub(super) doubts: Vec<Problem>,
     places: BTreeMap<String, Place>,
 }
 
 impl Report {
     pub(super) fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), problems: Vec::new(), places: BTreeMap::new() }
+        Self { file: file.to_owned(), problems: Vec::new(), doubts: Vec::new(), places: BTreeMap::new() }
     }
 
     /// A problem at the place where `key` was written, or else where its section begins.
@@ -151,6 +154,12 @@ impl Section<'_> {
             let name = self.dotted(file_key);
             self.report.add(&name, format!("both {key} and {file_key} are set"), "keep one of them");
             return value;
+        }
+        if fs::metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o007 != 0) {
+            let name = self.dotted(file_key);
+            let message = format!("everybody on this machine can read the secret file {}", path.display());
+            let doubt = self.report.problem(&name, message, "chmod 640, or 600");
+            self.report.doubts.push(doubt);
         }
         self.read(file_key, &Raw::Other, |_| secret_file(&path))
     }

@@ -150,6 +150,8 @@ pub struct Http {
 pub struct State {
     /// The SQLite file.
     pub path: PathBuf,
+    /// The same, also where a command works on a copy: beside it commands find each other.
+    pub home: PathBuf,
     /// How long before-images are kept.
     pub journal_retention: Duration,
     /// How long runs are kept that nothing refers to.
@@ -304,6 +306,11 @@ macro_rules! words {
 
         impl $name {
             pub(super) const WORDS: &[(&str, Self)] = &[$(($word, Self::$variant)),+];
+
+            /// The word of the file.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
         }
     };
 }

@@ -463,8 +463,10 @@ fn a_short_token_in_front_of_the_network_and_a_plain_webhook_are_warnings() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deskferry.toml");
     fs::write(folder.path().join("mapping.toml"), "").unwrap();
-    fs::write(folder.path().join("token"), "short").unwrap();
-    fs::write(folder.path().join("hook"), "http://w.example/x").unwrap();
+    for (name, text) in [("token", "short"), ("hook", "http://w.example/x")] {
+        fs::write(folder.path().join(name), text).unwrap();
+        fs::set_permissions(folder.path().join(name), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    }
     let warned = |lines: &str| {
         fs::write(&path, format!("{LEAST}[ops]\n{lines}\n")).unwrap();
         let warnings = load(&path, variables(&[])).unwrap().warnings;

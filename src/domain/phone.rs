@@ -1,5 +1,6 @@
 //! One canonical form of a phone number, for comparing; never for writing.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use phonenumber::metadata::DATABASE;
@@ -19,6 +20,13 @@ const WHOLE_WITHOUT_PREFIX: [(&str, usize, &[char]); 4] = [
 /// Country that numbers without a country code belong to, as an ISO 3166 code ("TW").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Country(country::Id);
+
+impl fmt::Display for Country {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The platform of these codes knows them by no other text.
+        write!(f, "{:?}", self.0)
+    }
+}
 
 impl Country {
     /// Taiwan: FIRST LINE's samples hold its local numbers (platform notes FIRST LINE 6).

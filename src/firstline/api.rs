@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::auth::{Auth, BadToken, is_refusal, still_refused};
+use super::auth::{Auth, BadToken, is_refusal};
 use super::error::{Failure, PLATFORM};
 use super::fields::{Forms, UpdateBody, body};
 use super::lenient::Row;
@@ -17,7 +17,7 @@ use super::profile::{Learned, UpdateChoice, UpdateMethod};
 use super::settings::FirstLineSettings;
 use super::wire::{List, MaybeOne, Meta, One};
 use crate::clock::Clock;
-use crate::http::{ApiError, HttpClient, Repeat, Reply, Request};
+use crate::http::{HttpClient, Repeat, Reply, Request};
 
 /// Pages of definitions that are read at most: a tenant has dozens of categories, not thousands.
 const DEFINITION_PAGES_MAX: u32 = 500;
@@ -39,7 +39,7 @@ impl Api {
         http.know(&Request::get("/contact").query("page", "1"));
         Ok(Self {
             http,
-            auth: Auth::new(settings.credentials, clock)?,
+            auth: Auth::new(settings.credentials, settings.shared, clock)?,
             per_page: settings.per_page,
             per_page_refused: AtomicBool::new(settings.per_page == 0),
             learned: Learned::new(settings.profile),
@@ -213,39 +213,42 @@ impl Api {
         Ok(self.reply(request).await?.value)
     }
 
-    /// Sends with a token and reads the answer; a token that is refused is renewed once.
-    pub(super) async fn reply<T: DeserializeOwned + Send>(&self, request: Request) -> Result<Reply<T>, Failure> {
-        let header = self.auth.header(&self.http).await?;
-        let request = request.auth(header.clone());
-        let (reply, header) = match self.http.json(&request).await {
-            Err(error) if is_refusal(&error) => {
-                let header = self.auth.after_refusal(&self.http, &header, error).await?;
-                let answer = self.http.json(&request.auth(header.clone())).await;
-                (answer.map_err(after_renewal)?, header)
+    /// Sends with a token and reads the answer; with another one where it is refused, for as long as there is one.
+    pub(super) async fn reply<T: DeserializeOwned + Send>(&self, mut request: Request) -> Result<Reply<T>, Failure> {
+        let mut header = self.auth.header(&self.http).await?;
+        loop {
+            request = request.auth(header.clone());
+            match self.http.json(&request).await {
+                Err(error) if is_refusal(&error) => {
+                    header = self.auth.after_refusal(&self.http, &header, error).await?;
+                }
+                answer => {
+                    let reply = answer?;
+                    self.auth.worked(&header);
+                    return Ok(reply);
+                }
             }
-            answer => (answer?, header),
-        };
-        self.auth.worked(&header);
-        Ok(reply)
+        }
     }
 
     /// The same for a write that may be answered with nothing.
-    pub(super) async fn json_if_any<T: DeserializeOwned + Send>(&self, request: Request) -> Result<Option<T>, Failure> {
-        let header = self.auth.header(&self.http).await?;
-        let request = request.auth(header.clone());
-        let (answer, header) = match self.http.json_if_any(&request).await {
-            Err(error) if is_refusal(&error) => {
-                let header = self.auth.after_refusal(&self.http, &header, error).await?;
-                let answer = self.http.json_if_any(&request.auth(header.clone())).await;
-                (answer.map_err(after_renewal)?, header)
+    pub(super) async fn json_if_any<T: DeserializeOwned + Send>(
+        &self,
+        mut request: Request,
+    ) -> Result<Option<T>, Failure> {
+        let mut header = self.auth.header(&self.http).await?;
+        loop {
+            request = request.auth(header.clone());
+            match self.http.json_if_any(&request).await {
+                Err(error) if is_refusal(&error) => {
+                    header = self.auth.after_refusal(&self.http, &header, error).await?;
+                }
+                answer => {
+                    let answer = answer?;
+                    self.auth.worked(&header);
+                    return Ok(answer);
+                }
             }
-            answer => (answer?, header),
-        };
-        self.auth.worked(&header);
-        Ok(answer)
+        }
     }
-}
-
-fn after_renewal(error: ApiError) -> Failure {
-    if is_refusal(&error) { still_refused(error) } else { Failure::Api(error) }
 }

@@ -1,8 +1,8 @@
 //! The token: fixed, or from a login that is renewed before it expires.
 //!
-//! A new login kills the previous token at once (notes FIRST LINE 1.2), so there is one login at a time, and a token
-//! that was refused is renewed once; when that happens again soon, another program is using the account, and
-//! fighting it in a loop would help nobody. A renewed token that has served for a while is no fight.
+//! A new login kills the previous token at once (notes FIRST LINE 1.2), so there is one login at a time, and all commands of
+//! one state use the same token (`shared`). One that was refused is renewed once; when that happens again soon, somebody else
+//! is using the account, and fighting in a loop would help nobody. A renewed token that has served for a while is no fight.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use super::error::{Failure, PLATFORM};
 use super::settings::Credentials;
+use super::shared::{InUse, SharedLogin};
 use super::wire::{Claims, LoginAnswer};
 use crate::clock::{Clock, Timestamp, millis};
 use crate::http::secret::AuthHeader;
@@ -33,6 +34,7 @@ pub struct BadToken;
 /// Hands out the `Authorization` header.
 pub(super) struct Auth {
     credentials: Credentials,
+    shared: Option<SharedLogin>,
     clock: Arc<dyn Clock>,
     /// Held during a login, so that there is one at a time and everybody waits for it.
     state: Mutex<State>,
@@ -43,6 +45,8 @@ struct State {
     token: Option<Token>,
     /// The last time that a refused token was renewed.
     renewal: Option<Renewal>,
+    /// What is shared with other commands, once a token was needed.
+    in_use: Option<InUse>,
 }
 
 struct Renewal {
@@ -65,14 +69,18 @@ struct Token {
 }
 
 impl Auth {
-    pub(super) fn new(credentials: Credentials, clock: Arc<dyn Clock>) -> Result<Self, BadToken> {
+    pub(super) fn new(
+        credentials: Credentials,
+        shared: Option<SharedLogin>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, BadToken> {
         let token = match &credentials {
             Credentials::Token(token) => {
                 Some(Token { header: bearer(token.expose()).ok_or(BadToken)?, renew_at: None })
             }
             Credentials::Login { .. } => None,
         };
-        Ok(Self { credentials, clock, state: Mutex::new(State { token, renewal: None }) })
+        Ok(Self { credentials, shared, clock, state: Mutex::new(State { token, ..State::default() }) })
     }
 
     /// The header for the next request; logs in when there is no token or it is about to expire.
@@ -80,7 +88,7 @@ impl Auth {
         let mut state = self.state.lock().await;
         match &state.token {
             Some(token) if token.renew_at.is_none_or(|at| self.clock.now() < at) => Ok(token.header.clone()),
-            _ => self.log_in(http, &mut state).await,
+            _ => self.renew(http, &mut state, None).await,
         }
     }
 
@@ -95,7 +103,7 @@ impl Auth {
         }
     }
 
-    /// After a 401 or 419: another header to try once, or the error that stops the run.
+    /// After a 401 or 419: another header to try, or the error that stops the run.
     pub(super) async fn after_refusal(
         &self,
         http: &HttpClient,
@@ -116,12 +124,56 @@ impl Auth {
             );
             return Err(Failure::Account { message, source: cause });
         }
+        self.renew(http, &mut state, Some((refused, cause))).await
+    }
+
+    /// The token that other commands use by now, if it is not the refused one; else that of a login.
+    async fn renew(
+        &self,
+        http: &HttpClient,
+        state: &mut State,
+        refused: Option<(&AuthHeader, ApiError)>,
+    ) -> Result<AuthHeader, Failure> {
+        self.join(state).await?;
+        let _turn = match &state.in_use {
+            // Whoever has it for longer waits for the platform, as this one will.
+            Some(in_use) => in_use.turn(http.timeout()).await,
+            None => None,
+        };
         let now = self.clock.now();
-        if state.renewal.as_ref().is_some_and(|renewal| renewal.is_too_recent(now)) {
-            return Err(still_refused(cause));
+        if let Some(lent) = state.in_use.as_ref().and_then(InUse::read)
+            && now.0 < lent.renew_at
+            && let Some(header) = bearer(&lent.token)
+            && refused.as_ref().is_none_or(|(refused, _)| header != **refused)
+        {
+            state.token = Some(Token { header: header.clone(), renew_at: Some(Timestamp(lent.renew_at)) });
+            return Ok(header);
         }
-        state.renewal = Some(Renewal { at: now, has_served: false });
-        self.log_in(http, &mut state).await
+        if let Some((_, cause)) = refused {
+            if state.renewal.as_ref().is_some_and(|renewal| renewal.is_too_recent(now)) {
+                return Err(still_refused(cause));
+            }
+            state.renewal = Some(Renewal { at: now, has_served: false });
+        }
+        self.log_in(http, state).await
+    }
+
+    /// Joins the commands that share the login.
+    async fn join(&self, state: &mut State) -> Result<(), Failure> {
+        let Some(shared) = self.shared.as_ref().filter(|_| state.in_use.is_none()) else { return Ok(()) };
+        match shared.join().await {
+            Ok(in_use) => state.in_use = Some(in_use),
+            // A login would end the token of whoever made it.
+            Err(error) if shared.path().exists() => {
+                return Err(Failure::Tenant(format!(
+                    "the {PLATFORM} login that commands beside this one share cannot be used ({}: {error}): run all of them as \
+                     one user",
+                    shared.path().display()
+                )));
+            }
+            Err(error) => tracing::debug!(%error, "the login is not shared with other commands"),
+        }
+        Ok(())
     }
 
     async fn log_in(&self, http: &HttpClient, state: &mut State) -> Result<AuthHeader, Failure> {
@@ -141,6 +193,9 @@ impl Auth {
         let margin = MARGIN_MAX.min(life / 10);
         let renew_at = self.clock.now().later_by(life.saturating_sub(margin));
         tracing::info!(valid_for_s = life.as_secs(), "logged in to FIRST LINE");
+        if let Some(in_use) = &state.in_use {
+            in_use.write(reply.value.token(), renew_at.0);
+        }
         state.token = Some(Token { header: header.clone(), renew_at: Some(renew_at) });
         Ok(header)
     }
@@ -152,10 +207,11 @@ pub(super) fn is_refusal(error: &ApiError) -> bool {
 }
 
 /// A fresh token is refused as well.
-pub(super) fn still_refused(source: ApiError) -> Failure {
+fn still_refused(source: ApiError) -> Failure {
     let message = format!(
-        "{PLATFORM} refuses a token that it has just given (status {}): another program may be using the same \
-         account; give deskferry an account of its own",
+        "{PLATFORM} refuses a token that it has just given (status {}). Most likely something else logs in with the same \
+         account, and each login ends the token before it: another program, a person, or deskferry with another state file. \
+         Give deskferry an account of its own; nothing is lost, the next run goes on",
         source.status().unwrap_or(401)
     );
     Failure::Account { message, source }

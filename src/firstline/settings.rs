@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::profile::Profile;
+use super::shared::SharedLogin;
 use crate::http::Secret;
 
 /// Who we are at FIRST LINE. A second login with the same account kills the first one's token (notes FIRST LINE
@@ -51,6 +52,8 @@ pub enum ClearForm {
 pub struct FirstLineSettings {
     /// Who we are.
     pub credentials: Credentials,
+    /// Where commands beside this one find the token of a login; `None`: they are not there, or have a fixed one.
+    pub shared: Option<SharedLogin>,
     /// Rows to ask for per page; what comes back is read from `meta`.
     pub per_page: u32,
     /// How yes and no are written.
@@ -66,6 +69,7 @@ impl FirstLineSettings {
     pub fn new(credentials: Credentials) -> Self {
         Self {
             credentials,
+            shared: None,
             per_page: 50,
             boolean_form: BooleanForm::default(),
             clear_form: ClearForm::default(),

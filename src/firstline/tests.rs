@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::profile::{PhoneOwner, Profile, UpdateChoice, UpdateMethod};
+use super::shared::SharedLogin;
 use super::{Credentials, FirstLine, FirstLineSettings};
 use crate::clock::TestClock;
 use crate::domain::ids::{ChildId, FirstLineId};
@@ -543,6 +544,47 @@ async fn a_refused_token_is_renewed_once_and_a_second_refusal_stops() {
     assert!(matches!(target.contact(FirstLineId(1)).await, Err(PortError::Stop { .. })));
     let expected = ["/auth", "/contact/1 Bearer t1", "/auth", "/contact/1 Bearer t2"];
     assert_eq!(auth_headers(&server.seen()), expected);
+}
+
+#[tokio::test]
+async fn commands_beside_each_other_use_one_login_and_after_a_stranger_s_one_more() {
+    let server = server_with_logins(json!(3600), true).await;
+    let (clock, folder) = (TestClock::default(), tempfile::tempdir().unwrap());
+    let sharing = || {
+        let shared = SharedLogin::beside(&folder.path().join("state.db"), "https://a", &Secret::new("robot"));
+        FirstLineSettings { shared: Some(shared), ..login() }
+    };
+    let (one, other) = (connect_at(&server, sharing(), &clock), connect_at(&server, sharing(), &clock));
+    let stranger = connect_at(&server, login(), &clock);
+    one.contact(FirstLineId(1)).await.unwrap();
+    other.contact(FirstLineId(1)).await.unwrap();
+    stranger.contact(FirstLineId(1)).await.unwrap();
+    one.contact(FirstLineId(1)).await.unwrap();
+    other.contact(FirstLineId(1)).await.unwrap();
+    let of = ["/auth", "/contact/1 Bearer t1", "/contact/1 Bearer t1", "/auth", "/contact/1 Bearer t2"];
+    let after =
+        ["/contact/1 Bearer t1", "/auth", "/contact/1 Bearer t3", "/contact/1 Bearer t1", "/contact/1 Bearer t3"];
+    assert_eq!(auth_headers(&server.seen()), [&of[..], &after].concat());
+    // Shortly before its end it is renewed by whoever comes first, for both.
+    clock.advance_ms(3_310_000);
+    other.contact(FirstLineId(1)).await.unwrap();
+    one.contact(FirstLineId(1)).await.unwrap();
+    let seen = auth_headers(&server.seen());
+    assert_eq!(seen[10..], ["/auth", "/contact/1 Bearer t4", "/contact/1 Bearer t4"]);
+}
+
+#[tokio::test]
+async fn a_shared_login_that_cannot_be_used_is_not_fought_with_another() {
+    let server = server_with_logins(json!(3600), true).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("state.db.login")).unwrap();
+    let shared = Some(SharedLogin::beside(&folder.path().join("state.db"), "https://a", &Secret::new("robot")));
+    let error = connect(&server, FirstLineSettings { shared, ..login() }).contact(FirstLineId(1)).await.unwrap_err();
+    assert!(matches!(&error, PortError::Stop { message, .. } if message.contains("as one user")), "{error:?}");
+    assert_eq!(server.seen().len(), 0);
+    // Where nobody can leave anything, there is nobody beside.
+    let shared = Some(SharedLogin::beside(std::path::Path::new("/nowhere/x"), "https://a", &Secret::new("robot")));
+    connect(&server, FirstLineSettings { shared, ..login() }).contact(FirstLineId(1)).await.unwrap();
 }
 
 /// A server whose tokens die, with this status, after so many answers.

@@ -163,25 +163,43 @@ impl Store {
         Ok(rows.into_iter().map(Journalled::from).collect())
     }
 
-    /// What these runs did to these contacts, as far as they carried out a plan and nobody took it back: contacts and words.
+    /// What runs before this one did to these contacts, as far as they carried out this plan (`Store::carries_out`) and nobody
+    /// took it back: contacts and words.
     pub async fn planned_changes(
         &self,
         ids: &[LiveDeskId],
-        runs: std::ops::Range<RunId>,
+        plan: &str,
+        before: RunId,
     ) -> Result<Vec<(LiveDeskId, String)>, StoreError> {
         let ids = batch(ids.iter().map(|id| id.0));
         let rows = sqlx::query!(
             "SELECT DISTINCT livedesk_id, action FROM journal JOIN run ON run.id = journal.run
-             WHERE livedesk_id IN (SELECT value FROM json_each(?1)) AND journal.run >= ?2 AND journal.run < ?3
-                 AND undone_by IS NULL AND action <> 'trial' AND run.options ->> 'plan' IS NOT NULL",
+             WHERE livedesk_id IN (SELECT value FROM json_each(?1)) AND run.options ->> 'plan_mark' = ?2
+                 AND journal.run < ?3 AND undone_by IS NULL AND action <> 'trial'",
             ids,
-            runs.start.0,
-            runs.end.0
+            plan,
+            before.0
         )
         .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(|row| (LiveDeskId(row.livedesk_id), row.action)).collect())
+    }
+
+    /// The runs that did something to one of these contacts that nobody took back, newest first. Not those that took runs back.
+    pub async fn runs_that_changed(&self, ids: &[LiveDeskId]) -> Result<Vec<RunId>, StoreError> {
+        let ids = batch(ids.iter().map(|id| id.0));
+        let runs = sqlx::query_scalar!(
+            "SELECT DISTINCT journal.run FROM journal JOIN run ON run.id = journal.run
+             WHERE livedesk_id IN (SELECT value FROM json_each(?1)) AND undone_by IS NULL AND action <> 'trial'
+                 AND run.kind <> 'undo'
+             ORDER BY journal.run DESC",
+            ids
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(runs.into_iter().map(RunId).collect())
     }
 
     /// Deletes rows older than `before`, before-images and all, and says how many. Their runs cannot be taken back any more.

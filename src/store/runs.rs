@@ -96,6 +96,24 @@ impl Store {
         .await
     }
 
+    /// Notes which plan a run carries out: what an interrupted run of the same plan did is done.
+    pub async fn carries_out(&self, run: RunId, plan: &str) -> Result<(), StoreError> {
+        let plan = plan.to_owned();
+        self.transact(move |conn| {
+            Box::pin(async move {
+                sqlx::query!(
+                    "UPDATE run SET options = json_set(options, '$.plan_mark', ?2) WHERE id = ?1",
+                    run.0,
+                    plan
+                )
+                .execute(conn)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Ends a run.
     pub async fn finish_run(&self, run: RunId, result: RunResult) -> Result<(), StoreError> {
         let (counts, now) = (result.counts.to_string(), self.now().0);

@@ -9,6 +9,7 @@
 mod architecture;
 mod backfill;
 mod bench;
+mod beside;
 mod brake;
 mod check;
 mod cli;
@@ -17,6 +18,7 @@ mod decisions;
 mod deletes;
 mod doubt;
 mod drift_gate;
+mod evening;
 mod explain;
 mod failures;
 mod forget;

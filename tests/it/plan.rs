@@ -514,6 +514,11 @@ async fn a_rehearsal_picks_a_spread_and_names_whom_to_look_at_and_how_to_undo_it
         for special in [70, 81, 92, 99, 103, 110] {
             assert!(places.contains(&special), "{special}: {ended}", ended = ended.out);
         }
+        assert_eq!(again["rehearsed_by"], json!([1]), "{again}");
+        let third = desk.run(&["backfill", "--yes", "--limit", "12"]).await.expect(1);
+        third.says("this run changed nothing");
+        third.says("taken back whole: `deskferry undo 1`");
+        assert!(!third.out.contains("undo 3"), "{}", third.out);
         let records = records(&desk);
         for row in rows {
             let record = records.get(&row["livedesk_id"].as_u64().unwrap());

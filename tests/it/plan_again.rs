@@ -163,6 +163,49 @@ async fn what_an_interrupted_run_left_half_done_is_finished_only_as_far_as_it_wa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_plan_that_was_refused_or_not_confirmed_does_not_forget_one_that_was_begun() {
+    let (desk, ids) = desk_with(6).await;
+    plan(&desk, &[], 0).await;
+    desk.replace("doubt_horizon = \"1s\"", "doubt_horizon = \"1h\"");
+    desk.sandbox.firstline_faults().next(Fault::Reset, 2, FaultFilter::on("POST", "/email-contact"));
+    let path = plan_path(&desk);
+    let first = desk.run(&["--no-wait", "--json", "backfill", "--yes", "--plan", &path]).await.expect(1).json();
+    assert_eq!((&first["created"], &first["parked"]), (&json!(4), &json!(2)), "{first}");
+    desk.replace("doubt_horizon = \"1h\"", "doubt_horizon = \"1s\"");
+    let other = desk.path("other.jsonl");
+    let other = other.to_str().unwrap();
+    desk.run(&["plan", "-o", other]).await;
+    let refused = desk.run(&["backfill", "--plan", other, "--expect-total", "777"]).await.expect(2);
+    refused.says("--expect-total says 777; nothing was written");
+    let second = carry_out(&desk, 0).await;
+    assert_eq!((moved(&second), &second["unmet"]), (Vec::new(), &json!(0)), "{second}");
+    assert!(ids.iter().all(|id| !records(&desk)[id]["emails"].as_array().unwrap().is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_plan_did_meanwhile_is_not_taken_for_this_ones() {
+    let (desk, ids) = desk_with(6).await;
+    plan(&desk, &[], 0).await;
+    desk.replace("doubt_horizon = \"1s\"", "doubt_horizon = \"1h\"");
+    desk.sandbox.firstline_faults().next(Fault::Reset, 1, FaultFilter::on("POST", "/email-contact"));
+    let path = plan_path(&desk);
+    desk.run(&["--no-wait", "backfill", "--yes", "--plan", &path]).await.expect(1);
+    desk.replace("doubt_horizon = \"1h\"", "doubt_horizon = \"1s\"");
+    // LiveDesk goes on with one that is done, and another plan carries that out.
+    set(&desk, ids[0], "given", "New");
+    let other = desk.path("other.jsonl");
+    let other = other.to_str().unwrap();
+    desk.run(&["plan", "-o", other]).await;
+    desk.run(&["backfill", "--yes", "--plan", other]).await;
+    assert_eq!(records(&desk)[&ids[0]]["last_name"], "New");
+    set(&desk, ids[0], "given", "Newer");
+    let again = carry_out(&desk, 1).await;
+    let told: Vec<u64> = moved(&again).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(told, [ids[0]], "{again}");
+    assert_eq!(records(&desk)[&ids[0]]["last_name"], "New", "the other plan's work is not gone on with by this one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_adoption_that_was_refused_leaves_nothing_that_a_later_run_is_built_upon() {
     let (desk, ids) = desk_with(8).await;
     let customers = earlier_customers(&desk, 3);

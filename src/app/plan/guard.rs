@@ -10,7 +10,6 @@ use std::sync::{Mutex, PoisonError};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
 use roaring::RoaringTreemap;
-use serde_json::json;
 
 use super::format::{Header, Line, Pen, action_of};
 use super::reading::{Entry, PlanError, Read, line_at, read};
@@ -22,8 +21,6 @@ use crate::sync::engine::RunError;
 use crate::sync::overseer::{Action, Approval, Overseer, Proposal, Stage};
 use crate::sync::summary::LISTED;
 
-/// Profile key: the plan that was last carried out, and the run that began it.
-const BEGUN: &str = "plan_begun";
 /// Links that are read at once.
 const AT_ONCE: usize = 500;
 
@@ -45,8 +42,8 @@ pub struct Guard {
     adopted: HashMap<FirstLineId, LiveDeskId>,
     tags: BTreeSet<String>,
     run: RunId,
-    /// The first run that carried this plan out: one that was interrupted is gone on with.
-    begun: RunId,
+    /// What the plan is known by: what an interrupted run of it did is done, and not judged anew.
+    mark: String,
     entries: Mutex<Vec<Entry>>,
     /// Contacts that are not as planned and that are counted as something else.
     beside: Mutex<Beside>,
@@ -59,7 +56,6 @@ impl Guard {
     pub async fn open(path: &Path, now: &Header, store: Store, run: RunId) -> Result<Self, PlanError> {
         let Read { entries, adopted, end, mark } = read(path, now, store.hash_key())?;
         let names = super::field_names(&store).await?;
-        let begun = begun(&store, &mark, run).await?;
         Ok(Self {
             store,
             names,
@@ -67,11 +63,16 @@ impl Guard {
             adopted,
             tags: end.tags_made.into_iter().collect(),
             run,
-            begun,
+            mark,
             entries: Mutex::new(entries),
             beside: Mutex::default(),
             refused: Mutex::default(),
         })
+    }
+
+    /// Notes that the run carries the plan out: before its first write, and after everybody agreed.
+    pub async fn begin(&self) -> Result<(), StoreError> {
+        self.store.carries_out(self.run, &self.mark).await
     }
 
     /// Contacts that are not as planned beside those that the run counted as moved; and those of the plan that did not come
@@ -174,12 +175,12 @@ impl Guard {
     async fn is_half_done(&self, id: LiveDeskId, granted: bool) -> Result<bool, StoreError> {
         let Some(link) = self.store.links_for(&[id]).await?.remove(&id) else { return Ok(false) };
         let is_open = link.fingerprint.is_none();
-        Ok(is_open && (granted || !self.store.planned_changes(&[id], self.begun..self.run).await?.is_empty()))
+        Ok(is_open && (granted || !self.store.planned_changes(&[id], &self.mark, self.run).await?.is_empty()))
     }
 
     /// What this plan has done so far and nobody took back.
     async fn done(&self, ids: &[LiveDeskId]) -> Result<HashSet<(LiveDeskId, Stage)>, StoreError> {
-        let changes = self.store.planned_changes(ids, self.begun..RunId(self.run.0 + 1)).await?;
+        let changes = self.store.planned_changes(ids, &self.mark, RunId(self.run.0 + 1)).await?;
         let stage = |action: &str| Action::parse(action).map_or(Stage::Contact, Action::stage);
         Ok(changes.into_iter().map(|(id, action)| (id, stage(&action))).collect())
     }
@@ -248,14 +249,4 @@ impl Overseer for Guard {
 fn find(entries: &mut [Entry], id: LiveDeskId, stage: Stage) -> Option<&mut Entry> {
     let place = entries.binary_search_by_key(&(id.0, stage), |entry| (entry.id, entry.stage)).ok()?;
     entries.get_mut(place)
-}
-
-/// The run that began to carry this plan out: what an interrupted run of it did is done, and not judged anew.
-async fn begun(store: &Store, mark: &str, run: RunId) -> Result<RunId, StoreError> {
-    let known = store.profile_get(BEGUN).await?;
-    if let Some(first) = known.filter(|known| known["plan"] == mark).and_then(|known| known["run"].as_i64()) {
-        return Ok(RunId(first));
-    }
-    store.profile_put(BEGUN, &json!({ "plan": mark, "run": run.0 })).await?;
-    Ok(run)
 }

@@ -1,6 +1,6 @@
 //! The state file, if there is one: sound, of this version, of these accounts, free. It is only read.
 
-use std::fs;
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,12 +16,13 @@ const STATE: &str = "state";
 /// Looks at the state; gives what the latest probe found out.
 pub(super) async fn check(settings: &Settings, context: &Context, findings: &mut Findings) -> Option<TenantReport> {
     let path = &settings.state.path;
-    folder(path, findings);
+    let can_write = can_write(path, findings);
     if let Some(holder) = holder(path) {
         findings.warning(STATE, format!("in use by {holder}"), "a backfill has to wait until it is done");
     }
     let store = match app::read_state(path, Arc::clone(&context.clock)).await {
         Ok(store) => store,
+        Err(AppError::Store(StoreError::Missing { .. })) if !can_write => return None,
         Err(AppError::Store(StoreError::Missing { .. })) => {
             findings.good(STATE, format!("{} is not there yet; the first run makes it", path.display()));
             return None;
@@ -66,19 +67,23 @@ async fn opened(store: &Store, ours: &Accounts, findings: &mut Findings) -> Resu
     Ok(())
 }
 
-/// The folder must be there; it is not made, because a path with a mistake in it would be.
-fn folder(path: &Path, findings: &mut Findings) {
+/// Whether the state could be written: its folder, where other files of it are made, and its file, if there is one. The folder
+/// is not made, because a path with a mistake in it would be; and nothing stays in it.
+fn can_write(path: &Path, findings: &mut Findings) -> bool {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match fs::metadata(folder) {
-        Ok(found) if !found.is_dir() => {
-            findings.problem(STATE, format!("{} is not a folder", folder.display()), "check [state] path");
-        }
-        Ok(found) if found.permissions().readonly() => {
-            findings.problem(STATE, format!("nothing can be written in {}", folder.display()), "check its permissions");
-        }
-        Ok(_) => {}
-        Err(error) => {
-            findings.problem(STATE, format!("{}: {error}", folder.display()), "make the folder, or check [state] path");
-        }
+    if !folder.is_dir() {
+        let remedy = "make the folder, or check [state] path";
+        findings.problem(STATE, format!("{} is not a folder", folder.display()), remedy);
+        return false;
     }
+    let file = if path.is_file() { OpenOptions::new().write(true).open(path).err() } else { None };
+    let file = file.map(|error| format!("{} cannot be written: {error}", path.display()));
+    let beside = || tempfile::tempfile_in(folder).err();
+    let text =
+        file.or_else(|| beside().map(|error| format!("nothing can be written in {}: {error}", folder.display())));
+    let can_write = text.is_none();
+    if let Some(text) = text {
+        findings.problem(STATE, text, "every run needs that: check owner and permissions, or [state] path");
+    }
+    can_write
 }

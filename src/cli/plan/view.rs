@@ -1,6 +1,7 @@
 //! A plan for people: contacts grouped by what is done with them and by the fields that are touched, with samples.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -10,8 +11,13 @@ use crate::sync::summary::Summary;
 
 /// Groups that are told apart; the rest is one group.
 const GROUPS: usize = 100;
-/// Contacts that are shown of each.
-const SAMPLES: usize = 3;
+/// Groups that are shown beside the largest of each action, unless everything is; and other lists are cut there, too.
+const SHOWN: usize = 5;
+const LISTED: usize = 8;
+/// Contacts that are shown of each group, and lines of each from both ends.
+const SAMPLES: usize = 2;
+const FIRST: usize = 4;
+const LAST: usize = 2;
 
 #[derive(Debug, Default)]
 struct Group {
@@ -51,35 +57,78 @@ impl View {
         for (action, count) in &end.contacts {
             say(format_args!("  {:<14}{count:>10}", action.replace('_', " ")));
         }
-        for ((action, fields), group) in &self.groups {
-            let fields = if fields.is_empty() { String::new() } else { format!(": {fields}") };
-            say(format_args!("\n{} {} x{fields}", group.count, action.replace('_', " ")));
-            for line in group.samples.iter().filter(|_| !full) {
-                say(contact(line));
-            }
-            if !full && group.count > group.samples.len() as u64 {
-                say(format_args!("  ... and {} more; --full shows all", group.count - group.samples.len() as u64));
-            }
-        }
+        self.print_groups(full);
         if !self.kept.is_empty() {
             say("\nfields that differ or are unknown, and stay as FIRST LINE has them:");
         }
-        for ((field, why), count) in &self.kept {
-            say(format_args!("  {count} x {field}: {why}"));
-        }
-        for stopped in &header.stopped {
-            say(format_args!("  stopped: {stopped}; nothing is written to it"));
-        }
-        for (problem, count) in &summary.skipped_values {
-            say(format_args!("  left out: {count} x {problem}"));
-        }
-        for tag in &end.tags_made {
-            say(format_args!("  the tag \"{tag}\" is made first"));
-        }
+        let mut kept: Vec<_> = self.kept.iter().collect();
+        kept.sort_by_key(|(_, count)| Reverse(**count));
+        list(kept.into_iter().map(|((field, why), count)| format!("{count} x {field}: {why}")), full);
+        list(header.stopped.iter().map(|stopped| format!("stopped: {stopped}; nothing is written to it")), full);
+        let mut left_out: Vec<_> = summary.skipped_values.iter().collect();
+        left_out.sort_by_key(|(_, count)| Reverse(**count));
+        list(left_out.into_iter().map(|(problem, count)| format!("left out: {count} x {problem}")), full);
+        list(end.tags_made.iter().map(|tag| format!("the tag \"{tag}\" is made first")), full);
         say(cost(end));
         if header.masked {
             say("values are masked; --show-values shows them");
         }
+    }
+}
+
+impl View {
+    /// The largest groups with samples, and of each action the largest; or all, without: their contacts follow.
+    fn print_groups(&self, full: bool) {
+        let mut groups: Vec<_> = self.groups.iter().collect();
+        groups.sort_by_key(|(_, group)| Reverse(group.count));
+        let mut actions = BTreeSet::new();
+        let (mut hidden, mut contacts) = (0, 0);
+        for (at, ((action, fields), group)) in groups.into_iter().enumerate() {
+            let is_first = actions.insert(action);
+            if !full && !is_first && at >= SHOWN {
+                hidden += 1;
+                contacts += group.count;
+                continue;
+            }
+            let fields = if fields.is_empty() { String::new() } else { format!(": {fields}") };
+            say(format_args!("\n{} {} x{fields}", group.count, action.replace('_', " ")));
+            if full {
+                continue;
+            }
+            for line in &group.samples {
+                say(shortened(&contact(line)));
+            }
+            let more = group.count - group.samples.len() as u64;
+            if more > 0 {
+                say(format_args!("  ... and {more} more; --full shows all"));
+            }
+        }
+        if hidden > 0 {
+            say(format_args!("\n... and {hidden} smaller groups with {contacts} contacts; --full shows all"));
+        }
+    }
+}
+
+/// The first lines of a contact, and the last, where its e-mails and phones stand.
+fn shortened(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let more = lines.len().saturating_sub(FIRST + LAST);
+    if more <= 1 {
+        return text.to_owned();
+    }
+    let (first, last) = (lines[..FIRST].join("\n"), lines[FIRST + more..].join("\n"));
+    format!("{first}\n    ... and {more} lines more\n{last}")
+}
+
+/// Some lines of a list, and how many more there are.
+fn list(lines: impl ExactSizeIterator<Item = String>, full: bool) {
+    let more = if full { 0 } else { lines.len().saturating_sub(LISTED) };
+    let shown = lines.len() - more;
+    for line in lines.take(shown) {
+        say(format_args!("  {line}"));
+    }
+    if more > 0 {
+        say(format_args!("  ... and {more} more; --full shows all"));
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Lists {
 pub(super) fn find(state: &Path, id: LiveDeskId) -> Result<Lists, Failure> {
     let folder = state.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = state.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let own = ["", "-wal", "-shm", ".lock"].map(|suffix| format!("{name}{suffix}"));
+    let own = ["", "-wal", "-shm", ".lock", ".login", ".login-turn"].map(|suffix| format!("{name}{suffix}"));
     let mut lists = Lists::default();
     let mut files: Vec<PathBuf> = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();

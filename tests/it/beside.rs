@@ -1,0 +1,97 @@
+//! Commands beside each other with a login instead of a token: they use one token, so none ends the other's.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::cli_support::{Desk, Ended};
+use crate::plan::desk_with;
+
+const CALM: &str = "token = \"sandbox-token\"\nrequests_per_second = 0";
+
+/// People at LiveDesk, and a configuration that logs in and sends so many requests a second.
+async fn desk_with_login(people: usize, rate: u32) -> (Desk, Vec<u64>) {
+    let (desk, ids) = desk_with(people).await;
+    let login = format!("name = \"ferry\"\npassword = \"sandbox-password\"\nrequests_per_second = {rate}");
+    desk.replace(CALM, &login);
+    (desk, ids)
+}
+
+fn logins(desk: &Desk) -> u64 {
+    desk.sandbox.firstline_faults().counts()["by_route"]["POST /auth"].as_u64().unwrap_or_default()
+}
+
+#[track_caller]
+fn went_through(ended: &Ended) {
+    assert!(matches!(ended.code, Some(0 | 1)), "{:?}\n{}\n{}", ended.code, ended.out, ended.err);
+    // What the sandbox's tokens begin with.
+    assert!(
+        !ended.out.contains("eyJ") && !ended.err.contains("eyJ"),
+        "a token is shown:\n{}\n{}",
+        ended.out,
+        ended.err
+    );
+}
+
+fn leaves_no_token(desk: &Desk) {
+    let left: Vec<String> = desk.files().into_iter().filter(|name| name.contains("login")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backfill_that_logged_in_goes_on_beside_every_command_that_looks() {
+    let (desk, ids) = desk_with_login(40, 40).await;
+    let first = ids[0].to_string();
+    let beside = async {
+        while desk.creates() < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for command in [&["plan"][..], &["check"], &["explain", &first], &["fields"], &["verify"]] {
+            went_through(&desk.run(command).await);
+        }
+    };
+    let (ended, ()) = tokio::join!(desk.run(&["backfill", "--yes"]), beside);
+    ended.expect(0);
+    assert_eq!(desk.creates(), 40);
+    leaves_no_token(&desk);
+    desk.run(&["verify"]).await.expect(0);
+    // What ended before the backfill did used its login; the others took turns.
+    assert!(logins(&desk) <= 3, "{}", logins(&desk));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_logged_in_goes_on_beside_other_looks_while_nobody_holds_the_state() {
+    let (desk, ids) = desk_with_login(30, 0).await;
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    for id in &ids {
+        desk.sandbox.livedesk().edit(*id, |contact| drop(contact.insert("name".into(), json!("Somebody Else"))));
+    }
+    desk.replace(
+        "requests_per_second = 0\ntimeout = \"5s\"\n\n[state]",
+        "requests_per_second = 15\ntimeout = \"5s\"\n\n[state]",
+    );
+    let before = logins(&desk);
+    let first = ids[0].to_string();
+    let beside = async {
+        while logins(&desk) == before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for _ in 0..3 {
+            went_through(&desk.run(&["explain", &first]).await);
+        }
+    };
+    let (planned, ()) = tokio::join!(desk.run(&["--json", "plan"]), beside);
+    let planned = planned.expect(0);
+    assert_eq!(planned.out.lines().count(), 32, "{}", planned.out);
+    assert_eq!(logins(&desk), before + 1);
+    leaves_no_token(&desk);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_command_left_is_not_taken_for_a_token() {
+    let (desk, _) = desk_with_login(2, 0).await;
+    desk.write("state.db.login", "eyJ-of-a-killed-command");
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    assert_eq!(logins(&desk), 1);
+    leaves_no_token(&desk);
+}
