@@ -120,7 +120,7 @@ impl<T: ContactTarget> Engine<T> {
                 (IntentKind::Contact, _) => unfound.push(intent),
             }
         }
-        self.settle_by_links(&mut settlement).await?;
+        self.settle_by_links(settlement).await?;
         let (ripe, young): (Vec<Intent>, Vec<Intent>) =
             unfound.into_iter().partition(|intent| self.horizon_of(intent) <= self.clock.now());
         for intent in young {

@@ -11,6 +11,7 @@ use deskferry::config::settings::I_UNDERSTAND;
 use deskferry::domain::ids::LiveDeskId;
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::faults::FaultSettings;
+use deskferry::sandbox::firstline::{FirstLineSwitches, ListSync};
 use deskferry::store::Link;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -261,6 +262,30 @@ async fn without_a_word_about_deletions_what_a_run_made_is_tagged_and_the_undo_c
     let end = scene.undo(&["1", "--delete-created"]).await;
     assert_eq!(end.code(), Some(0), "{end:?}");
     assert_eq!(scene.dump(), scene.before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_first_line_says_it_put_back_and_did_not_is_listed_as_kept() {
+    let mut scene = Scene::new(6, 3).await;
+    scene.world.mapping.push_str("\n[[tags]]\nlabel = \"gold\"\ntag = \"VIP\"\n");
+    let (livedesk, firstline) = (scene.world.sandbox.livedesk(), scene.world.sandbox.firstline());
+    // The tags of an update are added to those that are there.
+    let switches = FirstLineSwitches { tags_on_update: ListSync::Union, ..FirstLineSwitches::default() };
+    firstline.set_switches(switches);
+    firstline.add_tag("VIP");
+    livedesk.set_labels(scene.ids[1], &["gold"]);
+    scene.backfill().await;
+    let customer = scene.target(1).await;
+    let held = || {
+        let dump = firstline.dump();
+        dump.as_array().unwrap().iter().find(|row| row["id"] == customer).unwrap()["tag_ids"].clone()
+    };
+    let tags = held();
+    assert_ne!(tags, json!([]));
+    let done = scene.undo(&["1"]).await.json();
+    assert_eq!((&done["kept"], held()), (&json!(1), tags), "{done}");
+    let line = &done["kept_lines"][0];
+    assert!(line["part"] == "tag_ids" && line["why"].as_str().unwrap().contains("shows another value"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! What the run wrote over goes back, on a record that was there before it: fields, lists, and rows (in `rows`).
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::Undo;
@@ -16,6 +18,9 @@ use crate::sync::engine::RunError;
 use crate::sync::journal::{self, COMPANIES, TAGS, action};
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::trial::written_back;
+
+/// Why a part stays although it was sent.
+const NOT_TAKEN: &str = "FIRST LINE answered that it was done, and shows another value";
 
 impl<T: ContactTarget> Undo<'_, T> {
     /// Writes back what the run wrote over, on a record that was there before it.
@@ -71,10 +76,14 @@ impl<T: ContactTarget> Undo<'_, T> {
         stays.extend(kept.into_iter().map(|(name, why)| (name.to_owned(), why)));
         let opened = self.half(case, &parts);
         if !names.is_empty() && !self.order.dry_run {
-            match self.send(case, record, write, opened.as_ref()).await? {
+            match self.send(case, record, write.clone(), opened.as_ref()).await? {
                 Sent::Done => {}
                 Sent::Left => return Ok(()),
                 Sent::Gone => return self.not_there(case).await,
+            }
+            for name in self.not_taken(case, &write, &mut parts).await? {
+                names.retain(|sent| *sent != name);
+                stays.push((name, NOT_TAKEN));
             }
         }
         for name in names {
@@ -88,6 +97,35 @@ impl<T: ContactTarget> Undo<'_, T> {
             self.tell(case.id, case.target, &name, "kept", why);
         }
         self.finish(case, parts.is_whole(), &parts).await
+    }
+
+    /// What the record does not hold after a write that was answered as done: it stays as it is (notes FIRST LINE 3.7: the tags of
+    /// an update may be added to those that are there). What is not shown is believed.
+    async fn not_taken(&self, case: &Case, sent: &ContactWrite, parts: &mut Parts) -> Result<Vec<String>, RunError> {
+        let engine = self.engine;
+        let Some(now) = engine.full_contact(case.target).await? else { return Ok(Vec::new()) };
+        let key = engine.store.hash_key();
+        let mut names = Vec::new();
+        for field in sent.fields.keys() {
+            let kind = kind_of(&engine.kinds, *field);
+            let holds = now.value(*field).map(|value| value_digest(key, canonical_current(kind, value).as_deref()));
+            if holds.is_some_and(|holds| parts.back.get(field).is_some_and(|back| *back != holds)) {
+                parts.back.remove(field);
+                parts.kept.insert(*field);
+                names.push(field.to_string());
+            }
+        }
+        for (name, sent, held, way) in [
+            (TAGS, &sent.tag_ids, &now.tag_ids, &mut parts.tags),
+            (COMPANIES, &sent.company_ids, &now.company_ids, &mut parts.companies),
+        ] {
+            let ids = |list: &Option<Vec<i64>>| list.iter().flatten().copied().collect::<BTreeSet<i64>>();
+            if sent.is_some() && held.is_some() && ids(sent) != ids(held) {
+                *way = Some(Way::Stays);
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
     }
 
     /// The link from the first request to the last.
