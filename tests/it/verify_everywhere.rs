@@ -196,10 +196,12 @@ async fn the_same_faults_are_found_at_every_tenant_and_in_every_way_of_asking() 
     let many = std::env::var("DESKFERRY_VERIFY_TENANTS").ok().and_then(|many| many.parse().ok()).unwrap_or(1);
     let mut wrong = Vec::new();
     for (what, firstline) in tenants().into_iter().take(many) {
-        let mut world = World::start(SandboxConfig { contacts: 150, firstline, ..SandboxConfig::default() }).await;
+        let mut world =
+            World::start(SandboxConfig { contacts: 90, edge_cases: false, firstline, ..SandboxConfig::default() })
+                .await;
         world.mapping.push_str("\n[[tags]]\nlabel = \"vip\"\ntag = \"VIP\"\n");
         let livedesk = world.sandbox.livedesk();
-        for id in livedesk.listed_ids().into_iter().skip(50) {
+        for id in livedesk.listed_ids().into_iter().skip(10) {
             livedesk.set_labels(id, &["vip"]);
             assert!(livedesk.edit(id, |row| {
                 row.insert("custom_attributes".into(), json!({ "birthday": "1990-05-17", "points": 12 }));
@@ -226,7 +228,10 @@ async fn the_same_faults_are_found_at_every_tenant_and_in_every_way_of_asking() 
                 expected.extend(planted.strangers.iter().filter(nobodys).cloned());
             }
             // A sample that asks FIRST LINE for single stamps does not know on whom else an e-mail stands.
-            let new: BTreeSet<Told> = found.keys().filter(|told| !clean.contains_key(*told)).cloned().collect();
+            // Nor does it see the tags of a customer without its stamp where only rows of the list name them.
+            let unseen = |told: &Told| mode.sample && found[told].as_deref() == Some("not_shown");
+            let new = found.keys().filter(|told| !clean.contains_key(*told) && !unseen(told));
+            let new: BTreeSet<Told> = new.cloned().collect();
             let alike = |told: &Told| match told.0.as_str() {
                 "wrong_owner" if mode.sample => (String::from("lost_email"), told.1, told.2.clone()),
                 _ => told.clone(),
