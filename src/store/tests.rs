@@ -127,6 +127,8 @@ fn conflict(id: i64, candidates: &[i64]) -> Conflict {
         run: RUN,
         at: Timestamp(3),
         decision: None,
+        carried_to: None,
+        left_behind: None,
     }
 }
 

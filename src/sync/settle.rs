@@ -220,6 +220,7 @@ impl<T: ContactTarget> Engine<T> {
         let made = self.made(id, found[0], &[], "its answer was lost, and its stamp found");
         let made = JournalEntry { run: self.sender(intent.opened_at).await?, ..made };
         let mut ops = vec![self.link_of(intent, found[0]), WriteOp::Journal(made)];
+        ops.push(WriteOp::DecisionCarried { livedesk_id: id, carried_to: Some(found[0]), left_behind: None });
         ops.push(if intent.recreated && found.len() == 1 {
             WriteOp::AuditIntent { seq: intent.seq, target: found[0] }
         } else {
@@ -250,6 +251,8 @@ impl<T: ContactTarget> Engine<T> {
             run: self.run,
             at: self.clock.now(),
             decision: None,
+            carried_to: None,
+            left_behind: None,
         })
     }
 

@@ -13,6 +13,7 @@ mod brake;
 mod check;
 mod cli;
 mod cli_support;
+mod corrections;
 mod decisions;
 mod deletes;
 mod doubt;
