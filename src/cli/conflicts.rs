@@ -59,7 +59,7 @@ struct Resolve {
     /// It is this FIRST LINE customer
     #[arg(long, value_name = "TARGET")]
     link: Option<i64>,
-    /// It is nobody of them: create it
+    /// It is nobody of them: it keeps its own customer, or gets one
     #[arg(long)]
     create: bool,
     /// Do not carry it

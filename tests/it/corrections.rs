@@ -39,6 +39,8 @@ enum After {
     MergeAndRebuild,
     Kill,
     Another(Word),
+    /// The run that carries the other one out is killed.
+    AnotherKilled(Word),
 }
 
 async fn world() -> World {
@@ -166,6 +168,25 @@ impl Doubt {
                 assert_eq!(stamped, named, "{context}, look {number}");
             }
         }
+    }
+
+    /// A backfill that is killed when its first write was applied and not answered; and again, and again.
+    async fn kill(&self, context: &str) {
+        let faults = self.world.sandbox.firstline_faults();
+        faults.change(|settings| settings.slow_ms = 60_000);
+        for _ in 0..3 {
+            for method in ["POST", "PUT"] {
+                faults.next(Fault::Slow, 1, FaultFilter::on(method, ""));
+            }
+            let writes = || self.world.sandbox.firstline().tally().writes();
+            let before = writes();
+            let mut process = self.world.spawn(&["backfill", "--yes"]);
+            if process.until(|| writes() > before).await {
+                process.kill().await;
+            }
+            assert!(self.stamped().len() <= 1, "{context}: {:?} carry one stamp", self.stamped());
+        }
+        faults.clear();
     }
 
     /// What an agent merges once a word was carried out: the customer that it led to goes into another one.
@@ -391,22 +412,12 @@ async fn play(word: Word, after: After) {
             doubt.world.backfill().await;
             assert_eq!(doubt.target().await, survivor, "{context}");
         }
-        After::Kill => {
-            let faults = doubt.world.sandbox.firstline_faults();
-            faults.change(|settings| settings.slow_ms = 60_000);
-            for _ in 0..3 {
-                for method in ["POST", "PUT"] {
-                    faults.next(Fault::Slow, 1, FaultFilter::on(method, ""));
-                }
-                let writes = || doubt.world.sandbox.firstline().tally().writes();
-                let before = writes();
-                let mut process = doubt.world.spawn(&["backfill", "--yes"]);
-                if process.until(|| writes() > before).await {
-                    process.kill().await;
-                }
-                assert!(doubt.stamped().len() <= 1, "{context}");
-            }
-            faults.clear();
+        After::Kill => doubt.kill(&context).await,
+        After::AnotherKilled(next) => {
+            doubt.retry().await;
+            doubt.decide(next).await;
+            last = next;
+            doubt.kill(&context).await;
         }
         After::Another(next) => {
             doubt.retry().await;
@@ -440,7 +451,11 @@ async fn play(word: Word, after: After) {
 async fn whatever_comes_after_a_decision_there_is_one_record_and_nobody_else_is_written_to() {
     for word in WORDS {
         let others = WORDS.into_iter().filter(|next| *next != word).map(After::Another);
-        for after in [After::Undo, After::MergeAndRebuild, After::Kill].into_iter().chain(others) {
+        let led_away = matches!(word, Word::One | Word::Stranger);
+        let killed = [Word::One, Word::Stranger, Word::Create].map(After::AnotherKilled);
+        let killed = killed.into_iter().filter(|_| led_away);
+        let afters = [After::Undo, After::MergeAndRebuild, After::Kill].into_iter().chain(others).chain(killed);
+        for after in afters {
             play(word, after).await;
         }
     }
