@@ -4,22 +4,25 @@
 
 mod many;
 mod show;
+mod words;
 
 pub(super) use show::stamp_json;
+pub(super) use words::{as_json, as_line, made_json, made_text};
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Context;
 use super::output::{DONE, Failure, note, say};
-use super::runs::moment;
 use crate::app;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
-use crate::store::{Conflict, Decision, DecisionMade, Made, Store};
+use crate::store::{Conflict, Decision, Link, Store};
+use words::{consequence, decision_json, decision_text, ids, taken_back};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -56,7 +59,7 @@ struct Resolve {
     /// It is this FIRST LINE customer
     #[arg(long, value_name = "TARGET")]
     link: Option<i64>,
-    /// It is nobody of them: create it
+    /// It is nobody of them: it keeps its own customer, or gets one
     #[arg(long)]
     create: bool,
     /// Do not carry it
@@ -94,20 +97,26 @@ async fn list(all: bool, context: &Context) -> Result<u8, Failure> {
     let loaded = context.load()?;
     let store = app::read_state(&loaded.settings.state.path, Arc::clone(&context.clock)).await?;
     let mut conflicts = store.conflicts().await?;
-    let waiting = store.decided().await?;
+    let ids: Vec<LiveDeskId> = conflicts.iter().map(|conflict| conflict.livedesk_id).collect();
+    let links = store.links_for(&ids).await?;
     store.close().await;
     let known = conflicts.len();
     if !all {
-        conflicts.retain(|conflict| conflict.decision.is_none() || waiting.contains(&conflict.livedesk_id));
+        let is_open = |conflict: &Conflict| match conflict.standing(links.get(&conflict.livedesk_id)) {
+            Some(Decision::Skip) => false,
+            standing => conflict.decision.is_none() || standing.is_some(),
+        };
+        conflicts.retain(is_open);
     }
     if conflicts.is_empty() && !context.json {
         say("no conflicts");
     }
     for conflict in &conflicts {
+        let link = links.get(&conflict.livedesk_id);
         if context.json {
-            say(as_json(conflict, waiting.contains(&conflict.livedesk_id)));
+            say(as_json(conflict, link));
         } else {
-            say(as_line(conflict, waiting.contains(&conflict.livedesk_id)));
+            say(as_line(conflict, link));
         }
     }
     if known > conflicts.len() {
@@ -139,24 +148,56 @@ async fn decide(resolve: &Resolve, context: &Context) -> Result<u8, Failure> {
         (None, None) => Err(Failure::new("say which contact, or --from FILE")),
     };
     let result = match result {
-        Ok(decided) => store.decide(decided.clone(), Some(&who())).await.map(|()| decided).map_err(Failure::from),
+        Ok(decided) => keep(&store, decided).await,
         Err(failure) => Err(failure),
     };
     store.close().await;
-    for conflict in result? {
+    let (decided, links) = result?;
+    for conflict in decided {
         let id = conflict.livedesk_id;
         let Some(decision) = conflict.decision else { continue };
+        let link = links.get(&id);
+        if let Decision::Link(target) = decision
+            && !conflict.candidates.contains(&target)
+        {
+            note(format_args!(
+                "customer {target} is none of the candidates of contact {id} ({}) and was not looked at; taken as said. If it is \
+                 not there, the contact is set aside and nothing is written",
+                ids(&conflict)
+            ));
+        }
         if context.json {
-            say(json!({ "livedesk_id": id.0, "decision": decision_json(decision) }));
+            say(json!({
+                "livedesk_id": id.0,
+                "decision": decision_json(decision),
+                "linked_to": link.map(|link| link.target.0),
+                "consequence": consequence(&conflict, link),
+            }));
             continue;
         }
-        let next = match decision {
-            Decision::Skip => String::from("a backfill leaves it out"),
+        let next = match (decision, link) {
+            (Decision::Skip, None) => String::from("a backfill leaves it out"),
+            (Decision::Skip, Some(link)) => {
+                let target = link.target;
+                format!(
+                    "it stays linked to customer {target}, so that nothing is created, and nothing is written there; {}",
+                    taken_back(id)
+                )
+            }
             _ => format!("`deskferry retry {id}` or the next backfill carries it out"),
         };
-        say(format_args!("contact {id}: {}; {next}", decision_text(decision)));
+        let consequence = consequence(&conflict, link).map(|what| format!("; {what}")).unwrap_or_default();
+        say(format_args!("contact {id}: {}; {next}{consequence}", decision_text(decision)));
     }
     Ok(DONE)
+}
+
+/// Stores decisions; as they stand then, and the links of their contacts.
+async fn keep(store: &Store, decided: Vec<Conflict>) -> Result<(Vec<Conflict>, HashMap<LiveDeskId, Link>), Failure> {
+    store.decide(decided.clone(), Some(&who())).await?;
+    let ids: Vec<LiveDeskId> = decided.iter().map(|conflict| conflict.livedesk_id).collect();
+    let anew = decided.into_iter().map(|conflict| Conflict { carried_to: None, ..conflict }).collect();
+    Ok((anew, store.links_for(&ids).await?))
 }
 
 async fn decide_one(store: &Store, id: i64, decision: Decision) -> Result<Conflict, Failure> {
@@ -173,9 +214,6 @@ async fn decide_one(store: &Store, id: i64, decision: Decision) -> Result<Confli
                 "FIRST LINE customer {target} was given to contact {other} already (`deskferry conflicts reopen {other}` takes \
                  that back); nothing was changed"
             )));
-        }
-        if !conflict.candidates.contains(&target) {
-            note(format_args!("customer {target} is none of the candidates ({}); taken as said", ids(&conflict)));
         }
     }
     Ok(Conflict { decision: Some(decision), ..conflict })
@@ -200,7 +238,11 @@ async fn reopen(id: LiveDeskId, context: &Context) -> Result<u8, Failure> {
     }
     say(format_args!("contact {id}: taken back ({}); it waits for another decision", decision_text(before)));
     if let Some(link) = link {
-        say(format_args!("it stays linked to customer {}; nothing is written to it until it is decided", link.target));
+        say(format_args!(
+            "it stays linked to customer {}; nothing is written to it until it is decided. {}",
+            link.target,
+            taken_back(id)
+        ));
     }
     Ok(DONE)
 }
@@ -248,84 +290,6 @@ fn unknown(id: i64, conflicts: &[Conflict]) -> String {
     )
 }
 
-pub(super) fn ids(conflict: &Conflict) -> String {
-    let ids: Vec<String> = conflict.candidates.iter().map(ToString::to_string).collect();
-    if ids.is_empty() { String::from("none") } else { ids.join(", ") }
-}
-
-pub(super) fn decision_text(decision: Decision) -> String {
-    match decision {
-        Decision::Link(target) => format!("decided: it is customer {target}"),
-        Decision::Create => String::from("decided: create it"),
-        Decision::Skip => String::from("decided: do not carry it"),
-    }
-}
-
-/// A decision of the past as a line.
-pub(super) fn made_text(made: &DecisionMade) -> String {
-    let what = match made.made {
-        Made::Link(target) => decision_text(Decision::Link(target)),
-        Made::Create => decision_text(Decision::Create),
-        Made::Skip => decision_text(Decision::Skip),
-        Made::Reopened => String::from("taken back"),
-    };
-    let by = made.by.as_deref().unwrap_or("somebody");
-    format!("{} by {by}: {what} ({})", moment(made.at), made.kind)
-}
-
-/// A decision of the past as JSON.
-pub(super) fn made_json(made: &DecisionMade) -> Value {
-    let decision = match made.made {
-        Made::Link(target) => decision_json(Decision::Link(target)),
-        Made::Create => decision_json(Decision::Create),
-        Made::Skip => decision_json(Decision::Skip),
-        Made::Reopened => json!("reopened"),
-    };
-    json!({
-        "decision": decision,
-        "at": moment(made.at),
-        "by": made.by,
-        "kind": made.kind,
-        "candidates": made.candidates.iter().map(|id| id.0).collect::<Vec<_>>(),
-    })
-}
-
-fn decision_json(decision: Decision) -> Value {
-    match decision {
-        Decision::Link(target) => json!({ "link": target.0 }),
-        Decision::Create => json!("create"),
-        Decision::Skip => json!("skip"),
-    }
-}
-
-pub(super) fn as_line(conflict: &Conflict, waiting: bool) -> String {
-    let mut decision = conflict.decision.map_or_else(|| String::from("undecided"), decision_text);
-    if waiting {
-        decision.push_str(" (not carried out yet)");
-    }
-    format!(
-        "contact {}: {} ({}); candidates {}; found by run {}; {decision}",
-        conflict.livedesk_id,
-        conflict.kind,
-        conflict.keys,
-        ids(conflict),
-        conflict.run
-    )
-}
-
-pub(super) fn as_json(conflict: &Conflict, waiting: bool) -> Value {
-    json!({
-        "livedesk_id": conflict.livedesk_id.0,
-        "kind": conflict.kind,
-        "keys": conflict.keys,
-        "candidates": conflict.candidates.iter().map(|id| id.0).collect::<Vec<_>>(),
-        "run": conflict.run.0,
-        "found_at": moment(conflict.at),
-        "decision": conflict.decision.map(decision_json),
-        "waiting": waiting,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,6 +305,8 @@ mod tests {
             run: RunId(1),
             at: Timestamp(0),
             decision: None,
+            carried_to: None,
+            left_behind: None,
         }
     }
 
@@ -349,12 +315,5 @@ mod tests {
         let known: Vec<Conflict> = [12, 1234, 1243, 99_999].map(conflict).into();
         assert!(unknown(1235, &known).contains("did you mean 1234, "));
         assert!(unknown(1, &[]).contains("there are no conflicts"));
-    }
-
-    #[test]
-    fn a_line_names_ids_and_keys() {
-        let line = as_line(&Conflict { decision: Some(Decision::Link(FirstLineId(9))), ..conflict(12) }, true);
-        assert!(line.starts_with("contact 12: several (email); candidates 7, 9; found by run 1; "), "{line}");
-        assert!(line.ends_with("decided: it is customer 9 (not carried out yet)"), "{line}");
     }
 }

@@ -243,7 +243,7 @@ impl Store {
             r#"SELECT l.livedesk_id, l.target, l.origin, l.standing, l.fingerprint IS NOT NULL AS "settled!: bool",
                    (EXISTS (SELECT 1 FROM intent i WHERE i.livedesk_id = l.livedesk_id)
                        OR EXISTS (SELECT 1 FROM dead_letter d WHERE d.livedesk_id = l.livedesk_id)
-                       OR EXISTS (SELECT 1 FROM conflict c WHERE c.livedesk_id = l.livedesk_id AND c.decision IS NULL)
+                       OR EXISTS (SELECT 1 FROM conflict c WHERE c.livedesk_id = l.livedesk_id AND c.carried_to IS NULL)
                        OR EXISTS (SELECT 1 FROM link o WHERE o.standing <> 'live' AND o.alias_of = l.target)
                    ) AS "in_trouble!: bool",
                    max(l.linked_at, l.updated_at) AS "touched_at!: i64", s.sweep AS "last_sweep?: i64",

@@ -82,7 +82,7 @@ impl Store {
                     let standing = conflict.decision.map(|_| decision);
                     let candidates = batch(conflict.candidates.iter().map(|id| id.0));
                     sqlx::query!(
-                        "UPDATE conflict SET decision = ?2, decision_target = ?3 WHERE livedesk_id = ?1",
+                        "UPDATE conflict SET decision = ?2, decision_target = ?3, carried_to = NULL WHERE livedesk_id = ?1",
                         id,
                         standing,
                         target

@@ -273,14 +273,15 @@ impl Store {
     }
 
     /// Contacts that this sweep has seen and that are linked but not settled, although nothing of theirs is in doubt,
-    /// set aside or in conflict: whoever carried them died in the middle.
+    /// set aside, in conflict or left out: whoever carried them died in the middle.
     pub async fn unsettled(&self, sweep: i64) -> Result<Vec<LiveDeskId>, StoreError> {
         let ids = sqlx::query_scalar!(
             "SELECT l.livedesk_id FROM link l JOIN sighting s ON s.livedesk_id = l.livedesk_id AND s.sweep = ?1
              WHERE l.fingerprint IS NULL AND l.standing = 'live'
                  AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.livedesk_id = l.livedesk_id AND i.state <> 'audit')
                  AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.livedesk_id = l.livedesk_id)
-                 AND NOT EXISTS (SELECT 1 FROM conflict c WHERE c.livedesk_id = l.livedesk_id AND c.decision IS NULL)
+                 AND NOT EXISTS (SELECT 1 FROM conflict c WHERE c.livedesk_id = l.livedesk_id
+                                 AND coalesce(c.decision, 'skip') = 'skip')
              ORDER BY l.livedesk_id",
             sweep
         )

@@ -56,7 +56,7 @@ pub use absence::{Absence, AbsenceCounts, Deletion, Finding, Mark, ProvenSweep, 
 pub use account::Accounts;
 pub use check::{CheckReport, Sizes};
 pub use checkpoints::{FinishedSweep, OpenSweep};
-pub use conflicts::{Conflict, Decision, TWINS};
+pub use conflicts::{Conflict, Decision, Leaving, SHARED, STAMP, TWINS};
 pub use dead_letters::DeadLetter;
 pub use decisions::{DecisionMade, Made};
 pub use error::{Side, StoreError};

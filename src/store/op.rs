@@ -98,6 +98,16 @@ pub enum WriteOp {
     PutConflict(Conflict),
     /// The doubt is gone.
     ClearConflict(LiveDeskId),
+    /// A person's decision was carried out; without a record, it is to be carried out again. Nothing happens to one that led
+    /// elsewhere.
+    DecisionCarried {
+        /// The contact.
+        livedesk_id: LiveDeskId,
+        /// The record that it led to.
+        carried_to: Option<FirstLineId>,
+        /// The record that it led away from, while the contact's stamp is to be taken off there.
+        left_behind: Option<FirstLineId>,
+    },
     /// A sweep saw this contact.
     Sight {
         /// The sweep.
@@ -162,9 +172,9 @@ impl WriteOp {
             Self::PutDeadLetter(DeadLetter { livedesk_id, .. }) | Self::ClearDeadLetter(livedesk_id) => {
                 Touched::DeadLetter(*livedesk_id)
             }
-            Self::PutConflict(Conflict { livedesk_id, .. }) | Self::ClearConflict(livedesk_id) => {
-                Touched::Conflict(*livedesk_id)
-            }
+            Self::PutConflict(Conflict { livedesk_id, .. })
+            | Self::ClearConflict(livedesk_id)
+            | Self::DecisionCarried { livedesk_id, .. } => Touched::Conflict(*livedesk_id),
             Self::Sight { id, .. } => Touched::Sighting(*id),
             Self::Checkpoint { sweep, .. } => Touched::Sweep(*sweep),
             Self::CountRun { run, .. } => Touched::Run(*run),
@@ -197,6 +207,7 @@ impl WriteOp {
             Self::ClearAbsence(_) => 19,
             Self::TakenBack { .. } => 20,
             Self::NotDone { .. } => 21,
+            Self::DecisionCarried { .. } => 22,
         }
     }
 
@@ -205,7 +216,11 @@ impl WriteOp {
     fn repeatable(&self) -> bool {
         !matches!(
             self,
-            Self::ParkIntent { .. } | Self::AuditIntent { .. } | Self::CountRun { .. } | Self::TakenBack { .. }
+            Self::ParkIntent { .. }
+                | Self::AuditIntent { .. }
+                | Self::CountRun { .. }
+                | Self::TakenBack { .. }
+                | Self::DecisionCarried { .. }
         )
     }
 }

@@ -1,5 +1,6 @@
 //! The store against real files: what a crash leaves, what bad files get, how groups commit.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -127,6 +128,8 @@ fn conflict(id: i64, candidates: &[i64]) -> Conflict {
         run: RUN,
         at: Timestamp(3),
         decision: None,
+        carried_to: None,
+        left_behind: None,
     }
 }
 
@@ -541,6 +544,81 @@ async fn a_decision_stays_as_long_as_the_candidates_do() {
 }
 
 #[tokio::test]
+async fn a_decision_stands_until_it_was_carried_out_and_again_once_its_link_is_gone_or_it_is_made_anew() {
+    let (_folder, path) = folder();
+    let store = begun(&path).await;
+    let id = LiveDeskId(1);
+    let open = Conflict { at: Timestamp(3), ..conflict(1, &[101, 102]) };
+    store.write(vec![WriteOp::PutConflict(open.clone())]).await.unwrap();
+    let decide = async |decision| store.decide(vec![Conflict { decision, ..open.clone() }], None).await.unwrap();
+    let carried = async |carried_to: Option<i64>| {
+        let carried_to = carried_to.map(FirstLineId);
+        let op = WriteOp::DecisionCarried { livedesk_id: id, carried_to, left_behind: None };
+        store.write(vec![op]).await.unwrap();
+    };
+    let standing = async |link: Option<&Link>| store.conflict_for(&[id]).await.unwrap()[&id].standing(link);
+    let (made, chosen) = (link(1, 900), Link { origin: Origin::Decided, ..link(1, 101) });
+
+    // Nobody decided: there is nothing to carry out.
+    carried(Some(101)).await;
+    assert_eq!(standing(Some(&chosen)).await, None);
+    decide(Some(Decision::Link(FirstLineId(101)))).await;
+    // Where a link leads says nothing; and another record is not where this decision led.
+    assert_eq!(standing(Some(&chosen)).await, Some(Decision::Link(FirstLineId(101))));
+    carried(Some(900)).await;
+    assert!(standing(Some(&made)).await.is_some());
+    carried(Some(101)).await;
+    assert_eq!((standing(Some(&chosen)).await, standing(Some(&made)).await), (None, None), "a merge moved the link");
+    assert!(standing(None).await.is_some());
+    decide(Some(Decision::Create)).await;
+    assert_eq!(standing(Some(&chosen)).await, Some(Decision::Create));
+    carried(Some(900)).await;
+    // The same doubt found again is the same question; a taken-back run opens it.
+    store.write(vec![WriteOp::PutConflict(open.clone())]).await.unwrap();
+    assert_eq!(standing(Some(&made)).await, None);
+    carried(None).await;
+    assert_eq!(standing(Some(&made)).await, Some(Decision::Create));
+    // Who is left out is never done with.
+    decide(Some(Decision::Skip)).await;
+    carried(Some(900)).await;
+    assert_eq!(standing(Some(&made)).await, Some(Decision::Skip));
+    store.close().await;
+}
+
+#[test]
+fn nobody_of_them_keeps_what_was_made_and_a_chosen_customer_does_not_leave_it_as_a_second_copy() {
+    let decided = |decision, kind: &str| {
+        let found = conflict(1, &[101, 102]);
+        Conflict { decision: Some(decision), kind: kind.into(), at: Timestamp(3), ..found }
+    };
+    let own = |origin, linked_at| Link { origin, linked_at: Timestamp(linked_at), ..link(1, 101) };
+    let (to_it, other) = (Decision::Link(FirstLineId(101)), Decision::Link(FirstLineId(102)));
+    let made = Leaving::Made { own: FirstLineId(101), chosen: FirstLineId(102) };
+    let behind = Leaving::Behind(FirstLineId(101));
+    for (decision, kind, origin, linked_at, leaving) in [
+        (to_it, "several", Origin::Decided, 4, None),
+        (other, "several", Origin::Decided, 4, Some(behind)),
+        (other, SHARED, Origin::Created, 1, Some(made)),
+        (other, SHARED, Origin::Adopted, 1, Some(behind)),
+        // Who decides about twins knows of both.
+        (other, TWINS, Origin::Created, 1, Some(behind)),
+        (Decision::Create, TWINS, Origin::Adopted, 1, None),
+        (Decision::Create, "several", Origin::Created, 4, None),
+        (Decision::Create, "several", Origin::Decided, 4, Some(behind)),
+        // Its own since before the doubt, or chosen because of it.
+        (Decision::Create, SHARED, Origin::Adopted, 1, None),
+        (Decision::Create, SHARED, Origin::Decided, 4, Some(behind)),
+        // It carries somebody else's stamp.
+        (Decision::Create, STAMP, Origin::Created, 1, Some(behind)),
+        (Decision::Skip, "several", Origin::Decided, 4, None),
+    ] {
+        let found = decided(decision, kind).leaving(Some(&own(origin, linked_at)));
+        assert_eq!(found, leaving, "{decision:?} of {kind}, {origin:?}");
+        assert_eq!(decided(decision, kind).leaving(None), None);
+    }
+}
+
+#[tokio::test]
 async fn an_index_speaks_of_itself_only_after_a_whole_walk() {
     let (_folder, path) = folder();
     let store = begun(&path).await;
@@ -776,6 +854,47 @@ async fn every_migration_carries_the_rows_of_the_versions_before_it() {
 }
 
 #[tokio::test]
+async fn decisions_of_earlier_versions_count_as_carried_out_where_the_link_can_come_of_them() {
+    let (_folder, path) = folder();
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
+    let mut conn = SqliteConnection::connect_with(&options).await.unwrap();
+    MIGRATOR.run_to(12, &mut conn).await.unwrap();
+    let mut rows = String::from("INSERT INTO run VALUES (1, 'backfill', '{}', 1, 2, 0, NULL, '{}');");
+    let cases = [
+        ("several", "'link', 603", "decided", 603_i64, true),
+        ("several", "'link', 603", "decided", 601, false),
+        ("several", "'create', NULL", "created", 700, true),
+        ("several", "'create', NULL", "rebuilt", 700, true),
+        // Made by an earlier decision, which this one was to correct.
+        ("several", "'create', NULL", "decided", 700, false),
+        ("shared", "'create', NULL", "created", 601, false),
+        ("twins", "'create', NULL", "created", 601, true),
+        ("several", "'skip', NULL", "decided", 603, false),
+        ("several", "NULL, NULL", "created", 700, false),
+    ];
+    for (at, (kind, decision, origin, target, _)) in (0_i64..).zip(&cases) {
+        let far = 1_000 * at;
+        let (target, decision) = (target + far, decision.replace("603", &(603 + far).to_string()));
+        let candidates = format!("[{},{}]", 601 + far, 602 + far);
+        write!(
+            rows,
+            "INSERT INTO conflict VALUES ({at}, '{kind}', '{candidates}', 'email', 1, 1, {decision});
+             INSERT INTO link (livedesk_id, target, origin, base, linked_at, updated_at, run)
+                 VALUES ({at}, {target}, '{origin}', x'', 1, 1, 1);"
+        )
+        .unwrap();
+    }
+    sqlx::raw_sql(sqlx::AssertSqlSafe(rows)).execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+    let store = try_open(&path).await.unwrap();
+    for (found, (at, case)) in store.conflicts().await.unwrap().iter().zip((0_i64..).zip(&cases)) {
+        let expected = case.4.then_some(FirstLineId(case.3 + 1_000 * at));
+        assert_eq!((found.livedesk_id.0, found.carried_to), (at, expected), "{case:?}");
+    }
+    store.close().await;
+}
+
+#[tokio::test]
 async fn an_older_state_is_copied_before_it_is_brought_up_and_a_new_one_is_not() {
     let (_folder, path) = folder();
     let copy = beside(&path, ".backup-v1");
@@ -844,6 +963,14 @@ fn some_op() -> impl Strategy<Value = WriteOp> {
         (id.clone(), 1..9_i64).prop_map(|(id, at)| WriteOp::PutDeadLetter(letter(id, at))),
         id.clone().prop_map(|id| WriteOp::ClearDeadLetter(LiveDeskId(id))),
         (id.clone(), 1..3_i64).prop_map(|(id, candidate)| WriteOp::PutConflict(conflict(id, &[candidate]))),
+        id.clone().prop_map(|id| {
+            WriteOp::PutConflict(Conflict { decision: Some(Decision::Create), ..conflict(id, &[1]) })
+        }),
+        (id.clone(), proptest::option::of(1..3_i64)).prop_map(|(id, target)| WriteOp::DecisionCarried {
+            livedesk_id: LiveDeskId(id),
+            carried_to: target.map(FirstLineId),
+            left_behind: None,
+        }),
         id.clone().prop_map(|id| WriteOp::ClearConflict(LiveDeskId(id))),
         (id.clone(), 1..5_i64).prop_map(|(id, since)| WriteOp::PutAbsence(absence(id, since))),
         id.clone().prop_map(|id| WriteOp::ClearAbsence(LiveDeskId(id))),

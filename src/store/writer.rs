@@ -202,6 +202,7 @@ fn statement(ops: &[&WriteOp], now: Timestamp) -> Option<Statement> {
         WriteOp::ClearDeadLetter(_) => dead_letters::clear(ops),
         WriteOp::PutConflict(_) => conflicts::put(ops),
         WriteOp::ClearConflict(_) => conflicts::clear(ops),
+        WriteOp::DecisionCarried { .. } => conflicts::carried(ops),
         WriteOp::Sight { .. } => checkpoints::sight(ops),
         WriteOp::Checkpoint { .. } => checkpoints::checkpoint(ops, now),
         WriteOp::IndexAdd { .. } => index::add(ops),

@@ -20,14 +20,13 @@ use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::phone;
 use crate::domain::sweep::ScanPosition;
 use crate::domain::target::Part;
-use crate::store::{Conflict, DeadLetter, Decision, Intent, IntentState, Link, Standing, TWINS, WriteOp};
+use crate::store::{Conflict, DeadLetter, Decision, Intent, IntentState, Link, SHARED, Standing, TWINS, WriteOp};
 use crate::sync::carry::{Carried, Job};
 use crate::sync::directory::LazyDirectory;
 use crate::sync::engine::{Engine, RunError, SharedKeys};
 use crate::sync::failures;
 use crate::sync::ports::{ContactTarget, MalformedRow};
 use crate::sync::progress::ProgressEvent;
-use crate::sync::resolve::SHARED;
 use crate::sync::summary::Summary;
 
 /// Pages between two checkpoints. What lies between is carried again after a crash, which costs no request: its
@@ -235,12 +234,8 @@ impl<T: ContactTarget> Carrier<T> {
         let mut record = match engine.mapping.map(&contact) {
             Ok(Some(record)) => record,
             Ok(None) => {
-                self.summary.left_as_is += u64::from(link.is_some());
-                // Not there, and not wanted any more.
                 let superseded = self.superseded.remove(&id);
-                let settled = superseded.map(|old| WriteOp::CloseIntent { seq: old.seq });
-                let ops = settled.into_iter().chain(dead_letter.map(|_| WriteOp::ClearDeadLetter(id))).collect();
-                return Prepared::Done { outcome: Outcome::NotSelected, ops };
+                return self.left_out(link.as_ref(), superseded, dead_letter.map(|_| id));
             }
             Err(reason) => return self.unmapped(id, reason),
         };
@@ -259,12 +254,18 @@ impl<T: ContactTarget> Carrier<T> {
         let key = engine.store.hash_key();
         let digests = WishDigests::of(key, &record, engine.settings.phone_country);
         let fingerprint = digests.fingerprint(key, &record, base.as_ref(), engine.mapping.version(), engine.shown);
-        // Twins are not gone because somebody looks again.
+        // Twins are not gone because somebody looks again, and where a decision was taken back nothing is written before another.
         let again = self.waiting == Waiting::TryAgain;
-        if conflict.as_ref().is_some_and(|found| found.decision.is_none() && (!again || found.kind == TWINS)) {
+        let waits = |found: &Conflict| {
+            !again || found.kind == TWINS || link.as_ref().is_some_and(|link| !found.stood_before(link))
+        };
+        if conflict.as_ref().is_some_and(|found| found.decision.is_none() && waits(found)) {
             return Prepared::Done { outcome: Outcome::Conflict, ops: Vec::new() };
         }
-        let decision = conflict.as_ref().and_then(|found| found.standing(link.as_ref().map(|link| link.target)));
+        let decision = conflict.as_ref().and_then(|found| found.standing(link.as_ref()));
+        if decision == Some(Decision::Skip) {
+            return self.left_out(link.as_ref(), superseded, dead_letter.map(|_| id));
+        }
         if let Some(outcome) = link.as_ref().and_then(vanished)
             && decision.is_none()
             && superseded.is_none()
@@ -290,8 +291,7 @@ impl<T: ContactTarget> Carrier<T> {
         {
             return Prepared::Done { outcome: Outcome::SetAside(letter.reason()), ops: Vec::new() };
         }
-        let kept = link.as_ref().map(|link| Decision::Link(link.target));
-        let shared = conflict.as_ref().filter(|found| found.kind == SHARED && found.decision == kept);
+        let shared = conflict.as_ref().filter(|found| found.kind == SHARED && found.decision.is_some());
         let may_share = shared.map(|found| found.candidates.iter().copied().collect()).unwrap_or_default();
         Prepared::Job(Box::new(Job {
             contact,
@@ -302,15 +302,24 @@ impl<T: ContactTarget> Carrier<T> {
             company: None,
             company_outcome: None,
             link,
-            decision,
             dead_letter,
-            in_conflict: conflict.is_some_and(|found| found.decision.is_none()),
+            in_conflict: conflict.as_ref().is_some_and(|found| found.decision.is_none()),
+            doubt: conflict.filter(|found| found.decision.is_some()),
             may_share,
             superseded,
             asked: again,
             sweep: self.sweep,
             directory: None,
         }))
+    }
+
+    /// A contact that is not wanted, or not wanted any more.
+    fn left_out(&mut self, link: Option<&Link>, superseded: Option<Intent>, letter: Option<LiveDeskId>) -> Prepared {
+        self.summary.left_as_is += u64::from(link.is_some());
+        // An earlier create that is not there is not waited for.
+        let settled = superseded.map(|old| WriteOp::CloseIntent { seq: old.seq });
+        let ops = settled.into_iter().chain(letter.map(WriteOp::ClearDeadLetter)).collect();
+        Prepared::Done { outcome: Outcome::NotSelected, ops }
     }
 
     fn unmapped(&self, id: LiveDeskId, reason: SetAside) -> Prepared {
@@ -326,7 +335,7 @@ impl<T: ContactTarget> Carrier<T> {
     /// Sends a job on its way, behind every earlier job that shares one of its match keys.
     async fn start(&mut self, page: u64, mut job: Job) -> Result<(), RunError> {
         self.engine.pass_gate().await?;
-        if job.link.is_none() && job.decision.is_none() {
+        if job.link.is_none() || job.decision().is_some() {
             if self.directory.has_lapsed(self.engine.now_ms()) {
                 // What is there is looked at while nobody is being made.
                 while let Some(result) = self.tasks.join_next().await {

@@ -4,6 +4,7 @@
 //! followed by one transaction that stores the link and removes the intent; nothing in between is ever resent.
 
 mod create;
+mod decided;
 mod record;
 mod update;
 
@@ -18,7 +19,7 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{DesiredRecord, FieldKey};
 use crate::domain::target::TargetContact;
-use crate::store::{DeadLetter, Decision, Intent, JournalEntry, Link, LinkChild, Origin, Standing, WriteOp};
+use crate::store::{Conflict, DeadLetter, Decision, Intent, JournalEntry, Link, LinkChild, Origin, Standing, WriteOp};
 use crate::sync::companies::CompanyOutcome;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{self, action};
@@ -49,8 +50,8 @@ pub struct Job {
     pub company_outcome: Option<CompanyOutcome>,
     /// Its link, if it has one.
     pub link: Option<Link>,
-    /// A person's decision about its identity.
-    pub decision: Option<Decision>,
+    /// The doubt about its identity that a person decided; the decision may be carried out already.
+    pub doubt: Option<Conflict>,
     /// Whether it has a dead letter that a success clears.
     pub dead_letter: Option<DeadLetter>,
     /// Whether it has a conflict that a success clears.
@@ -63,8 +64,23 @@ pub struct Job {
     pub asked: bool,
     /// The sweep that saw it.
     pub sweep: Option<i64>,
-    /// Where look-ups go; the carrier sets it for contacts without a link.
+    /// Where look-ups go; the carrier sets it for contacts without a link, or with a decision.
     pub directory: Option<Arc<Directory>>,
+}
+
+impl Job {
+    /// A person's decision about its identity that is to be carried out.
+    pub fn decision(&self) -> Option<Decision> {
+        self.doubt.as_ref()?.standing(self.link.as_ref())
+    }
+
+    /// The customer that its decision leads away from on the way to `chosen`, or to a new one: there its stamp is taken off.
+    pub fn led_away_from(&self, chosen: Option<FirstLineId>) -> Option<FirstLineId> {
+        let doubt = self.doubt.as_ref().filter(|doubt| !doubt.is_about_stamps() && self.decision().is_some())?;
+        let linked = self.link.as_ref().map(|link| link.target);
+        // One that an earlier run did not come to: the linked one is stamped after it.
+        doubt.left_behind.filter(|left| Some(*left) != chosen).or(linked.filter(|linked| Some(*linked) != chosen))
+    }
 }
 
 /// What became of a job.
@@ -124,7 +140,9 @@ impl<T: ContactTarget> Engine<T> {
                     looks += 1;
                     let id = job.contact.id;
                     job.link = self.store.links_for(&[id]).await?.remove(&id);
-                    job.decision = job.decision.filter(|_| job.link.is_none());
+                    if job.doubt.is_some() {
+                        job.doubt = self.store.conflict_for(&[id]).await?.remove(&id);
+                    }
                 }
                 result => break result,
             }
@@ -146,9 +164,10 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     async fn carry_one(&self, job: &Job) -> Result<Carried, RunError> {
-        if let Some(link) = job.link.clone()
-            && job.decision.is_none()
-        {
+        if let Some(decision) = job.decision() {
+            return self.carry_decided(job, decision).await;
+        }
+        if let Some(link) = job.link.clone() {
             if !job.asked && link.fingerprint == Some(job.settles) && link.standing == Standing::Live {
                 // All that is new is a company that is not there.
                 let cleared = job.dead_letter.as_ref().map(|_| WriteOp::ClearDeadLetter(job.contact.id));
@@ -157,30 +176,11 @@ impl<T: ContactTarget> Engine<T> {
             }
             return self.update(job, link, Outcome::Updated).await;
         }
-        let mut resolution = match job.decision {
-            Some(Decision::Create) => Resolution::Create,
-            Some(Decision::Skip) => {
-                // Nothing is left to wait for an earlier create that is not there.
-                let settled = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });
-                self.store.write(settled.into_iter().chain(sighting(job)).collect()).await?;
-                return Ok(Carried::new(job.contact.id, Outcome::NotSelected));
-            }
-            Some(Decision::Link(target)) => {
-                let Some(record) = self.full_contact(target).await? else {
-                    let gone = "the record that was decided on is not there any more";
-                    return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), gone)).await;
-                };
-                Resolution::Adopt(Box::new(record))
-            }
-            None => self.look_up(job).await?,
-        };
+        let mut resolution = self.look_up(job).await?;
         loop {
             resolution = match resolution {
                 Resolution::Create => return self.create(job).await,
                 Resolution::Relink(record) => return self.adopt(job, &record, Origin::Rebuilt, "stamp").await,
-                Resolution::Adopt(record) if job.decision.is_some() => {
-                    return self.adopt(job, &record, Origin::Decided, "decision").await;
-                }
                 Resolution::Adopt(record) => match self.link_to(job, &record, Origin::Adopted).await? {
                     Some(link) => return self.update(job, link, Outcome::Adopted).await,
                     // Another contact was led here by another key and was first: it is no candidate any more.
@@ -242,6 +242,7 @@ impl<T: ContactTarget> Engine<T> {
         let link_before = self.link_before(job.link.as_ref()).await?;
         let adopted = JournalEntry { link_before, ..self.entry(id, record.id, action::ADOPT, why) };
         let ops = superseded.into_iter().chain(unlink).chain([WriteOp::PutLink(link.clone())]);
+        let ops = ops.chain(job.carried(Some(record.id), job.led_away_from(Some(record.id))));
         let ops = ops.chain(children.into_iter().map(WriteOp::PutChild));
         self.store.write(ops.chain([WriteOp::Journal(adopted)]).collect()).await?;
         Ok(Some(link))

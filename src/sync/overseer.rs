@@ -118,6 +118,8 @@ pub struct Proposal {
     pub tags: Vec<RowStep>,
     /// The company that is linked.
     pub company: Option<String>,
+    /// The record that a person's decision leads away from: the contact's stamp is taken off there.
+    pub leaves: Option<FirstLineId>,
 }
 
 impl Proposal {
@@ -132,6 +134,7 @@ impl Proposal {
             phones: Vec::new(),
             tags: Vec::new(),
             company: None,
+            leaves: None,
         }
     }
 
@@ -141,6 +144,7 @@ impl Proposal {
         !self.fields.iter().any(|step| step.written)
             && lists.iter().all(|list| list.is_empty())
             && self.company.is_none()
+            && self.leaves.is_none()
     }
 }
 

@@ -81,6 +81,7 @@ impl<T: ContactTarget> Engine<T> {
         let lists = self.plan_lists(job, None, Some(&[]), None);
         self.add_lists(&lists, &mut proposal);
         proposal.company = job.company.and_then(|_| company_name(job));
+        proposal.leaves = job.led_away_from(None);
         self.ask(job, proposal).await
     }
 
@@ -126,6 +127,7 @@ impl<T: ContactTarget> Engine<T> {
         }
         self.add_lists(lists, &mut proposal);
         proposal.company = lists.links_company().then(|| company_name(job)).flatten();
+        proposal.leaves = job.led_away_from(Some(current.id));
         if proposal.sends_nothing() && !adopting {
             return Ok(None);
         }
@@ -204,7 +206,7 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     /// What a record holds, in its canonical form.
-    fn old_value(&self, record: &TargetContact, field: FieldKey) -> Option<String> {
+    pub(super) fn old_value(&self, record: &TargetContact, field: FieldKey) -> Option<String> {
         let kind = decide::kind_of(&self.kinds, field);
         record.value(field).and_then(|held| canonical_current(kind, held))
     }

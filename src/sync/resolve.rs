@@ -15,7 +15,7 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::phone::{self, Phone};
 use crate::domain::record::{DesiredEmail, DesiredRecord, canonical_email};
 use crate::domain::target::{TargetContact, TargetEmail, TargetPhone};
-use crate::store::IndexKind;
+use crate::store::{IndexKind, SHARED, STAMP};
 use crate::sync::engine::{Engine, MatchKey, RunError, SharedKeys};
 use crate::sync::finder::{FilterForm, QueryAnswer};
 use crate::sync::ports::{ChildFilter, ContactTarget, PortError};
@@ -25,9 +25,6 @@ use crate::sync::survey::{OWNERLESS, Survey};
 pub use shared::Holders;
 
 use rows::filtered;
-
-/// The kind of a conflict about keys that are on records of others.
-pub const SHARED: &str = "shared";
 
 /// Where look-ups go in this run.
 #[derive(Clone, Debug)]
@@ -85,7 +82,7 @@ impl<T: ContactTarget> Engine<T> {
         if matches!(directory, Directory::Empty) {
             return Ok(Resolution::Create);
         }
-        if let Some(resolution) = self.resolve_by_stamp(contact.id, directory).await? {
+        if let Some(resolution) = self.resolve_by_stamp(contact.id, directory, &BTreeSet::new()).await? {
             return Ok(resolution);
         }
         for key in &self.settings.match_keys {
@@ -110,7 +107,13 @@ impl<T: ContactTarget> Engine<T> {
         Ok(Resolution::Create)
     }
 
-    async fn resolve_by_stamp(&self, id: LiveDeskId, directory: &Directory) -> Result<Option<Resolution>, RunError> {
+    /// Resolves by the stamp alone, passing by the records that are `known`; `None` where nothing else carries it.
+    pub(in crate::sync) async fn resolve_by_stamp(
+        &self,
+        id: LiveDeskId,
+        directory: &Directory,
+        known: &BTreeSet<FirstLineId>,
+    ) -> Result<Option<Resolution>, RunError> {
         let (candidates, proven) = match directory {
             Directory::Empty => return Ok(None),
             Directory::Indexed(survey) => {
@@ -124,7 +127,11 @@ impl<T: ContactTarget> Engine<T> {
                 let filters = self.scheme.filters(id);
                 for form in trusted {
                     match self.query_stamp(id, &filters[form.0]).await? {
-                        QueryAnswer::Found(records) => hits.extend(records.into_iter().map(|record| record.id)),
+                        // One that finds a record that is known, and no other, says as much as one that finds none.
+                        QueryAnswer::Found(records) => {
+                            proven |= records.iter().all(|record| known.contains(&record.id));
+                            hits.extend(records.into_iter().map(|record| record.id));
+                        }
                         QueryAnswer::NotFound => proven = true,
                         QueryAnswer::Unusable => {}
                     }
@@ -133,7 +140,7 @@ impl<T: ContactTarget> Engine<T> {
             }
         };
         let mut stamped = Vec::new();
-        for candidate in candidates.into_iter().collect::<BTreeSet<_>>() {
+        for candidate in candidates.into_iter().filter(|id| !known.contains(id)).collect::<BTreeSet<_>>() {
             if let Some(record) = self.target.contact(candidate).await?
                 && self.scheme.read(&record) == StampReading::Of(id)
             {
@@ -145,7 +152,7 @@ impl<T: ContactTarget> Engine<T> {
             0 => Some(Resolution::Unproven("the list of customers could not be read completely")),
             1 => stamped.pop().map(|record| Resolution::Relink(Box::new(record))),
             _ => Some(Resolution::Conflict {
-                kind: "stamp",
+                kind: STAMP,
                 candidates: stamped.iter().map(|record| record.id).collect(),
                 keys: "stamp",
             }),

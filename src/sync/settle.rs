@@ -259,7 +259,8 @@ impl<T: ContactTarget> Engine<T> {
         let (link, companies) = self.link_of(intent, found[0]);
         let made = self.made(id, found[0], &companies, "its answer was lost, and its stamp found");
         let made = JournalEntry { run: self.sender(intent.opened_at).await?, ..made };
-        let mut ops = vec![link, WriteOp::Journal(made)];
+        let carried = WriteOp::DecisionCarried { livedesk_id: id, carried_to: Some(found[0]), left_behind: None };
+        let mut ops = vec![link, WriteOp::Journal(made), carried];
         ops.push(if intent.recreated && found.len() == 1 {
             WriteOp::AuditIntent { seq: intent.seq, target: found[0] }
         } else {
@@ -294,6 +295,8 @@ impl<T: ContactTarget> Engine<T> {
             run: self.run,
             at: self.clock.now(),
             decision: None,
+            carried_to: None,
+            left_behind: None,
         })
     }
 

@@ -225,6 +225,8 @@ async fn a_decided_conflict_is_carried_out_by_retry() {
             run: deskferry::domain::ids::RunId(1),
             at: Timestamp(0),
             decision: None,
+            carried_to: None,
+            left_behind: None,
         })
     };
     store.write(vec![conflict(first), conflict(second)]).await.unwrap();

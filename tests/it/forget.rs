@@ -103,6 +103,8 @@ async fn everywhere() -> Desk {
         run,
         at,
         decision: None,
+        carried_to: None,
+        left_behind: None,
     };
     let mut ops: Vec<WriteOp> = Vec::new();
     // Enough before-images that the person's rows are moved about in the file.

@@ -14,6 +14,7 @@ mod brake;
 mod check;
 mod cli;
 mod cli_support;
+mod corrections;
 mod decisions;
 mod deletes;
 mod doubt;

@@ -21,7 +21,7 @@ impl Line {
     pub fn deed(&self, key: &HashKey) -> Digest {
         let fields: Vec<_> = self.written().map(|field| (&field.field, &field.old_digest, &field.new_digest)).collect();
         let rows = self.lists().map(|(_, rows)| digests(rows));
-        let deed = (&self.action, self.firstline_id, fields, rows);
+        let deed = (&self.action, self.firstline_id, self.leaves, fields, rows);
         key.digest("plan deed", bytes(&deed))
     }
 
@@ -32,6 +32,7 @@ impl Line {
             found.push(format!("planned: {}; now: {}", self.action, now.action));
         }
         found.extend(self.other_target(now));
+        found.extend(self.other_left(now));
         if !found.is_empty() {
             return found;
         }
@@ -57,7 +58,7 @@ impl Line {
         if self.action != now.action && now.action != Action::Update.as_str() {
             return vec![format!("planned: {}; now: {}", self.action, now.action)];
         }
-        let mut found: Vec<String> = self.other_target(now).into_iter().collect();
+        let mut found: Vec<String> = self.other_target(now).into_iter().chain(self.other_left(now)).collect();
         let planned = self.steps();
         for field in &now.fields {
             let name = &field.field;
@@ -100,6 +101,12 @@ impl Line {
     fn other_target(&self, now: &Self) -> Option<String> {
         let (planned, here) = (self.firstline_id?, now.firstline_id?);
         (planned != here).then(|| format!("planned for customer {planned}; now for {here}"))
+    }
+
+    /// A customer that is left by now, and was not to be.
+    fn other_left(&self, now: &Self) -> Option<String> {
+        let left = now.leaves.filter(|_| self.leaves != now.leaves)?;
+        Some(format!("it leaves customer {left} now, which is not planned"))
     }
 }
 

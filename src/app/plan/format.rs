@@ -146,6 +146,9 @@ pub struct Line {
     /// The company that is linked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub company: Vec<RowLine>,
+    /// The customer that a decision leads away from: the contact's stamp is taken off there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<i64>,
     /// Why nothing, or not all, can be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_over: Option<String>,
@@ -205,6 +208,7 @@ impl Line {
             // The name of a tag is nobody's.
             tags: proposal.tags.iter().map(|step| row(step, plain)).collect(),
             company: company.map(|step| row(&step, pen)).collect(),
+            leaves: proposal.leaves.map(|id| id.0),
             left_over: None,
             check: String::new(),
         }
@@ -221,6 +225,7 @@ impl Line {
             phones: Vec::new(),
             tags: Vec::new(),
             company: Vec::new(),
+            leaves: None,
             left_over: left_over(outcome),
             check: String::new(),
         }

@@ -148,13 +148,9 @@ pub(in crate::cli) fn stamp_json(stamp: StampReading) -> Value {
 }
 
 impl Told {
-    fn is_waiting(&self) -> bool {
-        self.conflict.standing(self.link.as_ref().map(|link| link.target)).is_some()
-    }
-
     fn lines(&self, looked: Option<&Looked>) -> Vec<String> {
         let Self { conflict, link, decisions, pen } = self;
-        let mut lines = vec![as_line(conflict, self.is_waiting())];
+        let mut lines = vec![as_line(conflict, link.as_ref())];
         lines.push(format!("found {}", moment(conflict.at)));
         if let Some(link) = link {
             lines.push(format!("linked to customer {} since {}", link.target, moment(link.linked_at)));
@@ -189,7 +185,7 @@ impl Told {
 
     fn json(&self, looked: Option<&Looked>) -> Value {
         let pen = self.pen;
-        let mut document = as_json(&self.conflict, self.is_waiting());
+        let mut document = as_json(&self.conflict, self.link.as_ref());
         document["link"] = json!(self.link.as_ref().map(|link| link.target.0));
         document["decisions"] = self.decisions.iter().map(made_json).collect();
         document["live"] = json!(looked.is_some());

@@ -143,8 +143,7 @@ impl Told {
             lines.push(format!("set aside   {}; {times}, {next}", letter.reason()));
         }
         if let Some(conflict) = &known.conflict {
-            let standing = conflict.standing(known.link.as_ref().map(|link| link.target)).is_some();
-            lines.push(format!("conflict    {}", conflict_line(conflict, standing)));
+            lines.push(format!("conflict    {}", conflict_line(conflict, known.link.as_ref())));
         }
         lines.extend(known.decisions.iter().map(|made| format!("decision    {}", made_text(made))));
         if let Some(absence) = &known.absence {
@@ -236,9 +235,7 @@ impl Told {
                 "next_at": letter.poisoned_at.is_none().then(|| moment(letter.next_at)),
                 "poisoned_at": letter.poisoned_at.map(moment),
             })),
-            "conflict": known.conflict.as_ref().map(|conflict| {
-                conflict_json(conflict, conflict.standing(known.link.as_ref().map(|link| link.target)).is_some())
-            }),
+            "conflict": known.conflict.as_ref().map(|conflict| conflict_json(conflict, known.link.as_ref())),
             "decisions": known.decisions.iter().map(made_json).collect::<Vec<_>>(),
             "absence": known.absence.as_ref().map(|absence| json!({
                 "since": moment(absence.since),

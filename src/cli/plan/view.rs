@@ -176,6 +176,9 @@ pub(in crate::cli) fn contact(line: &Line) -> String {
     if let Some(why) = &line.left_over {
         let _ = write!(text, ": {why}");
     }
+    if let Some(left) = line.leaves {
+        let _ = write!(text, "\n    leaves customer {left}: the contact's stamp is taken off there, the rest stays");
+    }
     let value = |value: &Option<String>| value.clone().unwrap_or_else(|| String::from("nothing"));
     for field in &line.fields {
         let owner = field.owner.as_ref().map(|owner| format!(", owner {owner}")).unwrap_or_default();

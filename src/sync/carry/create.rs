@@ -27,6 +27,9 @@ impl<T: ContactTarget> Engine<T> {
         if let Some(moved) = self.ask_create(job, &write).await? {
             return Ok(moved);
         }
+        if let Some(why) = self.leave_behind(job, None).await? {
+            return self.set_aside(job, why).await;
+        }
         let leave = self.leave_to_create(IntentKind::Contact).await?;
         let intent = self.contact_intent(job, &base);
         let (seq, opened_at) = (intent.seq, intent.opened_at);
@@ -165,6 +168,7 @@ impl<T: ContactTarget> Engine<T> {
             return Ok(carried);
         }
         let mut ops = vec![closing, made, WriteOp::PutLink(link.clone())];
+        ops.extend(job.carried(Some(created.id), None));
         ops.extend(plan.opening(|rows, after| self.children_image(id, created.id, rows, after)));
         self.store.write(ops).await?;
         self.finish_children(job, link, base, created.profile_id, plan, &mut carried, true).await?;

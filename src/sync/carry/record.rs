@@ -31,6 +31,7 @@ impl<T: ContactTarget> Engine<T> {
         if job.in_conflict {
             ops.push(WriteOp::ClearConflict(job.contact.id));
         }
+        ops.extend(job.carried(Some(target), None));
         if self.settings.shared_keys == SharedKeys::Conflict {
             ops.extend(job.record.emails.items().iter().map(|email| self.index_email(&email.address, target)));
             ops.extend(job.record.phones.items().iter().map(|phone| self.index_phone(&phone.number, target)));
@@ -71,9 +72,11 @@ impl<T: ContactTarget> Engine<T> {
             run: self.run,
             at: self.clock.now(),
             decision: None,
+            carried_to: None,
+            left_behind: job.doubt.as_ref().and_then(|doubt| doubt.left_behind),
         };
         // A decision that led to another conflict is used up: this is a new question.
-        let answered = job.decision.map(|_| WriteOp::ClearConflict(job.contact.id));
+        let answered = job.decision().map(|_| WriteOp::ClearConflict(job.contact.id));
         let mut ops: Vec<WriteOp> = answered.into_iter().chain([WriteOp::PutConflict(conflict)]).collect();
         ops.extend(sighting(job));
         self.store.write(ops).await?;

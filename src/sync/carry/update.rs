@@ -10,7 +10,7 @@ use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{FieldKey, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
-use crate::store::{JournalEntry, Link, LinkChild, Origin, Standing, WriteOp};
+use crate::store::{JournalEntry, Link, LinkChild, Origin, SHARED, STAMP, Standing, WriteOp};
 use crate::sync::children::{ChildPlan, Family, list_name};
 use crate::sync::decide::{self, Authorship, Rules};
 use crate::sync::engine::{Engine, RunError, UpdateSemantics};
@@ -18,7 +18,7 @@ use crate::sync::journal::{self, action};
 use crate::sync::lists::ListPlan;
 use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::proposal::Considered;
-use crate::sync::resolve::{Holders, SHARED};
+use crate::sync::resolve::Holders;
 use crate::sync::stamp::StampReading;
 
 /// What is decided about the children of a linked record.
@@ -52,7 +52,7 @@ impl<T: ContactTarget> Engine<T> {
         (link.standing, link.alias_of) = (Standing::Live, None);
         match self.scheme.read(&current) {
             StampReading::Of(other) if other != id => {
-                return self.conflict(job, "stamp", vec![current.id], "link").await;
+                return self.conflict(job, STAMP, vec![current.id], "link").await;
             }
             _ => {}
         }
@@ -100,6 +100,9 @@ impl<T: ContactTarget> Engine<T> {
                 return self.left_alone(job, &was, moved).await;
             }
             early = Some(decided);
+        }
+        if let Some(why) = self.leave_behind(job, Some(current.id)).await? {
+            return self.aside(job, why, carried).await;
         }
         let mut link_before = None;
         if wrote_fields {
@@ -234,6 +237,7 @@ impl<T: ContactTarget> Engine<T> {
         let mut ops = Vec::new();
         if job.link.as_ref() != Some(link) {
             ops = self.not_linked(link).await?;
+            ops.extend(job.carried(None, job.doubt.as_ref().and_then(|doubt| doubt.left_behind)));
         }
         // An earlier create that it was to take the place of is still to be repeated.
         ops.extend(job.superseded.as_ref().map(|old| WriteOp::AbsentIntent { seq: old.seq }));
@@ -307,7 +311,13 @@ impl<T: ContactTarget> Engine<T> {
         Ok(self.store.write(ops).await?)
     }
 
-    fn before_image(&self, job: &Job, current: &TargetContact, write: &ContactWrite, lists: &ListPlan) -> JournalEntry {
+    pub(super) fn before_image(
+        &self,
+        job: &Job,
+        current: &TargetContact,
+        write: &ContactWrite,
+        lists: &ListPlan,
+    ) -> JournalEntry {
         // What the record did not say cannot be put back.
         let fields = write.fields.keys();
         let mut before: Map<String, Value> =

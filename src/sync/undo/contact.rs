@@ -230,6 +230,10 @@ impl<T: ContactTarget> Undo<'_, T> {
             return Ok(());
         }
         if !ops.is_empty() {
+            // A decision that led here is to be carried out again.
+            let stays = matches!(was, LinkWas::Link(link, _) if link.target == case.target);
+            let open = WriteOp::DecisionCarried { livedesk_id: id, carried_to: None, left_behind: None };
+            ops.extend((!stays).then_some(open));
             let link_before = case.link_before.clone();
             ops.push(WriteOp::Journal(JournalEntry {
                 link_before,

@@ -172,7 +172,12 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
                 set_aside: facts.dead_letters.contains_key(&id),
                 in_conflict: facts.conflicts.get(&id).is_some_and(|conflict| conflict.decision.is_none()),
             };
-            let (differences, compared) = judge::differences(&wish, held, &known, &rules);
+            let (mut differences, compared) = judge::differences(&wish, held, &known, &rules);
+            if facts.conflicts.get(&id).is_some_and(|conflict| conflict.decision == Some(Decision::Skip)) {
+                for difference in &mut differences {
+                    difference.reason = difference.reason.or(Some(Reason::Decided));
+                }
+            }
             (held.target, differences, compared)
         });
         Ok(compared.min_by_key(|(_, differences, _)| {
