@@ -160,14 +160,15 @@ impl Auth {
 
     /// Joins the commands that share the login.
     async fn join(&self, state: &mut State) -> Result<(), Failure> {
-        let Some(shared) = self.shared.as_ref().filter(|_| state.in_use.is_none()) else { return Ok(()) };
+        let has_joined = state.in_use.as_ref().is_some_and(InUse::is_there);
+        let Some(shared) = self.shared.as_ref().filter(|_| !has_joined) else { return Ok(()) };
         match shared.join().await {
             Ok(in_use) => state.in_use = Some(in_use),
             // A login would end the token of whoever made it.
             Err(error) if shared.path().exists() => {
                 return Err(Failure::Tenant(format!(
                     "the {PLATFORM} login that commands beside this one share cannot be used ({}: {error}): run all of them as \
-                     one user",
+                     one user, and delete the file if none of them runs",
                     shared.path().display()
                 )));
             }

@@ -88,6 +88,11 @@ impl SharedLogin {
 }
 
 impl InUse {
+    /// Whether the file still stands where others look for it: a person may have taken it away.
+    pub(super) fn is_there(&self) -> bool {
+        is_at(&self.file, &self.of.path)
+    }
+
     /// The turn to log in, for as long as the file is kept; `None` when another command has it for longer than this, which
     /// means that it waits for a platform that is down.
     pub(super) async fn turn(&self, at_most: Duration) -> Option<File> {
@@ -132,7 +137,7 @@ impl InUse {
 impl Drop for InUse {
     fn drop(&mut self) {
         // The last one has it alone.
-        if self.file.try_lock().is_ok() {
+        if self.file.try_lock().is_ok() && self.is_there() {
             let _emptied_by_the_next = fs::remove_file(self.turn_path()).and(fs::remove_file(&self.of.path));
         }
     }
@@ -205,6 +210,12 @@ mod tests {
         let joined = login.join().await.unwrap();
         assert!(joined.read().is_none());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        // A file that a person took away is nobody's: whoever comes next begins another, and keeps it.
+        fs::remove_file(&path).unwrap();
+        assert!(!joined.is_there());
+        let next = login.join().await.unwrap();
+        drop(joined);
+        assert!(next.is_there());
         let nowhere = SharedLogin::beside(Path::new("/nowhere/state.db"), "https://a", &Secret::new("robot"));
         assert!(nowhere.join().await.is_err());
     }

@@ -327,6 +327,8 @@ async fn a_customer_that_is_lost_is_not_explained_by_an_email_or_an_identity_in_
         keys: String::from("stamp"),
         candidates: vec![FirstLineId(unsure.id.cast_signed())],
         decision: None,
+        carried_to: None,
+        left_behind: None,
         at,
         run,
     };

@@ -87,6 +87,8 @@ async fn moved() -> Scene {
             run: RunId(1),
             at: deskferry::clock::Timestamp(0),
             decision: Some(decision),
+            carried_to: None,
+            left_behind: None,
         })
     };
     store.write(vec![conflict(1, Decision::Create), conflict(2, Decision::Link(target))]).await.unwrap();
@@ -154,6 +156,8 @@ async fn a_contact_whose_new_customer_is_in_doubt_gets_its_first_one_back_once_t
         run: RunId(1),
         at: deskferry::clock::Timestamp(0),
         decision: Some(Decision::Create),
+        carried_to: None,
+        left_behind: None,
     };
     store.write(vec![WriteOp::PutConflict(conflict)]).await.unwrap();
     store.close().await;
