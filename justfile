@@ -41,6 +41,10 @@ bench-backfill:
 kill-200:
     DESKFERRY_KILL_RUNS=200 cargo test --locked --test it kill::a_backfill_that_is_killed -- --nocapture
 
+# every decision about a conflict with everything that may come after it (CI plays some)
+decisions:
+    DESKFERRY_DECISIONS=all cargo test --locked --test it corrections -- --nocapture
+
 # the service killed at random 100 times within its runs; its restart with 200,000 links; a day of syncs in five minutes
 service:
     DESKFERRY_DAEMON_KILLS=100 DESKFERRY_RESTART_LINKS=200000 DESKFERRY_SOAK_SECONDS=300 cargo test --release --locked --test it service -- --nocapture

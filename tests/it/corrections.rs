@@ -1,5 +1,7 @@
 //! Decisions after they were carried out: taken back, made anew, overtaken by merges, undos and kills. A contact never has two
 //! records with its stamp, and nothing is written to a customer that the present decision does not name.
+//!
+//! `DESKFERRY_DECISIONS=all` plays every decision with everything that may come after it, else those that once went wrong.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +45,17 @@ enum After {
     AnotherKilled(Word),
 }
 
+/// What is played where not all is asked for.
+const SOME: [(Word, After); 7] = [
+    (Word::Create, After::Undo),
+    (Word::Create, After::MergeAndRebuild),
+    (Word::Create, After::Kill),
+    (Word::Create, After::Another(Word::Skip)),
+    (Word::Stranger, After::Another(Word::Create)),
+    (Word::Stranger, After::AnotherKilled(Word::One)),
+    (Word::Stranger, After::AnotherKilled(Word::Create)),
+];
+
 async fn world() -> World {
     World::start(SandboxConfig { contacts: 2, edge_cases: false, ..SandboxConfig::default() }).await
 }
@@ -62,7 +75,13 @@ impl Doubt {
     }
 
     async fn run(&self, args: &[&str]) -> Ended {
-        self.world.command(args).await
+        loop {
+            let end = self.world.command(args).await;
+            // A process that another test is just starting has a hand on every lock of this one until it is itself.
+            if !(end.code() == Some(2) && end.err.contains("(scenario)")) {
+                return end;
+            }
+        }
     }
 
     async fn retry(&self) -> i64 {
@@ -449,6 +468,12 @@ async fn play(word: Word, after: After) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_comes_after_a_decision_there_is_one_record_and_nobody_else_is_written_to() {
+    if std::env::var_os("DESKFERRY_DECISIONS").is_none() {
+        for (word, after) in SOME {
+            play(word, after).await;
+        }
+        return;
+    }
     for word in WORDS {
         let others = WORDS.into_iter().filter(|next| *next != word).map(After::Another);
         let led_away = matches!(word, Word::One | Word::Stranger);

@@ -59,6 +59,9 @@ doubt_horizon = "{doubt_horizon}"
 listen = "127.0.0.1:0"
 "#;
 
+/// How often a state that is locked is opened again.
+const LOCK_TRIES: u32 = 20;
+
 /// What a scenario may set differently.
 #[derive(Clone, Debug)]
 pub(crate) struct Choices {
@@ -185,7 +188,14 @@ impl World {
     }
 
     pub(crate) async fn store(&self) -> Store {
-        app::open_state(&self.settings(), "scenario", Arc::clone(&self.clock)).await.unwrap()
+        let mut tries = 0;
+        loop {
+            match app::open_state(&self.settings(), "scenario", Arc::clone(&self.clock)).await {
+                // A process that another test is just starting has a hand on every lock of this one until it is itself.
+                Err(error) if tries < LOCK_TRIES && format!("{error:?}").contains("Locked") => tries += 1,
+                store => return store.unwrap(),
+            }
+        }
     }
 
     /// One run, from opening the state to closing it.
