@@ -230,6 +230,20 @@ impl Store {
         Ok(conflicts.iter().filter(stands).map(|conflict| conflict.livedesk_id).collect())
     }
 
+    /// Whom a person decided to link to these records, where that is still to be carried out.
+    pub async fn decided_on(&self, targets: &[FirstLineId]) -> Result<HashMap<FirstLineId, LiveDeskId>, StoreError> {
+        let targets = batch(targets.iter().map(|id| id.0));
+        let rows = sqlx::query!(
+            r#"SELECT decision_target AS "target!: i64", livedesk_id FROM conflict
+            WHERE decision = 'link' AND carried_to IS NULL AND decision_target IN (SELECT value FROM jsonb_each(?1))"#,
+            targets
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        Ok(rows.into_iter().map(|row| (FirstLineId(row.target), LiveDeskId(row.livedesk_id))).collect())
+    }
+
     /// The conflicts of these contacts.
     pub async fn conflict_for(&self, ids: &[LiveDeskId]) -> Result<HashMap<LiveDeskId, Conflict>, StoreError> {
         let ids = batch(ids.iter().map(|id| id.0));

@@ -240,10 +240,13 @@ impl<T: ContactTarget> Engine<T> {
         }
         let ids: Vec<FirstLineId> = candidates.iter().copied().collect();
         let linked = self.store.source_of(&ids).await?;
+        let decided = self.store.decided_on(&ids).await?;
         let mut free = Vec::new();
         let mut taken: Vec<FirstLineId> = linked.keys().copied().collect();
         for candidate in ids.iter().filter(|candidate| !linked.contains_key(candidate)) {
-            if self.is_reserved_for_another(id, *candidate) {
+            // A person's word, and a plan's, goes before a key.
+            let promised = decided.get(candidate).is_some_and(|other| *other != id);
+            if promised || self.is_reserved_for_another(id, *candidate) {
                 taken.push(*candidate);
                 continue;
             }

@@ -308,6 +308,21 @@ async fn a_wrong_customer_is_left_when_the_decision_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_customer_that_was_decided_on_is_nobody_elses_before_that_is_carried_out() {
+    let doubt = Doubt::new().await;
+    doubt.decide(Word::One).await;
+    // Somebody else's address comes to the same customer, and that contact is carried first.
+    let firstline = doubt.world.sandbox.firstline();
+    assert!(firstline.add_email(doubt.one, "family@example.com").is_some());
+    let person = json!({ "name": "Cleo Ravel", "email": "family@example.com" });
+    let other = doubt.world.sandbox.livedesk().add_contact(person);
+    let end = doubt.run(&["--json", "backfill", "--only", &other.to_string()]).await;
+    assert_eq!((&end.json()["adopted"], &end.json()["created"]), (&json!(0), &json!(1)), "{end:?}");
+    doubt.world.backfill().await;
+    assert_eq!(doubt.target().await, Some(doubt.one));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_skip_after_a_create_stops_its_updates() {
     let doubt = Doubt::new().await;
     doubt.decide(Word::Create).await;
