@@ -109,6 +109,11 @@ impl<T: ContactTarget> Carrier<T> {
         self.superseded.insert(id, intent);
     }
 
+    /// Whether there are creates to be repeated whose contacts have not come by.
+    pub fn repeats_any(&self) -> bool {
+        !self.superseded.is_empty()
+    }
+
     /// The creates to be repeated whose contacts did not come by, or did and were not created again.
     pub fn still_superseded(&mut self) -> BTreeMap<LiveDeskId, Intent> {
         self.superseded.drain().collect()

@@ -200,6 +200,38 @@ async fn a_sync_walks_over_nobody_for_a_doubt_that_it_settles_where_livedesk_rea
 }
 
 #[tokio::test]
+async fn a_sync_comes_by_all_whose_creates_it_is_to_repeat_though_nothing_is_new_in_front() {
+    let mut world = World::start(SandboxConfig { contacts: 60, edge_cases: false, ..SandboxConfig::default() }).await;
+    world.choices.doubt_horizon = "10m";
+    world.choices.instead.push(("[identity]", String::from("[identity]\ndoubts_in_a_row = 1000")));
+    let livedesk = world.sandbox.livedesk();
+    livedesk.set_switches(LiveDeskSwitches { by_id: false, ..livedesk.switches() });
+    let desk = Desk::over(world).await;
+    desk.play(Kind::Sweep).await;
+    desk.play(Kind::Sync).await;
+    // An import of more than a page, all at one time, while FIRST LINE creates nobody.
+    let newest = desk.world.sandbox.livedesk().contacts().filter_map(|row| row["created_at"].as_i64()).max().unwrap();
+    for at in 0..40 {
+        let person =
+            json!({ "name": format!("Nova {at}"), "email": format!("nova{at}@example.com"), "created_at": newest + 1 });
+        desk.world.sandbox.livedesk().add_contact(person);
+    }
+    let faults = desk.world.sandbox.firstline_faults();
+    faults.next(Fault::Error, u64::MAX, FaultFilter::on("POST", "/contact"));
+    assert_eq!(desk.play(Kind::Sync).await.exit, 1);
+    faults.clear();
+    desk.pass(1);
+    let owed = desk.service.store().open_intents().await.unwrap().len();
+    assert!(owed > 20, "more than a page: {owed}");
+    let ended = desk.play(Kind::Sync).await;
+    assert_eq!(ended.counts["recreated"], owed, "{ended:?}");
+    // They are looked at for twins; whose create was refused as well is tried again by a sweep.
+    desk.pass(1);
+    assert_eq!(desk.play(Kind::Sweep).await.exit, 0);
+    desk.world.assert_right().await;
+}
+
+#[tokio::test]
 async fn a_create_to_be_repeated_whose_contact_left_ends_with_the_sweep_that_missed_it() {
     let (desk, id) = desk_with_a_doubt(Fault::Error).await;
     desk.pass(1);

@@ -134,7 +134,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             let request = match lane.want() {
                 Want::Page(request) => request,
                 Want::Heads(text) => {
-                    if mark.and_then(|mark| mark.heads) == Some(engine.store.hash_key().digest("lane", &text)) {
+                    let nothing_new =
+                        mark.and_then(|mark| mark.heads) == Some(engine.store.hash_key().digest("lane", &text));
+                    // Whoever is to be created again lies behind the first pages.
+                    if nothing_new && !carrier.repeats_any() {
                         lane.rest();
                     }
                     heads = text;
