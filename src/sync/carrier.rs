@@ -465,7 +465,7 @@ impl<T: ContactTarget> Carrier<T> {
 }
 
 /// A record that is not there gets no request, whatever its contact holds now.
-fn vanished(link: &Link) -> Option<Outcome> {
+pub(super) fn vanished(link: &Link) -> Option<Outcome> {
     match link.standing {
         Standing::Live => None,
         Standing::Alias => Some(Outcome::Alias),

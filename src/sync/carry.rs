@@ -19,7 +19,9 @@ use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{DesiredRecord, FieldKey};
 use crate::domain::target::TargetContact;
-use crate::store::{Conflict, DeadLetter, Decision, Intent, JournalEntry, Link, LinkChild, Origin, Standing, WriteOp};
+use crate::store::{
+    Conflict, DeadLetter, Decision, Intent, JournalEntry, Link, LinkChild, Origin, SHARED, Standing, WriteOp,
+};
 use crate::sync::companies::CompanyOutcome;
 use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{self, action};
@@ -214,7 +216,10 @@ impl<T: ContactTarget> Engine<T> {
     ) -> Result<Carried, RunError> {
         match self.link_to(job, record, origin).await? {
             Some(link) => self.update(job, link, Outcome::Adopted).await,
-            None => self.conflict(job, "shared", vec![record.id], keys).await,
+            None => {
+                let own = job.link.as_ref().map(|link| link.target).filter(|own| *own != record.id);
+                self.conflict(job, SHARED, own.into_iter().chain([record.id]).collect(), keys).await
+            }
         }
     }
 

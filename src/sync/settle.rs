@@ -98,7 +98,7 @@ impl<T: ContactTarget> Engine<T> {
                     }
                     _ => Vec::new(),
                 };
-                let readable = self.are_readable(&found).await?;
+                let (found, readable) = self.confirmed(intent.livedesk_id, found).await?;
                 Ok::<_, RunError>((intent, found, readable))
             })
             .buffered(self.settings.jobs.max(1))
@@ -146,7 +146,7 @@ impl<T: ContactTarget> Engine<T> {
         if ops.is_empty() { Ok(()) } else { Ok(self.store.write(ops).await?) }
     }
 
-    /// Whether all of these can be read by id. What a search shows and a read does not is on its way in or out.
+    /// Whether all of these can be read by id.
     async fn are_readable(&self, ids: &[FirstLineId]) -> Result<bool, PortError> {
         for id in ids {
             if !matches!(self.sight(*id).await?, Sight::Record(_)) {
@@ -154,6 +154,27 @@ impl<T: ContactTarget> Engine<T> {
             }
         }
         Ok(true)
+    }
+
+    /// Those of the records that a search names which, read by id, carry the contact's stamp, and whether all could be read: a search
+    /// may be a moment old, and still name a customer that the stamp was taken off from.
+    async fn confirmed(
+        &self,
+        contact: LiveDeskId,
+        named: Vec<FirstLineId>,
+    ) -> Result<(Vec<FirstLineId>, bool), PortError> {
+        let (mut found, mut readable) = (Vec::new(), true);
+        for id in named {
+            match self.sight(id).await? {
+                Sight::Record(record) if self.scheme.read(&record) != StampReading::Of(contact) => {}
+                Sight::Record(_) => found.push(id),
+                _ => {
+                    readable = false;
+                    found.push(id);
+                }
+            }
+        }
+        Ok((found, readable))
     }
 
     /// The moment from which an absence may count.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use deskferry::domain::ids::{FirstLineId, LiveDeskId};
 use deskferry::sandbox::SandboxConfig;
 use deskferry::sandbox::faults::{Fault, FaultFilter};
+use deskferry::sandbox::firstline::FirstLineSwitches;
 use deskferry::store::{Conflict, Decision, Link};
 use serde_json::{Value, json};
 
@@ -499,4 +500,76 @@ async fn whatever_comes_after_a_decision_there_is_one_record_and_nobody_else_is_
             play(word, after).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_that_still_names_the_customer_that_was_left_is_not_taken_for_the_answer_of_a_create() {
+    let doubt = Doubt::new().await;
+    doubt.decide(Word::One).await;
+    doubt.retry().await;
+    assert_eq!(doubt.target().await, Some(doubt.one));
+    doubt.decide(Word::Create).await;
+    let firstline = doubt.world.sandbox.firstline();
+    firstline.set_switches(FirstLineSwitches { search_lag_ms: 600_000, ..firstline.switches() });
+    doubt.world.sandbox.firstline_faults().next(Fault::LostAck, 1, FaultFilter::on("POST", "/contact"));
+    let end = doubt.run(&["retry", &doubt.id.to_string()]).await;
+    assert_ne!(doubt.target().await, Some(doubt.one), "{end:?}");
+    firstline.set_switches(FirstLineSwitches::default());
+    doubt.world.backfill().await;
+    assert_eq!(doubt.stamped(), [doubt.target().await.unwrap()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_that_was_to_keep_its_own_customer_gets_no_other_when_agents_merge_that_one() {
+    let (world, id, own, other) = shared().await;
+    assert_eq!(world.command(&["conflicts", "resolve", &id.to_string(), "--create"]).await.code(), Some(0));
+    assert!(world.sandbox.firstline().merge(other, own));
+    let customers = world.sandbox.firstline().len();
+    for round in 0..3 {
+        let name = json!(format!("Amy {round}"));
+        world.sandbox.livedesk().edit(id.0.cast_unsigned(), |contact| drop(contact.insert("name".into(), name)));
+        let end = world.backfill().await;
+        assert_eq!((end.summary.created, world.sandbox.firstline().len()), (0, customers), "{:?}", end.summary);
+    }
+}
+
+/// A linked contact whose customer's stamp an agent typed over, noticed by a run.
+async fn mistyped() -> (World, LiveDeskId, u64) {
+    let world = world().await;
+    let id = world.sandbox.livedesk().add_contact(json!({ "name": "Amy Lin", "email": "amy@example.com" }));
+    world.backfill().await;
+    let stamp = Some(format!("LD-{id}"));
+    let own = world.sandbox.firstline().contacts().iter().find(|row| row.membership_no == stamp).unwrap().id;
+    mistype(&world, id, own, "One").await;
+    (world, LiveDeskId(id.cast_signed()), own)
+}
+
+async fn mistype(world: &World, id: u64, own: u64, name: &str) {
+    assert!(world.sandbox.firstline().edit(own, "membership_no", json!("LD-9999")));
+    world.sandbox.livedesk().edit(id, |contact| drop(contact.insert("name".into(), json!(name))));
+    let end = world.backfill().await;
+    assert_eq!(end.summary.conflicts, 1, "{:?}", end.summary);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stamp_that_was_put_right_before_the_decision_is_carried_out_leaves_no_second_copy() {
+    let (world, id, own) = mistyped().await;
+    let customers = world.sandbox.firstline().len();
+    assert_eq!(world.command(&["conflicts", "resolve", &id.to_string(), "--create"]).await.code(), Some(0));
+    assert!(world.sandbox.firstline().edit(own, "membership_no", json!(format!("LD-{id}"))));
+    let end = world.command(&["retry", &id.to_string()]).await;
+    assert_eq!((end.code(), world.sandbox.firstline().len()), (Some(0), customers), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_doubt_that_comes_back_after_its_decision_was_carried_out_is_listed_again() {
+    let (world, id, own) = mistyped().await;
+    let decided = world.command(&["conflicts", "resolve", &id.to_string(), "--link", &own.to_string()]).await;
+    assert_eq!(decided.code(), Some(0), "{decided:?}");
+    assert!(world.sandbox.firstline().edit(own, "membership_no", json!(format!("LD-{id}"))));
+    let end = world.command(&["retry", &id.to_string()]).await;
+    assert_eq!(end.code(), Some(0), "{end:?}");
+    mistype(&world, id.0.cast_unsigned(), own, "Two").await;
+    let list = world.command(&["conflicts", "list"]).await;
+    assert!(list.says(&id.to_string()), "{list:?}");
 }

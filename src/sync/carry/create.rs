@@ -32,7 +32,7 @@ impl<T: ContactTarget> Engine<T> {
         }
         let leave = self.leave_to_create(IntentKind::Contact).await?;
         let intent = self.contact_intent(job, &base);
-        let (seq, opened_at) = (intent.seq, intent.opened_at);
+        let (seq, opened_at, high_water) = (intent.seq, intent.opened_at, intent.high_water);
         let superseded = job.superseded.as_ref().map(|old| WriteOp::CloseIntent { seq: old.seq });
         // A person decided against the record that it was linked to.
         let mut ops: Vec<WriteOp> = superseded.into_iter().collect();
@@ -79,11 +79,13 @@ impl<T: ContactTarget> Engine<T> {
             Err(PortError::Doubt { .. }) => {
                 // An answer that was lost is the common case: look once, now; this read also waits while the platform is down.
                 self.store.write(vec![WriteOp::ParkIntent { seq, at: self.clock.now() }]).await?;
-                let found = match self.find_stamped(id).await {
+                let mut found = match self.find_stamped(id).await {
                     // What cannot be read now is for the look at all doubts.
                     Err(PortError::Refused { .. }) => BTreeMap::new(),
                     found => found?,
                 };
+                // A search may be a moment old, and still name a customer that the stamp was taken off from: this one is new.
+                found.retain(|target, _| target.0 > high_water);
                 if !found.is_empty() {
                     self.create_answered(leave).await?;
                 } else if !self.brake.is_own_trouble(job.superseded.as_ref()) {

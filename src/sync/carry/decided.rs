@@ -11,7 +11,8 @@ use super::{Carried, Job, reason, refused, sighting};
 use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
-use crate::store::{Decision, JournalEntry, Leaving, Origin, Standing, WriteOp};
+use crate::store::{Decision, JournalEntry, Leaving, Link, Origin, STAMP, Standing, WriteOp};
+use crate::sync::carrier::vanished;
 use crate::sync::decide::Authorship;
 use crate::sync::engine::{Engine, RunError, UpdateSemantics};
 use crate::sync::lists::ListPlan;
@@ -59,11 +60,18 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     async fn carry_create(&self, job: &Job) -> Result<Carried, RunError> {
-        if let (Some(doubt), Some(link)) = (&job.doubt, &job.link)
-            && doubt.is_its_own(link)
-            && link.standing == Standing::Live
-        {
-            return self.update(job, link.clone(), Outcome::Updated).await;
+        if let (Some(doubt), Some(link)) = (&job.doubt, &job.link) {
+            match vanished(link) {
+                None if doubt.is_its_own(link) || doubt.kind == STAMP && self.bears_its_stamp(job, link).await? => {
+                    return self.update(job, link.clone(), Outcome::Updated).await;
+                }
+                // Merged or deleted since: only a person has it made anew.
+                Some(outcome) if doubt.is_its_own(link) => {
+                    self.store.write(sighting(job)).await?;
+                    return Ok(Carried::new(job.contact.id, outcome));
+                }
+                _ => {}
+            }
         }
         match self.stamped_beside(job, None).await? {
             None | Some(Resolution::Create) => self.create(job).await,
@@ -75,6 +83,12 @@ impl<T: ContactTarget> Engine<T> {
                 self.set_aside(job, reason(SetAsideKind::Unproven, None, None, why)).await
             }
         }
+    }
+
+    /// Whether the linked record carries the contact's stamp: somebody put right what the doubt was about.
+    async fn bears_its_stamp(&self, job: &Job, link: &Link) -> Result<bool, PortError> {
+        let record = self.target.contact(link.target).await?;
+        Ok(record.is_some_and(|record| self.scheme.read(&record) == StampReading::Of(job.contact.id)))
     }
 
     /// Records with the contact's stamp, but for the one that was chosen and the one that loses it.

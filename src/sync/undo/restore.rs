@@ -9,7 +9,7 @@ use super::contact::{Case, Sent, WHY, open};
 use super::link::{self, Parts, Way};
 use super::net::{self, LinkWas, NOT_SHOWN};
 use crate::domain::base::{Base, value_digest};
-use crate::domain::record::{canonical_current, is_blank};
+use crate::domain::record::{FieldKey, canonical_current, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
 use crate::store::{Absence, JournalEntry, Link, Mark, Origin, WriteOp};
 use crate::sync::absence::authorship;
@@ -102,6 +102,32 @@ impl<T: ContactTarget> Undo<'_, T> {
     /// What the record does not hold after a write that was answered as done: it stays as it is (notes FIRST LINE 3.7: the tags of
     /// an update may be added to those that are there). What is not shown is believed.
     async fn not_taken(&self, case: &Case, sent: &ContactWrite, parts: &mut Parts) -> Result<Vec<String>, RunError> {
+        let names = self.differing(case, sent, parts).await?;
+        if names.is_empty() {
+            return Ok(names);
+        }
+        // A read may be a moment old.
+        let engine = self.engine;
+        engine.pause("FIRST LINE does not show yet what was put back", engine.settings.settle).await?;
+        let names = self.differing(case, sent, parts).await?;
+        for name in &names {
+            match name.as_str() {
+                TAGS => parts.tags = Some(Way::Stays),
+                COMPANIES => parts.companies = Some(Way::Stays),
+                _ => {}
+            }
+        }
+        let stays: Vec<FieldKey> =
+            parts.back.keys().filter(|field| names.contains(&field.to_string())).copied().collect();
+        for field in stays {
+            parts.back.remove(&field);
+            parts.kept.insert(field);
+        }
+        Ok(names)
+    }
+
+    /// The parts of a write that the record shows with another value.
+    async fn differing(&self, case: &Case, sent: &ContactWrite, parts: &Parts) -> Result<Vec<String>, RunError> {
         let engine = self.engine;
         let Some(now) = engine.full_contact(case.target).await? else { return Ok(Vec::new()) };
         let key = engine.store.hash_key();
@@ -110,18 +136,14 @@ impl<T: ContactTarget> Undo<'_, T> {
             let kind = kind_of(&engine.kinds, *field);
             let holds = now.value(*field).map(|value| value_digest(key, canonical_current(kind, value).as_deref()));
             if holds.is_some_and(|holds| parts.back.get(field).is_some_and(|back| *back != holds)) {
-                parts.back.remove(field);
-                parts.kept.insert(*field);
                 names.push(field.to_string());
             }
         }
-        for (name, sent, held, way) in [
-            (TAGS, &sent.tag_ids, &now.tag_ids, &mut parts.tags),
-            (COMPANIES, &sent.company_ids, &now.company_ids, &mut parts.companies),
-        ] {
+        for (name, sent, held) in
+            [(TAGS, &sent.tag_ids, &now.tag_ids), (COMPANIES, &sent.company_ids, &now.company_ids)]
+        {
             let ids = |list: &Option<Vec<i64>>| list.iter().flatten().copied().collect::<BTreeSet<i64>>();
             if sent.is_some() && held.is_some() && ids(sent) != ids(held) {
-                *way = Some(Way::Stays);
                 names.push(name.to_owned());
             }
         }
