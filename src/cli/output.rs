@@ -153,7 +153,7 @@ pub fn not_over_ours(file: &Path, settings: &Settings) -> Result<(), Failure> {
         name.push(suffix);
         PathBuf::from(name)
     };
-    let state = ["", "-wal", "-shm", ".lock", ".login"].map(beside);
+    let state = ["", "-wal", "-shm", ".lock", ".login", ".login-turn"].map(beside);
     let given = placed(file);
     if state.iter().chain([&settings.file, &settings.mapping]).any(|ours| placed(ours) == given) {
         let why = "is a file that deskferry lives on: name another one; nothing was done";

@@ -154,6 +154,10 @@ impl Auth {
                 return Err(still_refused(cause));
             }
             state.renewal = Some(Renewal { at: now, has_served: false });
+            // Should the login fail, nobody borrows what was refused.
+            if let Some(in_use) = &state.in_use {
+                in_use.empty();
+            }
         }
         self.log_in(http, state).await
     }

@@ -129,6 +129,13 @@ impl InUse {
         }
     }
 
+    /// Leaves none: the one that is there was refused.
+    pub(super) fn empty(&self) {
+        if let Err(error) = self.file.set_len(0) {
+            tracing::warn!(%error, "a refused login cannot be taken out of the file that commands share");
+        }
+    }
+
     fn turn_path(&self) -> PathBuf {
         with(&self.of.path, "-turn")
     }
@@ -144,6 +151,10 @@ impl Drop for InUse {
 }
 
 fn open(path: &Path) -> io::Result<File> {
+    // A token is not written to where somebody's link leads.
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 

@@ -574,6 +574,22 @@ async fn commands_beside_each_other_use_one_login_and_after_a_stranger_s_one_mor
 }
 
 #[tokio::test]
+async fn a_token_that_was_refused_is_not_borrowed_after_a_login_that_failed() {
+    let token = |name: &str| json_answer(200, &json!({"access_token": name, "expires_in": 3600}));
+    let refusal = || json_answer(401, &json!({"message": "Unauthenticated."}));
+    let forbidden = json_answer(403, &json!({"message": "Forbidden"}));
+    let answers = vec![token("t1"), contact(1), refusal(), forbidden, token("t2"), contact(1)];
+    let (server, folder) = (TestServer::scripted(answers).await, tempfile::tempdir().unwrap());
+    let shared = Some(SharedLogin::beside(&folder.path().join("state.db"), "https://a", &Secret::new("robot")));
+    let target = connect(&server, FirstLineSettings { shared, ..login() });
+    target.contact(FirstLineId(1)).await.unwrap();
+    target.contact(FirstLineId(1)).await.unwrap_err();
+    target.contact(FirstLineId(1)).await.unwrap();
+    let expected = ["/auth", "/contact/1 Bearer t1", "/contact/1 Bearer t1", "/auth", "/auth", "/contact/1 Bearer t2"];
+    assert_eq!(auth_headers(&server.seen()), expected);
+}
+
+#[tokio::test]
 async fn a_shared_login_that_cannot_be_used_is_not_fought_with_another() {
     let server = server_with_logins(json!(3600), true).await;
     let folder = tempfile::tempdir().unwrap();

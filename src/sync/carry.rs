@@ -214,13 +214,11 @@ impl<T: ContactTarget> Engine<T> {
         origin: Origin,
         keys: &'static str,
     ) -> Result<Carried, RunError> {
-        match self.link_to(job, record, origin).await? {
-            Some(link) => self.update(job, link, Outcome::Adopted).await,
-            None => {
-                let own = job.link.as_ref().map(|link| link.target).filter(|own| *own != record.id);
-                self.conflict(job, SHARED, own.into_iter().chain([record.id]).collect(), keys).await
-            }
+        if let Some(link) = self.link_to(job, record, origin).await? {
+            return self.update(job, link, Outcome::Adopted).await;
         }
+        let own = job.link.as_ref().map(|link| link.target).filter(|own| *own != record.id);
+        self.conflict(job, SHARED, own.into_iter().chain([record.id]).collect(), keys).await
     }
 
     /// Links an existing record; `None` when it is linked to, or stamped for, another contact. One at a time: two
