@@ -182,13 +182,13 @@ pub(super) fn put(ops: &[&WriteOp]) -> Statement {
          ON CONFLICT (livedesk_id) DO UPDATE SET kind = excluded.kind, candidates = excluded.candidates,
              keys = excluded.keys, run = excluded.run, at = excluded.at,
              decision = CASE WHEN excluded.decision IS NULL AND excluded.candidates = conflict.candidates
-                     AND (conflict.carried_to IS NULL OR conflict.kind = 'twins')
+                     AND (conflict.carried_to IS NULL OR conflict.kind <> 'stamp')
                  THEN conflict.decision ELSE excluded.decision END,
              decision_target = CASE WHEN excluded.decision IS NULL AND excluded.candidates = conflict.candidates
-                     AND (conflict.carried_to IS NULL OR conflict.kind = 'twins')
+                     AND (conflict.carried_to IS NULL OR conflict.kind <> 'stamp')
                  THEN conflict.decision_target ELSE excluded.decision_target END,
              carried_to = CASE WHEN excluded.decision IS NULL AND excluded.candidates = conflict.candidates
-                     AND (conflict.carried_to IS NULL OR conflict.kind = 'twins')
+                     AND (conflict.carried_to IS NULL OR conflict.kind <> 'stamp')
                  THEN conflict.carried_to ELSE excluded.carried_to END,
              left_behind = coalesce(excluded.left_behind, conflict.left_behind)"
     )
