@@ -80,10 +80,11 @@ impl Oracle {
         }
     }
 
-    /// Runs under way, as they are seen.
-    pub(super) fn running(&mut self, kinds: BTreeSet<Kind>) {
+    /// Runs under way, as they are seen; whether they are others than before.
+    pub(super) fn running(&mut self, kinds: BTreeSet<Kind>) -> bool {
         self.waiting.retain(|kind, _| !kinds.contains(kind));
-        self.running = kinds;
+        let before = std::mem::replace(&mut self.running, kinds);
+        before != self.running
     }
 
     /// A run ended.

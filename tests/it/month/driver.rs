@@ -245,8 +245,7 @@ impl Month {
     async fn turn(&mut self, service: &Service<Pair>) {
         self.look_at_disk().await;
         let now = self.now_s();
-        let current = service.published().borrow().current.iter().filter_map(|run| kind_of(run.name)).collect();
-        self.oracle.running(current);
+        self.see(service);
         for (kind, every) in [(Kind::Sync, SYNC_EVERY_S), (Kind::Sweep, SWEEP_EVERY_S)] {
             while self.next[&kind] <= now {
                 let at = self.next[&kind];
@@ -281,8 +280,8 @@ impl Month {
         let standing = loop {
             self.hear(service);
             let standing = service.alarms().await;
-            // A run may have ended while the alarms were judged.
-            if !self.hear(service) {
+            // A run may have begun or ended while the alarms were judged.
+            if !self.hear(service) && !self.see(service) {
                 break standing;
             }
         };
@@ -293,6 +292,17 @@ impl Month {
             let minute = self.now_s() / 60;
             self.fail(format!("at minute {minute} of the service:\n  {}", wrong.join("\n  ")));
         }
+    }
+
+    /// Tells the oracle of the runs under way, and of one that is about to begin; whether they are others than before.
+    fn see(&mut self, service: &Service<Pair>) -> bool {
+        let kinds = {
+            let published = service.published();
+            let published = published.borrow();
+            let beginning = published.beginning.iter().map(|beginning| beginning.name);
+            published.current.iter().map(|run| run.name).chain(beginning).filter_map(kind_of).collect()
+        };
+        self.oracle.running(kinds)
     }
 
     /// Tells the oracle of runs that have ended, of those within a sweep too; whether there were any.

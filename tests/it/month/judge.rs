@@ -443,8 +443,11 @@ impl Inner {
             Rule::Source if !agents_last => cell.value != wished,
             Rule::Source => {
                 let at = cell.agent_at.unwrap_or_default();
+                // Only a sweep that saw it has carried it: who was hidden then was not.
+                let due = changed.max(person.carried_from);
+                let mut sweeps = self.sweeps.iter().zip(&self.saw);
                 let carried =
-                    self.sweeps.iter().any(|(since, end)| *since > changed.max(person.carried_from) && *end < at);
+                    sweeps.any(|((since, end), saw)| *since > due && *end < at && saw.contains(&person.id));
                 carried && cell.program_at.is_some_and(|program| program > at)
             }
             Rule::FillBlank => !is_blank(&wished) && is_blank(&cell.value) && !agents_last,
