@@ -278,7 +278,7 @@ impl Pace {
             }
             return;
         }
-        self.window = pause.clamp(WINDOW_MIN, WINDOW_MAX);
+        let marked = std::mem::replace(&mut self.window, pause.clamp(WINDOW_MIN, WINDOW_MAX));
         self.refused = 1.0;
         let quiet = self.resumed.map_or(Duration::MAX, |mark| ticket.at.saturating_duration_since(mark.at));
         self.row = if quiet >= self.window * CALM { 1 } else { self.row + 1 };
@@ -287,7 +287,7 @@ impl Pace {
         if !self.settling {
             self.seen.forget();
         }
-        let lowered = self.lowered(ticket, pause, named);
+        let lowered = self.lowered(ticket, pause, named, marked);
         // What names no time, or a long one, does not count in seconds.
         let most = match self.stage {
             Stage::Free => Some(f64::INFINITY),
@@ -301,23 +301,25 @@ impl Pace {
         self.recent = None;
     }
 
-    /// The stage after a refusal.
-    fn lowered(&self, ticket: Ticket, pause: Duration, named: bool) -> Stage {
+    /// The stage after a refusal. The marks were set by windows of the length `marked`.
+    fn lowered(&self, ticket: Ticket, pause: Duration, named: bool, marked: Duration) -> Stage {
         let since = |mark: Option<Mark>| {
             mark.map_or((Duration::ZERO, 0.0), |mark| {
                 (ticket.at.saturating_duration_since(mark.at), count(ticket.nth.saturating_sub(mark.nth)))
             })
         };
         let (quiet, _) = since(self.resumed);
-        // All since the last pause, if that is less than a window of the platform.
-        let base = if quiet <= self.window { self.resumed } else { self.recent.map(|(earlier, _)| earlier) };
-        let (lasted, let_through) = since(base);
         let exact = named && pause > ROUNDED;
-        let estimate = if exact {
-            let_through / (lasted + pause).as_secs_f64()
-        } else {
-            let_through / lasted.max(self.window).as_secs_f64()
+        // All since the last pause, if that is less than a window of the platform.
+        let at_once = quiet <= self.window;
+        let base = if at_once { self.resumed } else { self.recent.map(|(earlier, _)| earlier) };
+        let (lasted, let_through) = since(base);
+        let window = match (at_once, exact) {
+            (true, true) => lasted + pause,
+            (true, false) => lasted.max(self.window),
+            (false, _) => lasted.max(marked),
         };
+        let estimate = let_through / window.as_secs_f64();
         let calm = quiet >= self.window * CALM;
         // Refused at once: the pause was too short, which says little about the rate.
         let least = if let_through < 3.0 { self.rate() / 2.0 } else { 0.0 };
@@ -327,6 +329,8 @@ impl Pace {
             stage => stage,
         };
         match stage {
+            // The pause was too short, whatever the rate is: somebody else uses the limit, or the platform is busy with itself.
+            Stage::Hold { .. } if let_through < 1.0 => stage,
             Stage::Free => {
                 let rate = (estimate.min(self.ceiling) * BELOW).max(least).max(self.floor());
                 let guess = !calm && (exact || pause > lasted * 8);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
@@ -161,24 +161,32 @@ async fn roll_back(conn: &mut SqliteConnection) {
     let _rolled_back = sqlx::query("ROLLBACK").execute(conn).await;
 }
 
-/// Executes all of them or none, in one round trip to SQLite's thread.
+/// Executes all of them or none.
+///
+/// Each is prepared once and kept: as one text of all they would be prepared, and kept, for each combination of kinds.
 async fn execute_together(conn: &mut SqliteConnection, statements: Vec<Statement>) -> sqlx::Result<()> {
-    let texts: Vec<&str> = statements.iter().map(|statement| statement.sql).collect();
-    let sql = match texts.as_slice() {
-        // One statement is a transaction by itself.
-        [only] => (*only).to_owned(),
-        several => format!("BEGIN IMMEDIATE; {}; COMMIT", several.join("; ")),
-    };
-    let query = sqlx::query(AssertSqlSafe(sql));
-    let query = statements.into_iter().fold(query, |query, statement| match statement.bytes {
+    // One statement is a transaction by itself.
+    let alone = statements.len() == 1;
+    if !alone {
+        begin(conn).await?;
+    }
+    let mut done = Ok(());
+    for statement in statements {
+        done = execute(conn, statement).await;
+        if done.is_err() {
+            break;
+        }
+    }
+    if alone { done } else { end(conn, done).await }
+}
+
+async fn execute(conn: &mut SqliteConnection, statement: Statement) -> sqlx::Result<()> {
+    let query = sqlx::query(statement.sql);
+    let query = match statement.bytes {
         Some(bytes) => query.bind(bytes).bind(statement.rows),
         None => query.bind(statement.rows),
-    });
-    let result = query.execute(&mut *conn).await;
-    if result.is_err() && texts.len() > 1 {
-        roll_back(conn).await;
-    }
-    result.map(|_| ())
+    };
+    query.execute(conn).await.map(|_| ())
 }
 
 /// Writes of one kind as one statement.

@@ -42,6 +42,8 @@ struct Platform {
     retry_after: RetryAfter,
     /// The limit that holds from a moment on.
     then: Option<(Duration, f64)>,
+    /// A spell in which nothing is served, whatever is sent: what others send has used it all.
+    spell: Option<(Duration, Duration)>,
 }
 
 fn fixed(limit: u32, window: Duration, offset_ms: u64) -> Counts {
@@ -70,7 +72,9 @@ impl Platform {
             }
             self.then = None;
         }
+        let spell = self.spell.filter(|(from, until)| (*from..*until).contains(&now));
         let left = match &mut self.counts {
+            _ if let Some((_, until)) = spell => until - now,
             Counts::Fixed { limit, window, offset, current } => {
                 let clock = now + *offset;
                 let number = clock.as_nanos() / window.as_nanos();
@@ -127,7 +131,7 @@ struct Setting {
 
 impl Setting {
     fn new(counts: Counts, ceiling: f64) -> Self {
-        let platform = Platform { counts, retry_after: RetryAfter::WholeSeconds, then: None };
+        let platform = Platform { counts, retry_after: RetryAfter::WholeSeconds, then: None, spell: None };
         let round_trip = Duration::from_millis(40);
         Self { platform, ceiling, requests: 2000, concurrency: 8, round_trip, jitter: 0.1, seed: 1 }
     }
@@ -389,6 +393,32 @@ fn it_follows_a_limit_that_changes_in_mid_run() {
                 "{from} -> {to}: {before} {after}"
             );
             assert!(told.refused() < 0.01, "{from} -> {to}: {}", told.refused());
+        }
+    }
+}
+
+#[test]
+fn a_spell_in_which_nothing_is_served_leaves_the_pace_as_it_was() {
+    let one = millis(300);
+    for healthy in [2, 83] {
+        for (retry_after, spell, least) in [
+            (RetryAfter::Never, one, 0.9),
+            (RetryAfter::Never, MINUTE * 8, 0.9),
+            (RetryAfter::Constant(5), MINUTE, 0.9),
+            // A pause of one second may be the end of a window that was met: that is tried first.
+            (RetryAfter::Constant(1), MINUTE * 8, 0.65),
+        ] {
+            let from = MINUTE * healthy;
+            let until = from + spell;
+            let requests = usize::try_from(healthy * 240 + 12_000).unwrap();
+            let mut setting = Setting { requests, concurrency: 2, ..Setting::new(fixed(1000, SECOND, 0), 4.0) };
+            setting.platform.retry_after = retry_after;
+            setting.platform.spell = Some((from, until));
+            let told = run(setting);
+            let back = *told.served.iter().find(|at| **at > until.as_secs_f64()).unwrap();
+            let reached = told.between(back, back + 300.0) / 4.0;
+            show(&format!("healthy for {healthy} min, refused for {spell:?}"), 4.0, &told);
+            assert!(reached > least, "{healthy} min, {spell:?}: {:.0} % in the five minutes after it", reached * 100.0);
         }
     }
 }
