@@ -100,10 +100,17 @@ impl<T: ContactTarget> Engine<T> {
                 self.store.write(found.collect()).await?;
             }
             Some(link) => {
-                let known = self.store.conflict_for(&[id]).await?.remove(&id).filter(|known| known.kind == TWINS);
+                let known = self.store.conflict_for(&[id]).await?.remove(&id);
+                // A decision led away from it, and its stamp is still to be taken off.
+                if known.as_ref().is_some_and(|known| known.left_behind == Some(row)) {
+                    rebuilt.foreign += 1;
+                    return Ok(());
+                }
+                let known = known.filter(|known| known.kind == TWINS);
                 if self.is_gone(&link).await? {
                     rebuilt.relinked += 1;
-                    let settled = known.map(|_| WriteOp::ClearConflict(id));
+                    let settled = known.filter(|known| known.left_behind.is_none());
+                    let settled = settled.map(|_| WriteOp::ClearConflict(id));
                     let ops = [WriteOp::RemoveLink(id)].into_iter().chain(found).chain(settled).collect();
                     return Ok(self.store.write(ops).await?);
                 }

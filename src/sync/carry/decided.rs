@@ -47,16 +47,20 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     async fn carry_link(&self, job: &Job, target: FirstLineId) -> Result<Carried, RunError> {
-        if let Some(link) = job.link.clone().filter(|link| link.target == target) {
-            return self.update(job, link, Outcome::Updated).await;
-        }
-        let Some(record) = self.full_contact(target).await? else {
-            return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), GONE)).await;
+        let Some(link) = job.link.clone().filter(|link| link.target == target) else {
+            let Some(record) = self.full_contact(target).await? else {
+                return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), GONE)).await;
+            };
+            return match self.second_copy(job, target).await? {
+                Some(why) => self.set_aside(job, why).await,
+                None => self.adopt(job, &record, Origin::Decided, "decision").await,
+            };
         };
-        if let Some(why) = self.second_copy(job, target).await? {
-            return self.set_aside(job, why).await;
+        // An undo may have left a customer that a run made for the contact.
+        match self.second_copy(job, target).await? {
+            Some(why) => self.set_aside(job, why).await,
+            None => self.update(job, link, Outcome::Updated).await,
         }
-        self.adopt(job, &record, Origin::Decided, "decision").await
     }
 
     async fn carry_create(&self, job: &Job) -> Result<Carried, RunError> {

@@ -21,6 +21,7 @@ use crate::store::{
 use crate::sync::engine::RunError;
 use crate::sync::journal::{self, action};
 use crate::sync::ports::ContactTarget;
+use crate::sync::settle::settled_by_link;
 use crate::sync::stamp::StampReading;
 
 /// Why this is done, in the journal.
@@ -202,7 +203,7 @@ impl<T: ContactTarget> Undo<'_, T> {
                 let base = base_of(case, link, parts);
                 ops.push(WriteOp::PutLink(Link { fingerprint, base, run: engine.run, ..(**link).clone() }));
                 // One that was to take the place of this customer never arrived, and is not wanted any more.
-                ops.extend(case.creates().map(|intent| WriteOp::CloseIntent { seq: intent.seq }));
+                ops.extend(case.creates().map(|intent| settled_by_link(intent, link)));
                 let now = engine.store.children_of(id).await?;
                 let place = |row: &LinkChild| (row.kind, row.key);
                 let stays = |row: &&LinkChild| parts.rows.contains(&(row.kind, row.child));
@@ -231,9 +232,13 @@ impl<T: ContactTarget> Undo<'_, T> {
         }
         if !ops.is_empty() {
             // A decision that led here is to be carried out again.
-            let stays = matches!(was, LinkWas::Link(link, _) if link.target == case.target);
-            let open = WriteOp::DecisionCarried { livedesk_id: id, carried_to: None, left_behind: None };
-            ops.extend((!stays).then_some(open));
+            if !matches!(was, LinkWas::Link(link, _) if link.target == case.target) {
+                let doubt = engine.store.conflict_for(&[id]).await?.remove(&id);
+                ops.extend(doubt.map(|doubt| {
+                    let left_behind = doubt.left_behind;
+                    WriteOp::DecisionCarried { livedesk_id: id, carried_to: None, left_behind }
+                }));
+            }
             let link_before = case.link_before.clone();
             ops.push(WriteOp::Journal(JournalEntry {
                 link_before,
