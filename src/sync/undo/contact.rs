@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Undo;
 use super::link::{self, Parts};
 use super::net::{LinkWas, Net};
 use super::wait::{Holder, PutOff};
 use crate::domain::base::Base;
-use crate::domain::hash::Digest;
+use crate::domain::hash::{Digest, HashKey};
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::target::{ContactWrite, TargetContact};
 use crate::store::{
@@ -75,6 +76,7 @@ impl<T: ContactTarget> Undo<'_, T> {
             self.tell(case.id, case.target, "customer", "left", "the create of a customer for it is in doubt");
             return Ok(());
         }
+        self.until_shown(case).await?;
         if let Some(Holder { id, gives_up: true }) = self.holder(case).await?
             && !self.order.dry_run
         {
@@ -103,6 +105,19 @@ impl<T: ContactTarget> Undo<'_, T> {
             return self.delete(case, record).await;
         }
         self.mark(case, &record).await
+    }
+
+    /// A read may be a moment old: right after its run it would show what stood before that.
+    async fn until_shown(&self, case: &Case) -> Result<(), RunError> {
+        let (engine, settle) = (self.engine, self.engine.settings.settle);
+        let Some(newest) = case.all.first() else { return Ok(()) };
+        let left = newest.entry.at.later_by(settle).0 - engine.now_ms();
+        if left > 0 {
+            // A clock that was set back makes it wait no longer than that.
+            let wait = settle.min(Duration::from_millis(left.unsigned_abs()));
+            engine.pause("the run has only just written; what it wrote may not be shown yet", wait).await?;
+        }
+        Ok(())
     }
 
     /// The record answers 404.
@@ -200,7 +215,7 @@ impl<T: ContactTarget> Undo<'_, T> {
             LinkWas::Link(link, children) => {
                 self.count(|summary| summary.relinked += 1);
                 let fingerprint = link.fingerprint.filter(|_| whole);
-                let base = base_of(case, link, parts);
+                let base = base_of(case, link, parts, engine.store.hash_key());
                 ops.push(WriteOp::PutLink(Link { fingerprint, base, run: engine.run, ..(**link).clone() }));
                 // One that was to take the place of this customer never arrived, and is not wanted any more.
                 ops.extend(case.creates().map(|intent| settled_by_link(intent, link)));
@@ -254,10 +269,10 @@ impl<T: ContactTarget> Undo<'_, T> {
 }
 
 /// The base of the link that is put back.
-fn base_of(case: &Case, before: &Link, parts: &Parts) -> Vec<u8> {
+fn base_of(case: &Case, before: &Link, parts: &Parts, key: &HashKey) -> Vec<u8> {
     let now = case.link.as_ref().filter(|now| now.target == before.target && !parts.is_whole());
     let bases = now.and_then(|now| Base::decode(&now.base)).zip(Base::decode(&before.base));
-    bases.map_or_else(|| before.base.clone(), |(now, was)| link::done(&now, &was, parts).encode())
+    bases.map_or_else(|| before.base.clone(), |(now, was)| link::done(&now, &was, parts, key).encode())
 }
 
 /// From here on the record is not what the fingerprint of its link says.
