@@ -43,7 +43,7 @@ impl Doubt {
         assert!(self.world.sandbox.firstline().edit(self.one, "membership_no", stamp));
     }
 
-    async fn last_run(&self) -> i64 {
+    pub(super) async fn last_run(&self) -> i64 {
         let store = self.world.store().await;
         let run = store.runs(1).await.unwrap().remove(0).id.0;
         store.close().await;
