@@ -2,7 +2,8 @@
 //!
 //! `DESKFERRY_DECISION_WALKS` says how many (2), `DESKFERRY_DECISION_FIRST` with which seed they begin.
 
-use deskferry::sandbox::faults::FaultSettings;
+use deskferry::sandbox::faults::{Fault, FaultFilter, FaultSettings};
+use deskferry::sandbox::firstline::FirstLineSwitches;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -11,6 +12,8 @@ use super::{Doubt, WORDS, Word};
 const STEPS: usize = 7;
 /// Requests of a backfill: one that is to be killed is killed before that.
 const REQUESTS: u64 = 30;
+/// A create that is applied so late was taken for absent; the look for twins comes after that.
+const LATE_MS: u64 = 130;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
@@ -27,9 +30,13 @@ struct Walk {
 impl Walk {
     async fn new(seed: u64) -> Self {
         let walk = Self { doubt: Doubt::new().await, rng: StdRng::seed_from_u64(seed), edits: 0, steps: vec![] };
-        let faults =
-            FaultSettings { latency_ms: 1, lost_ack_rate: 0.03, reset_after_rate: 0.02, ..FaultSettings::default() };
+        let rates = FaultSettings { lost_ack_rate: 0.03, reset_after_rate: 0.02, ..FaultSettings::default() };
+        let faults = FaultSettings { latency_ms: 1, late_ms: LATE_MS, ..rates };
         walk.doubt.world.sandbox.firstline_faults().change(|settings| *settings = faults);
+        // In every other walk no search sees what was written since.
+        let firstline = walk.doubt.world.sandbox.firstline();
+        let search_lag_ms = if seed.is_multiple_of(2) { 600_000 } else { 0 };
+        firstline.set_switches(FirstLineSwitches { search_lag_ms, ..firstline.switches() });
         walk
     }
 
@@ -48,7 +55,12 @@ impl Walk {
 
     async fn step(&mut self) {
         let (id, doubt) = (self.doubt.id.to_string(), &self.doubt);
-        match self.rng.random_range(0..10) {
+        match self.rng.random_range(0..12) {
+            10 | 11 => {
+                let fault = if self.rng.random_bool(0.5) { Fault::Late } else { Fault::Reset };
+                self.steps.push(format!("{fault:?}"));
+                doubt.world.sandbox.firstline_faults().next(fault, 1, FaultFilter::on("POST", "/contact"));
+            }
             0..3 => drop(self.decide().await),
             3 => {
                 self.edits += 1;
@@ -103,7 +115,11 @@ impl Walk {
 
     /// What was decided last is done, or a person is told why not; nothing is made without end.
     async fn end(mut self) {
-        self.doubt.world.sandbox.firstline_faults().clear();
+        let faults = self.doubt.world.sandbox.firstline_faults();
+        faults.clear();
+        while !faults.is_settled() {
+            tokio::task::yield_now().await;
+        }
         self.doubt.run(&["backfill", "--yes"]).await;
         let word = self.decide().await;
         let id = self.doubt.id.to_string();
