@@ -303,6 +303,7 @@ fn text(session: &Session, order: &UndoOrder, summary: &UndoSummary, kept: &[Und
         (summary.unlinked, "links removed"),
         (summary.gone, "customers that are gone by now"),
         (summary.kept, "parts kept: somebody has the last word since, or nobody knows what was there"),
+        (summary.unconfirmed, "parts written back that FIRST LINE does not show yet: look at them"),
         (summary.left, "left: run the same command again to try them again"),
         (summary.in_doubt, "creates in doubt: run the same command again once they are settled"),
         (summary.never_arrived, "creates that never arrived: they are sent again when contacts are carried again"),
@@ -320,7 +321,7 @@ fn text(session: &Session, order: &UndoOrder, summary: &UndoSummary, kept: &[Und
             line.done, line.livedesk_id, line.firstline_id, line.part, line.why
         );
     }
-    if summary.kept + summary.left > kept.len() as u64 {
+    if summary.kept + summary.unconfirmed + summary.left > kept.len() as u64 {
         text.push_str("\n  ...");
     }
     let _ = write!(text, "\n  everything is listed in {}", file.display());

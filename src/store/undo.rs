@@ -109,13 +109,14 @@ impl Store {
         .await
     }
 
-    /// Forgets what a run set aside or left in doubt of identity. Twins stay: their records are there.
+    /// Forgets what a run set aside or left in doubt of identity. Twins stay: their records are there; so does a doubt that says
+    /// whom an earlier decision left behind: the contact's stamp is there.
     pub async fn forget_left_over_by(&self, run: RunId) -> Result<(u64, u64), StoreError> {
         self.transact(move |conn| {
             Box::pin(async move {
                 let letters = sqlx::query!("DELETE FROM dead_letter WHERE run = ?1", run.0).execute(&mut *conn).await?;
                 let conflicts = sqlx::query!(
-                    "DELETE FROM conflict WHERE run = ?1 AND decision IS NULL AND kind <> ?2",
+                    "DELETE FROM conflict WHERE run = ?1 AND decision IS NULL AND kind <> ?2 AND left_behind IS NULL",
                     run.0,
                     TWINS
                 )

@@ -52,12 +52,10 @@ pub struct Job {
     pub company_outcome: Option<CompanyOutcome>,
     /// Its link, if it has one.
     pub link: Option<Link>,
-    /// The doubt about its identity that a person decided; the decision may be carried out already.
+    /// The doubt about its identity: undecided, decided, or with a decision that was carried out already.
     pub doubt: Option<Conflict>,
     /// Whether it has a dead letter that a success clears.
     pub dead_letter: Option<DeadLetter>,
-    /// Whether it has a conflict that a success clears.
-    pub in_conflict: bool,
     /// Customers with whom it may share its keys: a person decided so.
     pub may_share: BTreeSet<FirstLineId>,
     /// An earlier create whose absence was proven; the new one takes its place and is audited.
@@ -76,11 +74,12 @@ impl Job {
         self.doubt.as_ref()?.standing(self.link.as_ref())
     }
 
-    /// The customer that its decision leads away from on the way to `chosen`, or to a new one: there its stamp is taken off.
+    /// The customer that a decision leads away from on the way to `chosen`, or to a new one: there its stamp is taken off. One
+    /// that an earlier run did not come to goes first, whatever the doubt is about by now: the linked one is stamped after it.
     pub fn led_away_from(&self, chosen: Option<FirstLineId>) -> Option<FirstLineId> {
-        let doubt = self.doubt.as_ref().filter(|doubt| !doubt.is_about_stamps() && self.decision().is_some())?;
-        let linked = self.link.as_ref().map(|link| link.target);
-        // One that an earlier run did not come to: the linked one is stamped after it.
+        let doubt = self.doubt.as_ref()?;
+        let leads_away = self.decision().is_some() && !doubt.is_about_stamps();
+        let linked = self.link.as_ref().map(|link| link.target).filter(|_| leads_away);
         doubt.left_behind.filter(|left| Some(*left) != chosen).or(linked.filter(|linked| Some(*linked) != chosen))
     }
 }

@@ -127,6 +127,23 @@ impl<T: ContactTarget> Engine<T> {
         Ok(none)
     }
 
+    /// The records that a search names for a stamp and that, read by id, carry it, and whether all could be read: a search may be a
+    /// moment old, and still name a customer that the stamp was taken off from.
+    pub(super) async fn stamped_now(&self, id: LiveDeskId) -> Result<(Vec<FirstLineId>, bool), PortError> {
+        let (mut stamped, mut readable) = (Vec::new(), true);
+        for named in self.find_stamped(id).await?.into_keys() {
+            match self.sight(named).await? {
+                Sight::Record(record) if self.scheme.read(&record) != StampReading::Of(id) => {}
+                Sight::Record(_) => stamped.push(named),
+                _ => {
+                    readable = false;
+                    stamped.push(named);
+                }
+            }
+        }
+        Ok((stamped, readable))
+    }
+
     /// Whether some form of filter finds the stamp of a contact that is known to be there: the positive control.
     /// Returns the forms that do.
     pub async fn trusted_filters(&self, known: LiveDeskId, record: FirstLineId) -> Result<Vec<FilterForm>, PortError> {

@@ -88,22 +88,27 @@ impl<T: ContactTarget> Engine<T> {
     /// Takes a record for the contact that it is stamped for, unless it is known to be another's.
     async fn link_row(&self, id: LiveDeskId, row: FirstLineId, rebuilt: &mut Rebuilt) -> Result<(), RunError> {
         let holder = self.store.source_of(&[row]).await?.remove(&row);
-        // What an undo left standing is known as it was known then.
-        let (link, children) = self.link_for(id, row, Origin::Rebuilt).await?;
-        let found = [WriteOp::PutLink(link)].into_iter().chain(children.into_iter().map(WriteOp::PutChild));
         match self.store.links_for(&[id]).await?.remove(&id) {
             Some(link) if link.target == row || link.alias_of == Some(row) => rebuilt.known += 1,
             // A merge brought the stamp there, or an agent did.
             _ if holder.is_some() => rebuilt.foreign += 1,
             None => {
                 rebuilt.linked += 1;
-                self.store.write(found.collect()).await?;
+                self.store.write(self.found(id, row).await?).await?;
             }
             Some(link) => {
-                let known = self.store.conflict_for(&[id]).await?.remove(&id).filter(|known| known.kind == TWINS);
+                let known = self.store.conflict_for(&[id]).await?.remove(&id);
+                // A decision led away from it, and its stamp is still to be taken off.
+                if known.as_ref().is_some_and(|known| known.left_behind == Some(row)) {
+                    rebuilt.foreign += 1;
+                    return Ok(());
+                }
+                let known = known.filter(|known| known.kind == TWINS);
                 if self.is_gone(&link).await? {
                     rebuilt.relinked += 1;
-                    let settled = known.map(|_| WriteOp::ClearConflict(id));
+                    let settled = known.filter(|known| known.left_behind.is_none());
+                    let settled = settled.map(|_| WriteOp::ClearConflict(id));
+                    let found = self.found(id, row).await?;
                     let ops = [WriteOp::RemoveLink(id)].into_iter().chain(found).chain(settled).collect();
                     return Ok(self.store.write(ops).await?);
                 }
@@ -115,6 +120,12 @@ impl<T: ContactTarget> Engine<T> {
             }
         }
         Ok(())
+    }
+
+    /// The link to a record that was found. What an undo left standing is known as it was known then.
+    async fn found(&self, id: LiveDeskId, row: FirstLineId) -> Result<Vec<WriteOp>, RunError> {
+        let (link, children) = self.link_for(id, row, Origin::Rebuilt).await?;
+        Ok([WriteOp::PutLink(link)].into_iter().chain(children.into_iter().map(WriteOp::PutChild)).collect())
     }
 
     /// Whether a link's record is not there any more, as far as another one can vouch for that.

@@ -15,8 +15,7 @@ use crate::clock::Timestamp;
 use crate::domain::base::Base;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::store::{
-    ChildKind, Conflict, Intent, IntentKind, IntentState, JournalEntry, Link, LinkChild, Origin, Standing, TWINS,
-    WriteOp,
+    ChildKind, Conflict, Intent, IntentKind, IntentState, JournalEntry, Link, LinkChild, Origin, TWINS, WriteOp,
 };
 use crate::sync::carry::elapsed_ms;
 use crate::sync::engine::{Engine, RunError};
@@ -92,13 +91,12 @@ impl<T: ContactTarget> Engine<T> {
         let mut unfound = Vec::new();
         let looked: Vec<(Intent, Vec<FirstLineId>, bool)> = stream::iter(doubts)
             .map(|intent| async move {
-                let found = match intent.kind {
+                let (found, readable) = match intent.kind {
                     IntentKind::Contact if matches!(intent.state, IntentState::Parked | IntentState::Open) => {
-                        self.find_stamped(intent.livedesk_id).await?.into_keys().collect()
+                        self.stamped_now(intent.livedesk_id).await?
                     }
-                    _ => Vec::new(),
+                    _ => (Vec::new(), true),
                 };
-                let (found, readable) = self.confirmed(intent.livedesk_id, found).await?;
                 Ok::<_, RunError>((intent, found, readable))
             })
             .buffered(self.settings.jobs.max(1))
@@ -132,49 +130,15 @@ impl<T: ContactTarget> Engine<T> {
         Ok(())
     }
 
-    /// Nobody is created again for whom a link stands: a state that was restored, or an undo, brought it back. The record is
-    /// looked at for a twin all the same.
+    /// Nobody is created again for whom a link stands: a state that was restored, or an undo, brought it back.
     async fn settle_by_links(&self, settlement: &mut Settlement) -> Result<(), RunError> {
-        let absent = settlement.again.iter().filter_map(|(id, intent)| Some((*id, intent.as_ref()?.seq)));
-        let absent: BTreeMap<LiveDeskId, i64> = absent.collect();
+        let absent = settlement.again.iter().filter_map(|(id, intent)| Some((*id, intent.as_ref()?)));
+        let absent: BTreeMap<LiveDeskId, &Intent> = absent.collect();
         let ids: Vec<LiveDeskId> = absent.keys().copied().collect();
-        let mut links = self.store.links_for(&ids).await?;
-        links.retain(|_, link| link.standing == Standing::Live);
+        let links = self.store.links_for(&ids).await?;
+        let ops: Vec<WriteOp> = links.values().map(|link| settled_by_link(absent[&link.livedesk_id], link)).collect();
         settlement.again.retain(|id, _| !links.contains_key(id));
-        let audit = |link: &Link| WriteOp::AuditIntent { seq: absent[&link.livedesk_id], target: link.target };
-        let ops: Vec<WriteOp> = links.values().map(audit).collect();
         if ops.is_empty() { Ok(()) } else { Ok(self.store.write(ops).await?) }
-    }
-
-    /// Whether all of these can be read by id.
-    async fn are_readable(&self, ids: &[FirstLineId]) -> Result<bool, PortError> {
-        for id in ids {
-            if !matches!(self.sight(*id).await?, Sight::Record(_)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Those of the records that a search names which, read by id, carry the contact's stamp, and whether all could be read: a search
-    /// may be a moment old, and still name a customer that the stamp was taken off from.
-    async fn confirmed(
-        &self,
-        contact: LiveDeskId,
-        named: Vec<FirstLineId>,
-    ) -> Result<(Vec<FirstLineId>, bool), PortError> {
-        let (mut found, mut readable) = (Vec::new(), true);
-        for id in named {
-            match self.sight(id).await? {
-                Sight::Record(record) if self.scheme.read(&record) != StampReading::Of(contact) => {}
-                Sight::Record(_) => found.push(id),
-                _ => {
-                    readable = false;
-                    found.push(id);
-                }
-            }
-        }
-        Ok((found, readable))
     }
 
     /// The moment from which an absence may count.
@@ -214,13 +178,16 @@ impl<T: ContactTarget> Engine<T> {
         let from = ripe.iter().map(|intent| intent.high_water).min().unwrap_or_default();
         let walked = self.walk_ids(from).await?;
         // Reading by id vouches for nothing where a list shows something newer that a read does not.
-        let newest: Vec<FirstLineId> = walked.newest.into_iter().collect();
+        let is_behind = match walked.newest {
+            Some(newest) => !matches!(self.sight(newest).await?, Sight::Record(_)),
+            None => false,
+        };
         let links = self.store.newest_created(CONTROLS).await?;
         let control = self.control(&links).await?;
         // Nor where it does not find a record that is known to be there. Where nothing that we created is known yet,
         // one contact goes ahead; it is the control for the others.
         let vouches = match &control {
-            _ if !self.are_readable(&newest).await? => 0,
+            _ if is_behind => 0,
             Some(_) => usize::MAX,
             None => usize::from(links.is_empty()),
         };
@@ -361,4 +328,9 @@ impl<T: ContactTarget> Engine<T> {
     pub fn is_hopeless(&self, parked_since: Timestamp) -> bool {
         elapsed_ms(parked_since, self.clock.now()) > self.horizon_ms().saturating_mul(2)
     }
+}
+
+/// What becomes of a create that never arrived where a link stands: it is not repeated, and the contact is looked at for a twin.
+pub(in crate::sync) fn settled_by_link(absent: &Intent, link: &Link) -> WriteOp {
+    WriteOp::AuditIntent { seq: absent.seq, target: link.target }
 }

@@ -3,6 +3,9 @@
 //!
 //! `DESKFERRY_DECISIONS=all` plays every decision with everything that may come after it, else those that once went wrong.
 
+mod left;
+mod walk;
+
 use std::collections::BTreeMap;
 
 use deskferry::domain::ids::{FirstLineId, LiveDeskId};

@@ -4,6 +4,7 @@
 
 mod after;
 mod doubt;
+mod late;
 
 use std::collections::BTreeMap;
 
@@ -265,7 +266,7 @@ async fn without_a_word_about_deletions_what_a_run_made_is_tagged_and_the_undo_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_first_line_says_it_put_back_and_did_not_is_listed_as_kept() {
+async fn what_first_line_says_it_put_back_and_did_not_is_listed_as_unconfirmed() {
     let mut scene = Scene::new(6, 3).await;
     scene.world.mapping.push_str("\n[[tags]]\nlabel = \"gold\"\ntag = \"VIP\"\n");
     let (livedesk, firstline) = (scene.world.sandbox.livedesk(), scene.world.sandbox.firstline());
@@ -283,9 +284,10 @@ async fn what_first_line_says_it_put_back_and_did_not_is_listed_as_kept() {
     let tags = held();
     assert_ne!(tags, json!([]));
     let done = scene.undo(&["1"]).await.json();
-    assert_eq!((&done["kept"], held()), (&json!(1), tags), "{done}");
+    assert_eq!((&done["unconfirmed"], &done["kept"], held()), (&json!(1), &json!(0), tags), "{done}");
     let line = &done["kept_lines"][0];
-    assert!(line["part"] == "tag_ids" && line["why"].as_str().unwrap().contains("shows another value"), "{line}");
+    assert_eq!((&line["part"], &line["done"]), (&json!("tag_ids"), &json!("unconfirmed")), "{line}");
+    assert!(line["why"].as_str().unwrap().contains("still shows what stood there before"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

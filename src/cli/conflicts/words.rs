@@ -91,6 +91,9 @@ pub(in crate::cli) fn as_line(conflict: &Conflict, link: Option<&Link>) -> Strin
     if let Some(consequence) = consequence(conflict, link) {
         decision = format!("{decision}; {consequence}");
     }
+    if let Some(left) = conflict.left_behind {
+        decision = format!("{decision}; the contact's stamp is still to be taken off customer {left}");
+    }
     format!(
         "contact {}: {} ({}); candidates {}; found by run {}; {decision}",
         conflict.livedesk_id,
@@ -112,6 +115,7 @@ pub(in crate::cli) fn as_json(conflict: &Conflict, link: Option<&Link>) -> Value
         "decision": conflict.decision.map(decision_json),
         "waiting": conflict.standing(link).is_some(),
         "carried_to": conflict.carried_to.map(|id| id.0),
+        "left_behind": conflict.left_behind.map(|id| id.0),
         "consequence": consequence(conflict, link),
     })
 }

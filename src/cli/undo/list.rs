@@ -9,7 +9,7 @@ use crate::config::template;
 use crate::domain::ids::RunId;
 use crate::sync::undo::UndoLine;
 
-/// Lines that the text shows of what was kept or left.
+/// Lines that the text shows of what was kept or left, or is not confirmed.
 const SHOWN: usize = 20;
 
 /// The file beside the state; only its owner can read it.
@@ -43,7 +43,7 @@ impl List {
         if let Err(error) = inner.file.write_record(row) {
             inner.failed.get_or_insert(error);
         }
-        if matches!(line.done, "kept" | "left") && inner.kept.len() < SHOWN {
+        if matches!(line.done, "kept" | "unconfirmed" | "left") && inner.kept.len() < SHOWN {
             inner.kept.push(line.clone());
         }
     }

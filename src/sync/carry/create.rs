@@ -13,6 +13,7 @@ use crate::sync::children::Family;
 use crate::sync::companies::CompanyOutcome;
 use crate::sync::decide::{self, Authorship, FieldDecision};
 use crate::sync::engine::{Engine, RunError};
+use crate::sync::finder::Sight;
 use crate::sync::journal::action;
 use crate::sync::ports::{ContactTarget, PortError};
 
@@ -55,8 +56,10 @@ impl<T: ContactTarget> Engine<T> {
                 if is_answer(status) {
                     self.create_answered(leave).await?;
                 }
-                if self.names_the_stamp(&fields)
-                    && let Some(record) = self.find_stamped(id).await?.into_values().next()
+                let holder =
+                    if self.names_the_stamp(&fields) { self.stamped_now(id).await?.0.into_iter().next() } else { None };
+                if let Some(holder) = holder
+                    && let Sight::Record(record) = self.sight(holder).await?
                 {
                     let carried = self.adopt(job, &record, Origin::Rebuilt, "stamp").await;
                     if matches!(carried, Ok(_) | Err(RunError::Port(PortError::Stale))) {

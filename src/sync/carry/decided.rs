@@ -11,7 +11,7 @@ use super::{Carried, Job, reason, refused, sighting};
 use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
-use crate::store::{Decision, JournalEntry, Leaving, Link, Origin, STAMP, Standing, WriteOp};
+use crate::store::{Decision, JournalEntry, Leaving, Origin, STAMP, Standing, WriteOp};
 use crate::sync::carrier::vanished;
 use crate::sync::decide::Authorship;
 use crate::sync::engine::{Engine, RunError, UpdateSemantics};
@@ -47,22 +47,30 @@ impl<T: ContactTarget> Engine<T> {
     }
 
     async fn carry_link(&self, job: &Job, target: FirstLineId) -> Result<Carried, RunError> {
-        if let Some(link) = job.link.clone().filter(|link| link.target == target) {
-            return self.update(job, link, Outcome::Updated).await;
-        }
-        let Some(record) = self.full_contact(target).await? else {
-            return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), GONE)).await;
+        let Some(link) = job.link.clone().filter(|link| link.target == target) else {
+            let Some(record) = self.full_contact(target).await? else {
+                return self.set_aside(job, reason(SetAsideKind::Gone, None, Some(404), GONE)).await;
+            };
+            return match self.second_copy(job, target).await? {
+                Some(why) => self.set_aside(job, why).await,
+                None => self.adopt(job, &record, Origin::Decided, "decision").await,
+            };
         };
-        if let Some(why) = self.second_copy(job, target).await? {
-            return self.set_aside(job, why).await;
+        // An undo may have left a customer that a run made for the contact.
+        match self.second_copy(job, target).await? {
+            Some(why) => self.set_aside(job, why).await,
+            None => self.update(job, link, Outcome::Updated).await,
         }
-        self.adopt(job, &record, Origin::Decided, "decision").await
     }
 
     async fn carry_create(&self, job: &Job) -> Result<Carried, RunError> {
         if let (Some(doubt), Some(link)) = (&job.doubt, &job.link) {
             match vanished(link) {
-                None if doubt.is_its_own(link) || doubt.kind == STAMP && self.bears_its_stamp(job, link).await? => {
+                // Somebody may have put right what the doubt was about.
+                None if doubt.is_its_own(link)
+                    || doubt.kind == STAMP
+                        && self.stamp_on(link.target).await? == Some(StampReading::Of(job.contact.id)) =>
+                {
                     return self.update(job, link.clone(), Outcome::Updated).await;
                 }
                 // Merged or deleted since: only a person has it made anew.
@@ -85,10 +93,9 @@ impl<T: ContactTarget> Engine<T> {
         }
     }
 
-    /// Whether the linked record carries the contact's stamp: somebody put right what the doubt was about.
-    async fn bears_its_stamp(&self, job: &Job, link: &Link) -> Result<bool, PortError> {
-        let record = self.target.contact(link.target).await?;
-        Ok(record.is_some_and(|record| self.scheme.read(&record) == StampReading::Of(job.contact.id)))
+    /// What stands where a record carries its stamp; `None` where there is no record.
+    async fn stamp_on(&self, id: FirstLineId) -> Result<Option<StampReading>, PortError> {
+        Ok(self.target.contact(id).await?.map(|record| self.scheme.read(&record)))
     }
 
     /// Records with the contact's stamp, but for the one that was chosen and the one that loses it.
@@ -108,7 +115,7 @@ impl<T: ContactTarget> Engine<T> {
         let second_copy = || Some(reason(SetAsideKind::Unproven, None, None, SECOND_COPY));
         let link = job.link.as_ref();
         if let (Some(Leaving::Made { own, .. }), Some(link)) = (doubt.leaving(link), link) {
-            match self.target.contact(own).await?.map(|record| self.scheme.read(&record)) {
+            match self.stamp_on(own).await? {
                 Some(StampReading::NotSaid) => return Ok(second_copy()),
                 Some(StampReading::Of(id)) if id == job.contact.id => return Ok(second_copy()),
                 Some(_) => {}
@@ -130,9 +137,9 @@ impl<T: ContactTarget> Engine<T> {
         chosen: Option<FirstLineId>,
     ) -> Result<Option<SetAside>, RunError> {
         let Some(left) = job.led_away_from(chosen) else { return Ok(None) };
-        let stamped = |record: &TargetContact| self.scheme.read(record) == StampReading::Of(job.contact.id);
+        let ours = StampReading::Of(job.contact.id);
         let stays = || reason(SetAsideKind::Refused, None, None, STAMP_STAYS);
-        if let Some(record) = self.full_contact(left).await?.filter(stamped) {
+        if let Some(record) = self.full_contact(left).await?.filter(|record| self.scheme.read(record) == ours) {
             let unreadable = record.custom_unreadable && self.update_semantics() != UpdateSemantics::Partial;
             if unreadable || !self.settings.clears {
                 return Ok(Some(stays()));
@@ -146,7 +153,7 @@ impl<T: ContactTarget> Engine<T> {
                 Err(error) => return Err(error),
             }
             // A tenant may take an empty value, and keep what it had.
-            if self.target.contact(left).await?.is_some_and(|record| stamped(&record)) {
+            if self.stamp_on(left).await? == Some(ours) {
                 return Ok(Some(stays()));
             }
         }

@@ -28,7 +28,7 @@ impl<T: ContactTarget> Engine<T> {
         if job.dead_letter.is_some() {
             ops.push(WriteOp::ClearDeadLetter(job.contact.id));
         }
-        if job.in_conflict {
+        if job.doubt.as_ref().is_some_and(|doubt| doubt.decision.is_none()) {
             ops.push(WriteOp::ClearConflict(job.contact.id));
         }
         ops.extend(job.carried(Some(target), None));
@@ -64,8 +64,11 @@ impl<T: ContactTarget> Engine<T> {
         candidates: Vec<FirstLineId>,
         keys: &str,
     ) -> Result<Carried, RunError> {
+        let id = job.contact.id;
+        // Whom an earlier decision left behind is not forgotten with it.
+        let known = self.store.conflict_for(&[id]).await?.remove(&id);
         let conflict = Conflict {
-            livedesk_id: job.contact.id,
+            livedesk_id: id,
             kind: kind.to_owned(),
             candidates,
             keys: keys.to_owned(),
@@ -73,13 +76,13 @@ impl<T: ContactTarget> Engine<T> {
             at: self.clock.now(),
             decision: None,
             carried_to: None,
-            left_behind: job.doubt.as_ref().and_then(|doubt| doubt.left_behind),
+            left_behind: known.and_then(|known| known.left_behind),
         };
         // A decision that led to another conflict is used up: this is a new question.
-        let answered = job.decision().map(|_| WriteOp::ClearConflict(job.contact.id));
+        let answered = job.decision().map(|_| WriteOp::ClearConflict(id));
         let mut ops: Vec<WriteOp> = answered.into_iter().chain([WriteOp::PutConflict(conflict)]).collect();
         ops.extend(sighting(job));
         self.store.write(ops).await?;
-        Ok(Carried::new(job.contact.id, Outcome::Conflict))
+        Ok(Carried::new(id, Outcome::Conflict))
     }
 }

@@ -1,5 +1,7 @@
 //! The look for twins of what was created again, once a request that was given up could not be applied any more.
 
+use std::collections::BTreeSet;
+
 use crate::clock::Timestamp;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
 use crate::store::{Intent, IntentState, WriteOp};
@@ -30,16 +32,17 @@ impl<T: ContactTarget> Engine<T> {
         let walked = self.walk_ids(from).await?;
         for intent in audits {
             let id = intent.livedesk_id;
-            let mut records: Vec<FirstLineId> = self.find_stamped(id).await?.into_keys().collect();
-            let by_query = intent.target.is_some_and(|target| records.contains(&target));
-            records.extend(walked.stamps.get(&id).into_iter().flatten());
-            records.extend(intent.target);
-            records.sort_unstable();
-            records.dedup();
-            if records.len() > 1 {
-                self.store
-                    .write(vec![self.twin_conflict(id, records), WriteOp::CloseIntent { seq: intent.seq }])
-                    .await?;
+            // What was made may have been taken back, or led away from, since; who is linked to nobody is looked for by the stamp.
+            let link = self.store.links_for(&[id]).await?.remove(&id);
+            let own = link.map(|link| link.alias_of.unwrap_or(link.target));
+            let known = [own, intent.target];
+            let (stamped, _) = self.stamped_now(id).await?;
+            let by_query = known.iter().flatten().any(|record| stamped.contains(record));
+            let stamped = stamped.into_iter().chain(walked.stamps.get(&id).into_iter().flatten().copied());
+            let others: BTreeSet<FirstLineId> = stamped.filter(|record| !known.contains(&Some(*record))).collect();
+            if let Some(own) = own.filter(|_| !others.is_empty()) {
+                let twin = self.twin_conflict(id, others.into_iter().chain([own]).collect());
+                self.store.write(vec![twin, WriteOp::CloseIntent { seq: intent.seq }]).await?;
                 twins.push(id);
             } else if (by_query || walked.complete) && self.horizon_of(&intent) <= self.clock.now() {
                 self.store.write(vec![WriteOp::CloseIntent { seq: intent.seq }]).await?;

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Undo;
 use super::link::{self, Parts};
 use super::net::{LinkWas, Net};
 use super::wait::{Holder, PutOff};
 use crate::domain::base::Base;
-use crate::domain::hash::Digest;
+use crate::domain::hash::{Digest, HashKey};
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::target::{ContactWrite, TargetContact};
 use crate::store::{
@@ -21,6 +22,7 @@ use crate::store::{
 use crate::sync::engine::RunError;
 use crate::sync::journal::{self, action};
 use crate::sync::ports::ContactTarget;
+use crate::sync::settle::settled_by_link;
 use crate::sync::stamp::StampReading;
 
 /// Why this is done, in the journal.
@@ -74,6 +76,7 @@ impl<T: ContactTarget> Undo<'_, T> {
             self.tell(case.id, case.target, "customer", "left", "the create of a customer for it is in doubt");
             return Ok(());
         }
+        self.until_shown(case).await?;
         if let Some(Holder { id, gives_up: true }) = self.holder(case).await?
             && !self.order.dry_run
         {
@@ -102,6 +105,19 @@ impl<T: ContactTarget> Undo<'_, T> {
             return self.delete(case, record).await;
         }
         self.mark(case, &record).await
+    }
+
+    /// A read may be a moment old: right after its run it would show what stood before that.
+    async fn until_shown(&self, case: &Case) -> Result<(), RunError> {
+        let (engine, settle) = (self.engine, self.engine.settings.settle);
+        let Some(newest) = case.all.first() else { return Ok(()) };
+        let left = newest.entry.at.later_by(settle).0 - engine.now_ms();
+        if left > 0 {
+            // A clock that was set back makes it wait no longer than that.
+            let wait = settle.min(Duration::from_millis(left.unsigned_abs()));
+            engine.pause("the run has only just written; what it wrote may not be shown yet", wait).await?;
+        }
+        Ok(())
     }
 
     /// The record answers 404.
@@ -199,10 +215,10 @@ impl<T: ContactTarget> Undo<'_, T> {
             LinkWas::Link(link, children) => {
                 self.count(|summary| summary.relinked += 1);
                 let fingerprint = link.fingerprint.filter(|_| whole);
-                let base = base_of(case, link, parts);
+                let base = base_of(case, link, parts, engine.store.hash_key());
                 ops.push(WriteOp::PutLink(Link { fingerprint, base, run: engine.run, ..(**link).clone() }));
                 // One that was to take the place of this customer never arrived, and is not wanted any more.
-                ops.extend(case.creates().map(|intent| WriteOp::CloseIntent { seq: intent.seq }));
+                ops.extend(case.creates().map(|intent| settled_by_link(intent, link)));
                 let now = engine.store.children_of(id).await?;
                 let place = |row: &LinkChild| (row.kind, row.key);
                 let stays = |row: &&LinkChild| parts.rows.contains(&(row.kind, row.child));
@@ -231,9 +247,13 @@ impl<T: ContactTarget> Undo<'_, T> {
         }
         if !ops.is_empty() {
             // A decision that led here is to be carried out again.
-            let stays = matches!(was, LinkWas::Link(link, _) if link.target == case.target);
-            let open = WriteOp::DecisionCarried { livedesk_id: id, carried_to: None, left_behind: None };
-            ops.extend((!stays).then_some(open));
+            if !matches!(was, LinkWas::Link(link, _) if link.target == case.target) {
+                let doubt = engine.store.conflict_for(&[id]).await?.remove(&id);
+                ops.extend(doubt.map(|doubt| {
+                    let left_behind = doubt.left_behind;
+                    WriteOp::DecisionCarried { livedesk_id: id, carried_to: None, left_behind }
+                }));
+            }
             let link_before = case.link_before.clone();
             ops.push(WriteOp::Journal(JournalEntry {
                 link_before,
@@ -249,10 +269,10 @@ impl<T: ContactTarget> Undo<'_, T> {
 }
 
 /// The base of the link that is put back.
-fn base_of(case: &Case, before: &Link, parts: &Parts) -> Vec<u8> {
+fn base_of(case: &Case, before: &Link, parts: &Parts, key: &HashKey) -> Vec<u8> {
     let now = case.link.as_ref().filter(|now| now.target == before.target && !parts.is_whole());
     let bases = now.and_then(|now| Base::decode(&now.base)).zip(Base::decode(&before.base));
-    bases.map_or_else(|| before.base.clone(), |(now, was)| link::done(&now, &was, parts).encode())
+    bases.map_or_else(|| before.base.clone(), |(now, was)| link::done(&now, &was, parts, key).encode())
 }
 
 /// From here on the record is not what the fingerprint of its link says.

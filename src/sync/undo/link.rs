@@ -16,8 +16,10 @@ use crate::store::ChildKind;
 pub(super) struct Parts {
     /// Fields that go back, and the digest of what they hold then.
     pub(super) back: BTreeMap<FieldKey, Digest>,
-    /// Fields that stay.
+    /// Fields that stay, or go back to what somebody else wrote.
     pub(super) kept: BTreeSet<FieldKey>,
+    /// Fields that were sent back, and do not show it.
+    pub(super) unconfirmed: BTreeSet<FieldKey>,
     /// Tags and companies: whether they go back, or stay; neither where the run did not touch them.
     pub(super) tags: Option<Way>,
     pub(super) companies: Option<Way>,
@@ -32,27 +34,40 @@ pub(super) struct Parts {
 pub(super) enum Way {
     Back,
     Stays,
+    /// It was sent back, and does not show it.
+    Unconfirmed,
 }
 
 impl Parts {
     /// Whether all of it goes back.
     pub(super) fn is_whole(&self) -> bool {
-        let stays = [self.tags, self.companies].contains(&Some(Way::Stays));
-        self.kept.is_empty() && self.rows.is_empty() && !stays
+        let lists = is_back(self.tags) && is_back(self.companies);
+        self.kept.is_empty() && self.unconfirmed.is_empty() && self.rows.is_empty() && lists
     }
+}
+
+/// Whether a list was sent back.
+fn is_sent(way: Option<Way>) -> bool {
+    way.is_some_and(|way| way != Way::Stays)
+}
+
+/// Whether a list is as it was before the run, as far as anybody knows.
+fn is_back(way: Option<Way>) -> bool {
+    way.is_none_or(|way| way == Way::Back)
 }
 
 /// The base while it is under way: whether a request arrived, the next look at the record says.
 pub(super) fn half(now: &Base, before: &Base, parts: &Parts, key: &HashKey) -> Base {
     let mut base = now.clone();
-    for (field, held) in &parts.back {
+    // What somebody else wrote is theirs, whoever puts it back.
+    for (field, held) in parts.back.iter().filter(|(field, _)| !parts.kept.contains(field)) {
         if now.fields.contains_key(field) || now.sent.contains_key(field) {
             // Where nothing was settled before, the source's wish is a new one.
             let desired = before.fields.get(field).map_or_else(|| open_list(key), |entry| entry.desired);
             base.sent.insert(*field, BaseField { desired, target: *held });
         }
     }
-    if parts.tags == Some(Way::Back) {
+    if is_sent(parts.tags) {
         let ours = |state: Option<&TagBase>| matches!(state, Some(TagBase::Ours | TagBase::Sent));
         for tag in now.tags.keys().chain(before.tags.keys()) {
             if ours(now.tags.get(tag)) != ours(before.tags.get(tag)) {
@@ -60,7 +75,7 @@ pub(super) fn half(now: &Base, before: &Base, parts: &Parts, key: &HashKey) -> B
             }
         }
     }
-    if parts.companies == Some(Way::Back) {
+    if is_sent(parts.companies) {
         (base.company, base.company_owed) = (before.company, before.company_owed);
     }
     for list in &parts.lists {
@@ -73,10 +88,12 @@ pub(super) fn half(now: &Base, before: &Base, parts: &Parts, key: &HashKey) -> B
     base
 }
 
-/// The base once it is done: as before the run, and as it is now of what stays.
-pub(super) fn done(now: &Base, before: &Base, parts: &Parts) -> Base {
+/// The base once it is done: as before the run, and as it is now of what stays. Of what was sent and is not seen it says what
+/// holds if it arrived: the next look at the record decides that, and neither takes it for an agent's word nor goes over one.
+pub(super) fn done(now: &Base, before: &Base, parts: &Parts, key: &HashKey) -> Base {
+    let now = half(now, before, parts, key);
     let mut base = before.clone();
-    for field in &parts.kept {
+    for field in parts.kept.iter().chain(&parts.unconfirmed) {
         for (into, from) in [(&mut base.fields, &now.fields), (&mut base.sent, &now.sent)] {
             match from.get(field) {
                 Some(entry) => drop(into.insert(*field, *entry)),
@@ -84,10 +101,10 @@ pub(super) fn done(now: &Base, before: &Base, parts: &Parts) -> Base {
             }
         }
     }
-    if parts.tags == Some(Way::Stays) {
-        base.tags.clone_from(&now.tags);
+    if !is_back(parts.tags) {
+        base.tags = now.tags;
     }
-    if parts.companies == Some(Way::Stays) {
+    if !is_back(parts.companies) {
         (base.company, base.company_owed) = (now.company, now.company_owed);
     }
     base
@@ -131,6 +148,7 @@ mod tests {
         let parts = Parts {
             back: [(NAME, both("a").target), (FieldKey::Custom(3), blank), (FieldKey::MembershipNo, blank)].into(),
             kept: [LAST].into(),
+            unconfirmed: BTreeSet::new(),
             tags: Some(Way::Back),
             companies: Some(Way::Back),
             lists: [ChildKind::Email].into(),
@@ -144,9 +162,23 @@ mod tests {
         assert_eq!(half.emails, Some(open_list(&key())));
         assert_eq!(half.tags, [(kept, TagBase::Found), (tag, TagBase::Sent), (other, TagBase::Sent)].into());
 
-        let done = done(&now, &before, &parts);
-        assert_eq!(done.fields, [(NAME, both("a")), (LAST, both("y"))].into());
-        assert_eq!((done.emails, done.tags, done.company), (before.emails, before.tags.clone(), None));
-        assert!(!parts.is_whole() && Parts { kept: BTreeSet::new(), ..parts }.is_whole());
+        let restored = done(&now, &before, &parts, &key());
+        assert_eq!(restored.fields, [(NAME, both("a")), (LAST, both("y"))].into());
+        assert_eq!((restored.emails, &restored.tags, restored.company), (before.emails, &before.tags, None));
+        assert_eq!(restored.sent, BTreeMap::new());
+        assert!(!parts.is_whole() && Parts { kept: BTreeSet::new(), ..parts.clone() }.is_whole());
+
+        // The same, and neither the name nor the tags show it.
+        let unseen = Parts { unconfirmed: [NAME].into(), tags: Some(Way::Unconfirmed), ..parts.clone() };
+        let open = done(&now, &before, &unseen, &key());
+        assert_eq!((&open.fields, &open.tags), (&[(NAME, both("b")), (LAST, both("y"))].into(), &half.tags));
+        assert_eq!(open.sent, [(NAME, both("a"))].into());
+        assert!(!Parts { kept: BTreeSet::new(), ..unseen }.is_whole());
+
+        // The name goes back to what an agent wrote between two writes of the run: that is no word of ours.
+        let theirs = Parts { kept: [NAME, LAST].into(), ..parts };
+        assert_eq!(super::half(&now, &before, &theirs, &key()).sent.get(&NAME), None);
+        let kept = done(&now, &before, &theirs, &key());
+        assert_eq!((kept.fields.get(&NAME), kept.sent), (Some(&both("b")), BTreeMap::new()));
     }
 }

@@ -60,8 +60,8 @@ pub struct UndoLine {
     pub firstline_id: i64,
     /// A field, a list, `customer` or `link`.
     pub part: String,
-    /// `restored`, `removed`, `deleted`, `tagged`, `unlinked`; `kept`: somebody has the last word since; `left`: to be tried again;
-    /// `never arrived`: a create that is not there.
+    /// `restored`, `removed`, `deleted`, `tagged`, `unlinked`; `kept`: somebody has the last word since; `unconfirmed`: it was
+    /// written back, and FIRST LINE does not show it; `left`: to be tried again; `never arrived`: a create that is not there.
     pub done: &'static str,
     /// Why it was kept or left.
     pub why: String,
@@ -88,6 +88,8 @@ pub struct UndoSummary {
     pub relinked: u64,
     /// Parts that stay, because somebody changed them since or nobody knows what was there.
     pub kept: u64,
+    /// Parts that were written back and accepted, and that FIRST LINE still shows as they were.
+    pub unconfirmed: u64,
     /// Customers that are gone from FIRST LINE by now.
     pub gone: u64,
     /// Contacts that could not be finished: the same command tries them again.
@@ -107,9 +109,10 @@ pub struct UndoSummary {
 }
 
 impl UndoSummary {
-    /// 0: all of it taken back; 1: something was kept or left; 130: interrupted.
+    /// 0: all of it taken back; 1: something was kept or left, or is not confirmed; 130: interrupted.
     pub fn exit_code(&self) -> u8 {
-        if self.interrupted { 130 } else { u8::from(self.kept + self.left + self.in_doubt > 0) }
+        let remains = self.kept + self.unconfirmed + self.left + self.in_doubt;
+        if self.interrupted { 130 } else { u8::from(remains > 0) }
     }
 }
 
@@ -310,10 +313,11 @@ impl<T: ContactTarget> Undo<'_, T> {
         count(&mut self.summary.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Lists one part, and counts what was kept or left.
+    /// Lists one part, and counts what was kept or left, or is not confirmed.
     fn tell(&self, id: LiveDeskId, target: FirstLineId, part: &str, done: &'static str, why: &str) {
         self.count(|summary| match done {
             "kept" => summary.kept += 1,
+            "unconfirmed" => summary.unconfirmed += 1,
             "left" => summary.left += 1,
             _ => {}
         });

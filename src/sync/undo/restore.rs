@@ -21,6 +21,9 @@ use crate::sync::trial::written_back;
 
 /// Why a part stays although it was sent.
 const NOT_TAKEN: &str = "FIRST LINE answered that it was done, and shows another value";
+/// Why nobody knows whether it stays.
+const NOT_SEEN: &str =
+    "FIRST LINE answered that it was done, and still shows what stood there before: look at it later";
 
 impl<T: ContactTarget> Undo<'_, T> {
     /// Writes back what the run wrote over, on a record that was there before it.
@@ -29,6 +32,7 @@ impl<T: ContactTarget> Undo<'_, T> {
         let (mut write, mut names, mut parts) = (ContactWrite::default(), Vec::new(), Parts::default());
         // Told at the end: a record that has to wait is read again.
         let mut stays: Vec<(String, &'static str)> = Vec::new();
+        let mut unconfirmed = Vec::new();
         let key = engine.store.hash_key();
         for (field, steps) in &case.net.fields {
             let kind = kind_of(&engine.kinds, *field);
@@ -81,9 +85,13 @@ impl<T: ContactTarget> Undo<'_, T> {
                 Sent::Left => return Ok(()),
                 Sent::Gone => return self.not_there(case).await,
             }
-            for name in self.not_taken(case, &write, &mut parts).await? {
+            for (name, is_as_before) in self.not_taken(case, record, &write, &mut parts).await? {
                 names.retain(|sent| *sent != name);
-                stays.push((name, NOT_TAKEN));
+                if is_as_before {
+                    unconfirmed.push(name);
+                } else {
+                    stays.push((name, NOT_TAKEN));
+                }
             }
         }
         for name in names {
@@ -96,55 +104,67 @@ impl<T: ContactTarget> Undo<'_, T> {
         for (name, why) in stays {
             self.tell(case.id, case.target, &name, "kept", why);
         }
+        for name in unconfirmed {
+            self.tell(case.id, case.target, &name, "unconfirmed", NOT_SEEN);
+        }
         self.finish(case, parts.is_whole(), &parts).await
     }
 
-    /// What the record does not hold after a write that was answered as done: it stays as it is (notes FIRST LINE 3.7: the tags of
-    /// an update may be added to those that are there). What is not shown is believed.
-    async fn not_taken(&self, case: &Case, sent: &ContactWrite, parts: &mut Parts) -> Result<Vec<String>, RunError> {
-        let names = self.differing(case, sent, parts).await?;
-        if names.is_empty() {
-            return Ok(names);
-        }
-        // A read may be a moment old.
+    /// What the record does not hold after a write that was answered as done (notes FIRST LINE 3.7: the tags of an update may be
+    /// added to those that are there), and of each whether it shows what it held before. What is not shown is believed.
+    async fn not_taken(
+        &self,
+        case: &Case,
+        record: &TargetContact,
+        sent: &ContactWrite,
+        parts: &mut Parts,
+    ) -> Result<Vec<(String, bool)>, RunError> {
         let engine = self.engine;
-        engine.pause("FIRST LINE does not show yet what was put back", engine.settings.settle).await?;
-        let names = self.differing(case, sent, parts).await?;
-        for name in &names {
-            match name.as_str() {
-                TAGS => parts.tags = Some(Way::Stays),
-                COMPANIES => parts.companies = Some(Way::Stays),
-                _ => {}
-            }
+        let mut names = self.differing(case, record, sent, parts).await?;
+        if !names.is_empty() {
+            // A read may be a moment old.
+            engine.pause("FIRST LINE does not show yet what was put back", engine.settings.settle).await?;
+            names = self.differing(case, record, sent, parts).await?;
         }
-        let stays: Vec<FieldKey> =
-            parts.back.keys().filter(|field| names.contains(&field.to_string())).copied().collect();
-        for field in stays {
-            parts.back.remove(&field);
-            parts.kept.insert(field);
+        for (name, _) in &names {
+            match name.as_str() {
+                TAGS => parts.tags = Some(Way::Unconfirmed),
+                COMPANIES => parts.companies = Some(Way::Unconfirmed),
+                _ => parts.unconfirmed.extend(FieldKey::parse(name)),
+            }
         }
         Ok(names)
     }
 
-    /// The parts of a write that the record shows with another value.
-    async fn differing(&self, case: &Case, sent: &ContactWrite, parts: &Parts) -> Result<Vec<String>, RunError> {
+    /// The parts of a write that the record shows with another value, and whether that is the one of the `record` before.
+    async fn differing(
+        &self,
+        case: &Case,
+        record: &TargetContact,
+        sent: &ContactWrite,
+        parts: &Parts,
+    ) -> Result<Vec<(String, bool)>, RunError> {
         let engine = self.engine;
         let Some(now) = engine.full_contact(case.target).await? else { return Ok(Vec::new()) };
-        let key = engine.store.hash_key();
         let mut names = Vec::new();
         for field in sent.fields.keys() {
             let kind = kind_of(&engine.kinds, *field);
-            let holds = now.value(*field).map(|value| value_digest(key, canonical_current(kind, value).as_deref()));
-            if holds.is_some_and(|holds| parts.back.get(field).is_some_and(|back| *back != holds)) {
-                names.push(field.to_string());
+            let digest = |record: &TargetContact| {
+                let held = record.value(*field)?;
+                Some(value_digest(engine.store.hash_key(), canonical_current(kind, held).as_deref()))
+            };
+            let holds = digest(&now);
+            if holds.is_some() && parts.back.get(field).is_some_and(|back| Some(*back) != holds) {
+                names.push((field.to_string(), holds == digest(record)));
             }
         }
-        for (name, sent, held) in
-            [(TAGS, &sent.tag_ids, &now.tag_ids), (COMPANIES, &sent.company_ids, &now.company_ids)]
-        {
+        for (name, sent, held, before) in [
+            (TAGS, &sent.tag_ids, &now.tag_ids, &record.tag_ids),
+            (COMPANIES, &sent.company_ids, &now.company_ids, &record.company_ids),
+        ] {
             let ids = |list: &Option<Vec<i64>>| list.iter().flatten().copied().collect::<BTreeSet<i64>>();
             if sent.is_some() && held.is_some() && ids(sent) != ids(held) {
-                names.push(name.to_owned());
+                names.push((name.to_owned(), ids(held) == ids(before)));
             }
         }
         Ok(names)
