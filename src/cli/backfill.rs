@@ -164,7 +164,8 @@ async fn tell_moved(guard: &Guard, end: &mut RunEnd) -> Result<(), Failure> {
 /// What is about to happen, before the first write.
 fn outlook(preflight: &Preflight, (livedesk_rate, firstline_rate): (f64, f64)) -> String {
     let listed = preflight.source_count.map_or_else(|| String::from("an unknown number of"), |count| count.to_string());
-    let time = at_least(&[(preflight.source_requests, livedesk_rate), (preflight.target_requests, firstline_rate)]);
+    let requests = [(preflight.source_requests, livedesk_rate), (preflight.target_requests, firstline_rate)];
+    let time = at_least(longest(&requests));
     format!(
         "LiveDesk lists {listed} contacts, {} of all are linked already; FIRST LINE shows {} customers to this account \
          (a role that sees only its own makes a full tenant look empty)\nabout {} requests to LiveDesk and {} to FIRST \
@@ -173,13 +174,18 @@ fn outlook(preflight: &Preflight, (livedesk_rate, firstline_rate): (f64, f64)) -
     )
 }
 
-/// How long so many requests take at these rates, side by side.
-pub(super) fn at_least(requests: &[(u64, f64)]) -> String {
-    match requests.iter().filter_map(|(requests, rate)| seconds(*requests, *rate)).max() {
-        None => String::from("as fast as both platforms answer"),
+/// Seconds that so many requests take at these rates, side by side; `None` where no rate holds them back.
+pub(super) fn longest(requests: &[(u64, f64)]) -> Option<u64> {
+    requests.iter().filter_map(|(requests, rate)| seconds(*requests, *rate)).max()
+}
+
+/// The same in words.
+pub(super) fn at_least(longest: Option<u64>) -> String {
+    match longest {
         Some(longest) => {
             format!("at least {}", humantime::format_duration(std::time::Duration::from_secs(longest)))
         }
+        None => String::from("as fast as both platforms answer"),
     }
 }
 
@@ -189,6 +195,6 @@ pub(super) fn at_least(requests: &[(u64, f64)]) -> String {
     clippy::cast_precision_loss,
     reason = "an estimate for people"
 )]
-pub(super) fn seconds(requests: u64, rate: f64) -> Option<u64> {
+fn seconds(requests: u64, rate: f64) -> Option<u64> {
     (rate > 0.0).then(|| (requests as f64 / rate) as u64)
 }

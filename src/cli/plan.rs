@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use super::backfill::seconds;
+use super::backfill::longest;
 use super::mask::mask;
 use super::output::{DONE, Failure, INTERRUPTED, LEFT_OVER, not_over_ours, note, said, say};
 use super::pending::{Ours, Pending};
@@ -95,19 +95,19 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     }
     let (lines, contacts) = draft.finish()?;
     let asked = target.asked();
+    let asked_in_all = asked.total();
     let words = |counts: std::collections::BTreeMap<&str, u64>| {
         counts.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect()
     };
-    let times = [seconds(livedesk.requests, rates.0), seconds(asked.total(), rates.1)];
     let end = End {
         lines,
         contacts,
         livedesk_requests: livedesk.requests,
-        firstline_requests: asked.total(),
+        firstline_requests: asked_in_all,
         reads: words(asked.reads),
         writes: words(asked.writes),
         tags_made: asked.tags,
-        seconds: times.into_iter().flatten().max(),
+        seconds: longest(&[(livedesk.requests, rates.0), (asked_in_all, rates.1)]),
     };
     header.sweep = runs::verdict(&run.summary);
     if let Some(mut file) = output {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use self::list::List;
-use super::backfill::at_least;
+use super::backfill::{at_least, longest};
 use super::consent::ask;
 use super::output::{DONE, Failure, note, say};
 use super::runs::moment;
@@ -139,7 +139,8 @@ async fn end(
         document["kept_lines"] = json!(kept);
         say(document);
     } else {
-        say(text(&session, order, summary, &kept, &file));
+        let is_whole = failure.is_none() && !summary.interrupted;
+        say(text(&session, order, (summary, is_whole), &kept, &file));
     }
     if let Some(failure) = &failure {
         note(format_args!(
@@ -267,7 +268,7 @@ fn outlook(run: &Run, traces: &RunTraces, args: &Args, rate: f64) -> String {
         );
     }
     let requests = requests(traces, made, args.dry_run);
-    let _ = write!(text, "\nabout {requests} requests to FIRST LINE: {}", at_least(&[(requests, rate)]));
+    let _ = write!(text, "\nabout {requests} requests to FIRST LINE: {}", at_least(longest(&[(requests, rate)])));
     text
 }
 
@@ -296,11 +297,19 @@ async fn agreed(args: &Args, configured: Option<&str>, context: &Context) -> Res
     ask(context, "add --yes, after a look with --dry-run", "nothing was written").await
 }
 
-fn text(session: &Session, order: &UndoOrder, summary: &UndoSummary, kept: &[UndoLine], file: &Path) -> String {
-    let mut text = if order.dry_run {
-        format!("run {}: what taking back run {} would do; nothing was written", session.run, order.of)
-    } else {
-        format!("run {}: took run {} back", session.run, order.of)
+fn text(
+    session: &Session,
+    order: &UndoOrder,
+    (summary, is_whole): (&UndoSummary, bool),
+    kept: &[UndoLine],
+    file: &Path,
+) -> String {
+    let mut text = match (order.dry_run, is_whole) {
+        (true, _) => format!("run {}: what taking back run {} would do; nothing was written", session.run, order.of),
+        (false, true) => format!("run {}: took run {} back", session.run, order.of),
+        (false, false) => {
+            format!("run {}: took a part of run {} back, and did not come to its end", session.run, order.of)
+        }
     };
     let counts = [
         (summary.contacts, "contacts looked at"),

@@ -76,6 +76,24 @@ async fn a_terminal_that_is_closed_is_no_second_signal_and_takes_the_copy_of_a_p
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo_that_is_interrupted_does_not_say_that_the_run_was_taken_back() {
+    let world = world(0).await;
+    assert_eq!(world.command(&["backfill", "--yes"]).await.code(), Some(0));
+    let faults = world.sandbox.firstline_faults();
+    faults.change(|settings| settings.latency_ms = LATENCY_MS);
+    let before = faults.requests();
+    let mut undo = world.spawn(&["undo", "1", "--yes"]);
+    assert!(undo.until(|| faults.requests() >= before + 60).await);
+    undo.signal("INT").await;
+    let end = undo.end().await;
+    assert_eq!(end.code(), Some(130), "{end:?}");
+    assert!(end.says("took a part of run 1 back") && !end.says("took run 1 back"), "{end:?}");
+    faults.clear();
+    let end = world.command(&["undo", "1", "--yes"]).await;
+    assert!(end.code() == Some(0) && end.says("took run 1 back"), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_starts_a_command_with_nohup_may_close_the_terminal() {
     let world = world(LATENCY_MS).await;
     let mut process = world.spawn_under("nohup", &["--json", "backfill"]);
