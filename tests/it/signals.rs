@@ -8,6 +8,8 @@ use deskferry::sandbox::faults::FaultSettings;
 
 use crate::world::World;
 
+/// Whoever starts the tests may have had SIGHUP ignored, as `nohup` does.
+const HEARING: &[&str] = &["env", "--default-signal=HUP"];
 /// Both platforms answer after this long, so that something is in flight at every moment.
 const LATENCY_MS: u64 = 20;
 
@@ -18,7 +20,7 @@ async fn world(latency_ms: u64) -> World {
 
 async fn finishes_what_is_in_flight(signal: &str) {
     let world = world(LATENCY_MS).await;
-    let mut process = world.spawn(&["--json", "backfill"]);
+    let mut process = world.spawn_under(HEARING, &["--json", "backfill"]);
     assert!(process.until(|| world.sandbox.firstline().tally().contact_create >= 50).await);
     process.signal(signal).await;
     let end = process.end().await;
@@ -62,7 +64,7 @@ async fn a_terminal_that_is_closed_is_no_second_signal_and_takes_the_copy_of_a_p
     let mut world = world(LATENCY_MS).await;
     let login = String::from("name = \"ferry\"\npassword = \"sandbox-password\"");
     world.choices.instead.push(("token = \"sandbox-token\"", login));
-    let mut process = world.spawn(&["plan"]);
+    let mut process = world.spawn_under(HEARING, &["plan"]);
     let beside = || names(&world).into_iter().filter(|name| name.contains(".plan-") || name.contains(".login")).count();
     // The copy, the token and the turn to log in.
     assert!(process.until(|| beside() == 3).await);
@@ -96,7 +98,7 @@ async fn an_undo_that_is_interrupted_does_not_say_that_the_run_was_taken_back() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_starts_a_command_with_nohup_may_close_the_terminal() {
     let world = world(LATENCY_MS).await;
-    let mut process = world.spawn_under("nohup", &["--json", "backfill"]);
+    let mut process = world.spawn_under(&["nohup"], &["--json", "backfill"]);
     assert!(process.until(|| world.sandbox.firstline().tally().contact_create >= 20).await);
     process.signal("HUP").await;
     let end = process.end().await;

@@ -61,9 +61,9 @@ impl World {
     }
 
     /// The same as `spawn`, by way of a program that becomes the one it is told to start.
-    pub(crate) fn spawn_under(&self, program: &str, args: &[&str]) -> Process {
-        let mut command = Command::new(program);
-        command.arg(env!("CARGO_BIN_EXE_deskferry"));
+    pub(crate) fn spawn_under(&self, program: &[&str], args: &[&str]) -> Process {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_deskferry"));
         self.started(command, "", &[], args)
     }
 
