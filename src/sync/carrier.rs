@@ -58,15 +58,9 @@ type Lane = Shared<oneshot::Receiver<()>>;
 
 enum Finished {
     Contact(Box<Carried>),
-    /// It is not finished, and what was done to it by then.
-    CutShort {
-        id: LiveDeskId,
-        outcome: Outcome,
-        error: RunError,
-    },
-    Written {
-        contacts: u64,
-    },
+    /// It is not finished: what was done to it by then, and what ended it.
+    CutShort(LiveDeskId, Outcome, RunError),
+    Written(u64),
 }
 
 /// Carries contacts concurrently. Owned by one task.
@@ -188,7 +182,7 @@ impl<T: ContactTarget> Carrier<T> {
             let engine = Arc::clone(&self.engine);
             self.tasks.spawn(async move {
                 let written = engine.store.write(rows).await;
-                (page, written.map(|()| Finished::Written { contacts: at_once }).map_err(RunError::from))
+                (page, written.map(|()| Finished::Written(at_once)).map_err(RunError::from))
             });
         }
         self.part_done(page);
@@ -386,7 +380,7 @@ impl<T: ContactTarget> Carrier<T> {
             let result = match engine.carry(job).await {
                 Ok(carried) => Ok(Finished::Contact(Box::new(carried))),
                 Err(error) => match engine.done_by_now(id, linked).await {
-                    Some(outcome) => Ok(Finished::CutShort { id, outcome, error }),
+                    Some(outcome) => Ok(Finished::CutShort(id, outcome, error)),
                     None => Err(error),
                 },
             };
@@ -452,11 +446,11 @@ impl<T: ContactTarget> Carrier<T> {
                 self.engine.progress.event(ProgressEvent::Advance(1));
                 self.part_done(page);
             }
-            Ok(Finished::Written { contacts }) => {
+            Ok(Finished::Written(contacts)) => {
                 self.engine.progress.event(ProgressEvent::Advance(contacts));
                 self.part_done(page);
             }
-            Ok(Finished::CutShort { id, outcome, error }) => {
+            Ok(Finished::CutShort(id, outcome, error)) => {
                 self.summary.unfinished += 1;
                 self.summary.count(id, outcome);
                 self.fail(error);
