@@ -3,9 +3,11 @@
 //! Modules in reading order: [`domain`] (the words), [`mapping`] (contact to desired record, pure),
 //! [`sync`] (the engine and its ports), [`store`] (SQLite), [`http`] (one API client core), [`livedesk`] and
 //! [`firstline`] (the adapters), [`config`], [`ops`] (what the service shows of itself), [`app`] (wiring), [`daemon`] (the
-//! service), [`cli`] (commands), [`sandbox`] (both platforms, simulated; knows nothing of the client side).
+//! service), [`cli`] (commands), [`sandbox`] (both platforms, simulated; knows nothing of the client side); [`beside`] is where
+//! files beside the state are.
 
 pub mod app;
+pub mod beside;
 pub mod cli;
 pub mod clock;
 pub mod config;

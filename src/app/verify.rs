@@ -1,6 +1,5 @@
 //! Putting a comparison together: both platforms, the mapping as a run would have it, and the state, if there is one, to read.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -9,6 +8,7 @@ use super::{
     AppError, Learned, Platforms, Surroundings, accounts, compile_mapping, connect, engine_settings, gate, learned,
     read_state, stamp_scheme,
 };
+use crate::beside;
 use crate::config::Problems;
 use crate::config::load::Loaded;
 use crate::domain::ids::RunId;
@@ -100,8 +100,7 @@ impl Comparison {
         };
         let mapping_version = mapping.version().to_owned();
         let without_state = why_not.or(ignore_state.then_some("--ignore-state"));
-        let beside = settings.state.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let beside = beside.unwrap_or(Path::new(".")).to_owned();
+        let beside = beside::folder(&settings.state.path).to_owned();
         let (store, folder) = if let Some(store) = state {
             (store, None)
         } else {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::consent::confirmed;
 use super::output::{Failure, note};
 use super::{Context, session};
 use crate::app::plan::{self, guard::Guard};
@@ -101,8 +102,10 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
                 "the question would not be seen, as standard error is not shown here; add --yes (nothing was written)";
             return Err(session.decline(Failure::new(message)).await);
         }
-        if !confirmed()? {
-            return Err(session.decline(Failure::new("not confirmed; nothing was written")).await);
+        match confirmed(context).await {
+            Ok(true) => {}
+            Ok(false) => return Err(session.decline(Failure::new("not confirmed; nothing was written")).await),
+            Err(failure) => return Err(session.decline(failure).await),
         }
     }
     // Single contacts are a person's wish, and so is a rehearsal; only a backfill that goes over everybody says that the account
@@ -161,14 +164,8 @@ async fn tell_moved(guard: &Guard, end: &mut RunEnd) -> Result<(), Failure> {
 /// What is about to happen, before the first write.
 fn outlook(preflight: &Preflight, (livedesk_rate, firstline_rate): (f64, f64)) -> String {
     let listed = preflight.source_count.map_or_else(|| String::from("an unknown number of"), |count| count.to_string());
-    let time =
-        match (seconds(preflight.source_requests, livedesk_rate), seconds(preflight.target_requests, firstline_rate)) {
-            (None, None) => String::from("as fast as both platforms answer"),
-            (one, other) => {
-                let longest = one.unwrap_or_default().max(other.unwrap_or_default());
-                format!("at least {}", humantime::format_duration(std::time::Duration::from_secs(longest)))
-            }
-        };
+    let requests = [(preflight.source_requests, livedesk_rate), (preflight.target_requests, firstline_rate)];
+    let time = at_least(longest(&requests));
     format!(
         "LiveDesk lists {listed} contacts, {} of all are linked already; FIRST LINE shows {} customers to this account \
          (a role that sees only its own makes a full tenant look empty)\nabout {} requests to LiveDesk and {} to FIRST \
@@ -177,28 +174,27 @@ fn outlook(preflight: &Preflight, (livedesk_rate, firstline_rate): (f64, f64)) -
     )
 }
 
+/// Seconds that so many requests take at these rates, side by side; `None` where no rate holds them back.
+pub(super) fn longest(requests: &[(u64, f64)]) -> Option<u64> {
+    requests.iter().filter_map(|(requests, rate)| seconds(*requests, *rate)).max()
+}
+
+/// The same in words.
+pub(super) fn at_least(longest: Option<u64>) -> String {
+    match longest {
+        Some(longest) => {
+            format!("at least {}", humantime::format_duration(std::time::Duration::from_secs(longest)))
+        }
+        None => String::from("as fast as both platforms answer"),
+    }
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
     reason = "an estimate for people"
 )]
-pub(super) fn seconds(requests: u64, rate: f64) -> Option<u64> {
+fn seconds(requests: u64, rate: f64) -> Option<u64> {
     (rate > 0.0).then(|| (requests as f64 / rate) as u64)
-}
-
-/// Asks a person to agree. `instead` is what spares the question where nobody can be asked, `otherwise` what is so without
-/// a yes.
-pub(super) fn ask(instead: &str, otherwise: &str) -> Result<(), Failure> {
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        return Err(Failure::new(format!("nobody is there to be asked: {instead}; {otherwise}")));
-    }
-    if confirmed()? { Ok(()) } else { Err(Failure::new(format!("not confirmed; {otherwise}"))) }
-}
-
-fn confirmed() -> Result<bool, Failure> {
-    note("go on? [y/N]");
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }

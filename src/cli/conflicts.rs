@@ -292,23 +292,8 @@ fn unknown(id: i64, conflicts: &[Conflict]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::words::tests::conflict;
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::domain::ids::RunId;
-
-    fn conflict(id: i64) -> Conflict {
-        Conflict {
-            livedesk_id: LiveDeskId(id),
-            kind: String::from("several"),
-            candidates: vec![FirstLineId(7), FirstLineId(9)],
-            keys: String::from("email"),
-            run: RunId(1),
-            at: Timestamp(0),
-            decision: None,
-            carried_to: None,
-            left_behind: None,
-        }
-    }
 
     #[test]
     fn an_unknown_id_names_the_nearest_ones() {

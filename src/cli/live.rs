@@ -63,7 +63,7 @@ impl Live {
         let copy = Copy::of(&settings.state.path, Arc::clone(&context.clock)).await;
         let copy = copy.map_err(|error| Failure::chain(&error))?;
         settings.state.path = copy.state();
-        let bar = Arc::new(Bar::on_stderr());
+        let bar = Arc::new(Bar::of_a_plan());
         let around = Surroundings { no_wait: true, ..context.surroundings(Arc::clone(&bar) as Arc<dyn Progress>) };
         let offline = app::compile_mapping(&settings, &loaded.mapping, None)?;
         let store = app::open_state(&settings, "a look", Arc::clone(&context.clock)).await?;

@@ -8,6 +8,7 @@ pub mod check;
 pub mod compare;
 pub mod completions;
 pub mod conflicts;
+mod consent;
 pub mod demo;
 pub mod explain;
 pub mod fields;

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use crate::app::AppError;
 use crate::app::gate::GateError;
+use crate::beside;
 use crate::config::Problems;
 use crate::config::settings::Settings;
 use crate::domain::causes::with_causes;
@@ -148,12 +149,7 @@ pub fn exit(code: u8) -> ExitCode {
 
 /// Refuses to write results to a file that this program lives on: what stands there would be lost.
 pub fn not_over_ours(file: &Path, settings: &Settings) -> Result<(), Failure> {
-    let beside = |suffix: &str| {
-        let mut name = settings.state.path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let state = ["", "-wal", "-shm", ".lock", ".login", ".login-turn"].map(beside);
+    let state = beside::OWN.map(|suffix| beside::path(&settings.state.path, suffix));
     let given = placed(file);
     if state.iter().chain([&settings.file, &settings.mapping]).any(|ours| placed(ours) == given) {
         let why = "is a file that deskferry lives on: name another one; nothing was done";
@@ -164,7 +160,7 @@ pub fn not_over_ours(file: &Path, settings: &Settings) -> Result<(), Failure> {
 
 /// Where a file is, or would be, however it is written.
 fn placed(file: &Path) -> PathBuf {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = beside::folder(file);
     let there = file.canonicalize().ok();
     let would = || Some(folder.canonicalize().ok()?.join(file.file_name()?));
     there.or_else(would).unwrap_or_else(|| file.to_owned())

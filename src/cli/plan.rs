@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use super::backfill::seconds;
+use super::backfill::longest;
 use super::mask::mask;
 use super::output::{DONE, Failure, INTERRUPTED, LEFT_OVER, not_over_ours, note, said, say};
-use super::pending::Pending;
+use super::pending::{Ours, Pending};
 use super::{Context, session};
 use crate::app::plan::copy::Copy;
 use crate::app::plan::draft::Draft;
@@ -25,6 +25,9 @@ use crate::store::holder;
 use crate::sync::overseer::Overseer;
 use crate::sync::pipeline::{Entrants, RunEnd};
 use view::View;
+
+/// A plan as a file.
+const FILE: Ours = &["{\"deskferry_plan\":"];
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -48,10 +51,10 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
         not_over_ours(file, &loaded.settings)?;
     }
     // A plan that cannot be written is found before an hour of reading.
-    let output = args.output.as_deref().map(Pending::open).transpose()?;
+    let output = args.output.as_deref().map(|path| Pending::open(path, FILE)).transpose()?;
     if !state.exists() {
         // Digests need a key that the backfill will have as well.
-        context.open_state(&loaded.settings, "plan").await?.close().await;
+        context.open_state(&loaded.settings, session::PLAN).await?.close().await;
         note(format_args!("there was no state yet: {} was made, empty", state.display()));
     } else if let Some(holder) = holder(&state) {
         note(format_args!(
@@ -61,7 +64,7 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let copy = Copy::of(&state, Arc::clone(&context.clock)).await.map_err(|error| Failure::chain(&error))?;
     loaded.settings.state.path = copy.state();
     let made_at = context.clock.now().0;
-    let (session, mapping) = session::begin(context, loaded, "plan", &json!({})).await?;
+    let (session, mapping) = session::begin(context, loaded, session::PLAN, &json!({})).await?;
     let key = session.store.hash_key().clone();
     let mut header = plan::header(&session.settings, &mapping, &key, made_at);
     header.masked = !args.show_values;
@@ -92,19 +95,19 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     }
     let (lines, contacts) = draft.finish()?;
     let asked = target.asked();
+    let asked_in_all = asked.total();
     let words = |counts: std::collections::BTreeMap<&str, u64>| {
         counts.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect()
     };
-    let times = [seconds(livedesk.requests, rates.0), seconds(asked.total(), rates.1)];
     let end = End {
         lines,
         contacts,
         livedesk_requests: livedesk.requests,
-        firstline_requests: asked.total(),
+        firstline_requests: asked_in_all,
         reads: words(asked.reads),
         writes: words(asked.writes),
         tags_made: asked.tags,
-        seconds: times.into_iter().flatten().max(),
+        seconds: longest(&[(livedesk.requests, rates.0), (asked_in_all, rates.1)]),
     };
     header.sweep = runs::verdict(&run.summary);
     if let Some(mut file) = output {

@@ -3,7 +3,6 @@
 //! It writes to FIRST LINE, so it asks first. Exit codes: 0 settled as far as it can be, nothing left behind; 1 something is
 //! left over at FIRST LINE, and named; 2 it could not be done.
 
-use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,8 +11,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::backfill::ask;
+use super::consent::ask;
 use super::output::{COULD_NOT_RUN, DONE, Failure, INTERRUPTED, LEFT_OVER, not_over_ours, note, say};
+use super::pending::Pending;
 use super::progress::Bar;
 use crate::app::probe;
 use crate::config::Problems;
@@ -51,15 +51,15 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     }
     if !args.yes {
         note(question(&settings));
-        ask("pass --yes", "nothing was sent")?;
+        ask(context, "pass --yes", "nothing was sent").await?;
     }
     // Before anything is sent: a report that cannot be written should not cost a probe.
     let file = match &args.output {
         None => None,
-        Some(path) => Some(
-            File::create(path)
-                .map_err(|error| Failure::new(format!("cannot write {}: {error}; nothing was sent", path.display())))?,
-        ),
+        Some(path) => {
+            let file = Pending::open(path, &[]);
+            Some(file.map_err(|failure| Failure::new(format!("{failure}; nothing was sent")))?)
+        }
     };
     let store = context.open_state(&settings, "probe").await?;
     let bar = Arc::new(Bar::on_stderr());
@@ -71,7 +71,8 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     let report = Report { probed: probed?, settings: &settings, state: path };
     let text = if context.json { report.json().to_string() } else { report.text() };
     if let Some(mut file) = file {
-        writeln!(file, "{text}")?;
+        writeln!(file, "{text}").map_err(|error| file.failed(&error))?;
+        file.finish()?;
     }
     say(text);
     if let Some(failure) = report.failure() {

@@ -18,6 +18,8 @@ const SPINNER: &str = "{spinner} {pos} pages {elapsed}  {wide_msg}";
 pub struct Bar {
     line: ProgressBar,
     phase: Mutex<Phase>,
+    /// What each stretch of work is called.
+    words: fn(Phase) -> &'static str,
     /// Time spent waiting since the last answer, as announced.
     waited: Mutex<Duration>,
 }
@@ -27,7 +29,12 @@ impl Bar {
     pub fn on_stderr() -> Self {
         let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
         line.set_style(spinner());
-        Self { line, phase: Mutex::new(Phase::LeftOvers), waited: Mutex::default() }
+        Self { line, phase: Mutex::new(Phase::LeftOvers), words: Phase::as_str, waited: Mutex::default() }
+    }
+
+    /// The same for work that only says what would be done.
+    pub fn of_a_plan() -> Self {
+        Self { words: Phase::as_planned, ..Self::on_stderr() }
     }
 
     /// Whether somebody looks at it; else the log has to tell.
@@ -68,8 +75,9 @@ impl Progress for Bar {
         match event {
             ProgressEvent::Phase(phase) => {
                 *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
-                tracing::debug!("{}", phase.as_str());
-                self.line.set_message(phase.as_str());
+                let doing = (self.words)(phase);
+                tracing::debug!("{doing}");
+                self.line.set_message(doing);
                 if phase.is_counted() {
                     self.line.set_style(bar());
                 } else {
@@ -107,7 +115,7 @@ impl Progress for Bar {
             }
             ProgressEvent::Resumed => {
                 *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = Duration::ZERO;
-                self.line.set_message(self.phase().as_str());
+                self.line.set_message((self.words)(self.phase()));
             }
             ProgressEvent::Notice(text) => self.print(&text),
         }
@@ -148,6 +156,27 @@ mod tests {
     fn the_templates_are_right() {
         bar();
         spinner();
+    }
+
+    #[test]
+    fn nobody_who_makes_a_plan_is_told_that_contacts_are_carried() {
+        let bar = Bar::of_a_plan();
+        for phase in [Phase::LeftOvers, Phase::Carry, Phase::Settle] {
+            bar.event(ProgressEvent::Phase(phase));
+            bar.event(ProgressEvent::Waiting { why: String::from("a pause"), wait: None });
+            bar.event(ProgressEvent::Resumed);
+            let said = bar.line.message();
+            assert!(!said.contains("carrying") && !said.contains("settling") && !said.contains("pause"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_bar_of_an_undo_has_an_end() {
+        let bar = Bar::on_stderr();
+        bar.event(ProgressEvent::Phase(Phase::Undo));
+        bar.event(ProgressEvent::Expect(4));
+        bar.event(ProgressEvent::Advance(1));
+        assert_eq!((bar.line.position(), bar.line.length()), (1, Some(4)));
     }
 
     #[test]

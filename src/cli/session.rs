@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::output::Failure;
 use super::progress::Bar;
-use super::summary::{Lists, Report};
-use super::{Context, output};
+use super::summary::{Lists, NAMED, Report};
+use super::{Context, near, output};
 use crate::app::plan::{self, PlanRun, PlanTarget};
 use crate::app::{self, Platforms, Surroundings, gate, runs};
 use crate::clock::Timestamp;
@@ -21,6 +21,9 @@ use crate::sync::overseer::Overseer;
 use crate::sync::pipeline::RunEnd;
 use crate::sync::ports::ContactTarget;
 use crate::sync::progress::Progress;
+
+/// The kind of run that writes to a copy of the state and to no platform.
+pub const PLAN: &str = "plan";
 
 /// A run that has begun.
 pub struct Session {
@@ -48,7 +51,7 @@ pub async fn begin(
     options: &Value,
 ) -> Result<(Session, Mapping), Failure> {
     let settings = loaded.settings;
-    let bar = Arc::new(Bar::on_stderr());
+    let bar = Arc::new(if kind == PLAN { Bar::of_a_plan() } else { Bar::on_stderr() });
     let around = context.surroundings(Arc::clone(&bar) as Arc<dyn Progress>);
     let offline = app::compile_mapping(&settings, &loaded.mapping, None)?;
     let store = context.open_state(&settings, kind).await?;
@@ -120,7 +123,12 @@ impl Session {
         let exit = runs::exit_code(&end);
         let (livedesk, firstline) = self.platforms.counts();
         let rehearsed: Vec<LiveDeskId> = end.summary.rehearsed.iter().map(|row| LiveDeskId(row.livedesk_id)).collect();
+        let mut unknown = Vec::new();
+        for id in end.summary.unknown_ids.iter().take(NAMED) {
+            unknown.push((*id, near::contacts(&self.store, LiveDeskId(*id)).await?));
+        }
         let report = Report {
+            unknown,
             run: self.run,
             exit,
             summary: &end.summary,

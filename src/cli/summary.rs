@@ -17,7 +17,7 @@ use crate::domain::sweep::{SweepReport, Verdict};
 use crate::sync::summary::Summary;
 
 /// Ids that the text names; the state and `--json` have the rest.
-const NAMED: usize = 10;
+pub const NAMED: usize = 10;
 /// Reasons that the text lists.
 const REASONS: usize = 20;
 
@@ -37,6 +37,8 @@ pub struct Report<'a> {
     pub duration_ms: i64,
     /// Why it ended early.
     pub failure: Option<String>,
+    /// Contacts that were asked for and that nobody knows, and which ones may have been meant.
+    pub unknown: Vec<(i64, String)>,
     /// The runs whose work on the contacts of a rehearsal stands, newest first.
     pub rehearsed_by: Vec<RunId>,
 }
@@ -99,7 +101,7 @@ impl Report<'_> {
             ("parked", summary.parked),
             ("conflicts", summary.conflicts),
         ];
-        let moved = [("moved", summary.moved), ("did not come up", summary.unmet)];
+        let moved = [("moved", summary.moved), ("did not come up", summary.unmet), ("not known", summary.unknown)];
         let moved = moved.into_iter().filter(|(_, count)| *count > 0);
         for (name, count) in counts.into_iter().chain(moved) {
             line(&mut text, format_args!("  {name:<14}{count:>10}"));
@@ -112,6 +114,12 @@ impl Report<'_> {
             let named: Vec<String> = ids.iter().take(NAMED).map(ToString::to_string).collect();
             format!("{}{}", named.join(", "), if ids.len() > NAMED { ", ..." } else { "" })
         };
+        for (id, near) in &self.unknown {
+            line(
+                &mut text,
+                format_args!("  contact {id}: LiveDesk shows no such contact, and this state never had one{near}"),
+            );
+        }
         if summary.parked > 0 {
             let parked = ids(&summary.parked_ids);
             line(&mut text, format_args!("  parked contacts: {parked}; a later run settles them"));
@@ -156,6 +164,7 @@ impl Report<'_> {
     fn remarks(&self, text: &mut String) {
         let summary = self.summary;
         let remarks = [
+            (summary.unfinished, "of the created and adopted are not finished: the next run goes on with them"),
             (summary.left_as_is, "of the not selected were carried earlier and are left as they are"),
             (summary.forgotten, "were forgotten (`deskferry state forget`) and are not carried"),
             (summary.recreated, "creates were repeated after the first one was proven not to be there"),

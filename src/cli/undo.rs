@@ -12,7 +12,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use self::list::List;
-use super::backfill::ask;
+use super::backfill::{at_least, longest};
+use super::consent::ask;
 use super::output::{DONE, Failure, note, say};
 use super::runs::moment;
 use super::session::Session;
@@ -74,8 +75,8 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
             return Ok(DONE);
         }
     };
-    note(outlook(&found, &traces, &args));
-    agreed(&args, loaded.settings.deletes.i_understand.as_deref())?;
+    note(outlook(&found, &traces, &args, loaded.settings.firstline.limits.requests_per_second));
+    agreed(&args, loaded.settings.deletes.i_understand.as_deref(), context).await?;
     let options = json!({ "of": of.0, "delete_created": args.delete_created, "dry_run": args.dry_run });
     let (session, mapping) = session::begin(context, loaded, KIND, &options).await?;
     let tag = session.settings.undo.tag.as_ref().map(|tag| format!("{tag}-{of}"));
@@ -138,7 +139,8 @@ async fn end(
         document["kept_lines"] = json!(kept);
         say(document);
     } else {
-        say(text(&session, order, summary, &kept, &file));
+        let is_whole = failure.is_none() && !summary.interrupted;
+        say(text(&session, order, (summary, is_whole), &kept, &file));
     }
     if let Some(failure) = &failure {
         note(format_args!(
@@ -239,7 +241,7 @@ fn order_needed(of: RunId, built: &[BuiltUpon]) -> String {
 }
 
 /// What is about to happen.
-fn outlook(run: &Run, traces: &RunTraces, args: &Args) -> String {
+fn outlook(run: &Run, traces: &RunTraces, args: &Args, rate: f64) -> String {
     let of = |action: &str| traces.actions.iter().find(|(word, _)| word == action).map_or(0, |(_, contacts)| *contacts);
     let made = of("create");
     let mut text = format!(
@@ -265,11 +267,20 @@ fn outlook(run: &Run, traces: &RunTraces, args: &Args) -> String {
             "\n{made} customers stay, tagged; --delete-created deletes them where nobody changed them since"
         );
     }
+    let requests = requests(traces, made, args.dry_run);
+    let _ = write!(text, "\nabout {requests} requests to FIRST LINE: {}", at_least(longest(&[(requests, rate)])));
     text
 }
 
+/// What taking a run back asks of FIRST LINE, about: each customer is read; what the run made is tagged or deleted, what it
+/// changed is written to and read once more, to see whether that was taken.
+fn requests(traces: &RunTraces, made: u64, dry_run: bool) -> u64 {
+    let changed = traces.contacts.saturating_sub(made);
+    traces.contacts + if dry_run { 0 } else { made + 2 * changed }
+}
+
 /// A person's word before the first write.
-fn agreed(args: &Args, configured: Option<&str>) -> Result<(), Failure> {
+async fn agreed(args: &Args, configured: Option<&str>, context: &Context) -> Result<(), Failure> {
     if args.dry_run {
         return Ok(());
     }
@@ -283,14 +294,22 @@ fn agreed(args: &Args, configured: Option<&str>) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    ask("add --yes, after a look with --dry-run", "nothing was written")
+    ask(context, "add --yes, after a look with --dry-run", "nothing was written").await
 }
 
-fn text(session: &Session, order: &UndoOrder, summary: &UndoSummary, kept: &[UndoLine], file: &Path) -> String {
-    let mut text = if order.dry_run {
-        format!("run {}: what taking back run {} would do; nothing was written", session.run, order.of)
-    } else {
-        format!("run {}: took run {} back", session.run, order.of)
+fn text(
+    session: &Session,
+    order: &UndoOrder,
+    (summary, is_whole): (&UndoSummary, bool),
+    kept: &[UndoLine],
+    file: &Path,
+) -> String {
+    let mut text = match (order.dry_run, is_whole) {
+        (true, _) => format!("run {}: what taking back run {} would do; nothing was written", session.run, order.of),
+        (false, true) => format!("run {}: took run {} back", session.run, order.of),
+        (false, false) => {
+            format!("run {}: took a part of run {} back, and did not come to its end", session.run, order.of)
+        }
     };
     let counts = [
         (summary.contacts, "contacts looked at"),

@@ -47,6 +47,8 @@ struct State {
     renewal: Option<Renewal>,
     /// What is shared with other commands, once a token was needed.
     in_use: Option<InUse>,
+    /// That nothing can be shared was said.
+    is_alone: bool,
 }
 
 struct Renewal {
@@ -134,10 +136,10 @@ impl Auth {
         state: &mut State,
         refused: Option<(&AuthHeader, ApiError)>,
     ) -> Result<AuthHeader, Failure> {
-        self.join(state).await?;
+        http.or_stopped(self.join(state)).await?;
         let _turn = match &state.in_use {
             // Whoever has it for longer waits for the platform, as this one will.
-            Some(in_use) => in_use.turn(http.timeout()).await,
+            Some(in_use) => http.or_stopped(in_use.turn(http.timeout())).await?,
             None => None,
         };
         let now = self.clock.now();
@@ -162,23 +164,24 @@ impl Auth {
         self.log_in(http, state).await
     }
 
-    /// Joins the commands that share the login.
-    async fn join(&self, state: &mut State) -> Result<(), Failure> {
+    /// Joins the commands that share the login. Who cannot goes on alone: one that works is worth more than one that is shared.
+    async fn join(&self, state: &mut State) {
         let has_joined = state.in_use.as_ref().is_some_and(InUse::is_there);
-        let Some(shared) = self.shared.as_ref().filter(|_| !has_joined) else { return Ok(()) };
+        let Some(shared) = self.shared.as_ref().filter(|_| !has_joined) else { return };
         match shared.join().await {
             Ok(in_use) => state.in_use = Some(in_use),
-            // A login would end the token of whoever made it.
+            // A login ends the token of whoever else uses the file.
             Err(error) if shared.path().exists() => {
-                return Err(Failure::Tenant(format!(
-                    "the {PLATFORM} login that commands beside this one share cannot be used ({}: {error}): run all of them as \
-                     one user, and delete the file if none of them runs",
-                    shared.path().display()
-                )));
+                if !std::mem::replace(&mut state.is_alone, true) {
+                    tracing::warn!(
+                        "the {PLATFORM} login that commands of this state share cannot be used ({}: {error}): this one logs in \
+                         for itself, and so ends the token of any other that runs; delete the file",
+                        shared.path().display()
+                    );
+                }
             }
             Err(error) => tracing::debug!(%error, "the login is not shared with other commands"),
         }
-        Ok(())
     }
 
     async fn log_in(&self, http: &HttpClient, state: &mut State) -> Result<AuthHeader, Failure> {

@@ -5,16 +5,16 @@
 //! system on it, which the kernel frees however its holder dies: what stands in a file that nobody holds is a left-over, and is
 //! emptied; the last one takes the file away. Whoever logs in has the turn meanwhile, a lock on `<state>.login-turn`.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::beside;
 use crate::domain::hash::HashKey;
 use crate::http::Secret;
 
@@ -27,10 +27,15 @@ const KEY: [u8; 32] = *b"deskferry: who shares this login";
 /// Longer than any token.
 const LONGEST: u64 = 64 * 1024;
 
+/// Behind the name of the state: the token, ..
+const TOKEN: &str = ".login";
+/// .. and the turn to log in.
+const TURN: &str = ".login-turn";
+
 /// Where commands of the same state find each other's token, and whose it has to be.
 #[derive(Clone, Debug)]
 pub struct SharedLogin {
-    path: PathBuf,
+    state: PathBuf,
     account: String,
 }
 
@@ -53,18 +58,18 @@ impl SharedLogin {
     /// The login of this account, for all who work on this state.
     pub fn beside(state: &Path, base_url: &str, name: &Secret) -> Self {
         let account = HashKey::new(KEY).digest(base_url, name.expose()).to_string();
-        Self { path: with(state, ".login"), account }
+        Self { state: state.to_owned(), account }
     }
 
     /// The file.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    pub(super) fn path(&self) -> PathBuf {
+        beside::path(&self.state, TOKEN)
     }
 
     /// Joins whoever uses the file, or begins it.
     pub(super) async fn join(&self) -> io::Result<InUse> {
         for _ in 0..TRIES {
-            let file = open(&self.path)?;
+            let file = self.open()?;
             if file.metadata()?.permissions().mode() & 0o077 != 0 {
                 file.set_permissions(Permissions::from_mode(0o600))?;
             }
@@ -78,25 +83,39 @@ impl SharedLogin {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
             // The last one may have taken it away meanwhile.
-            if file.try_lock_shared().is_ok() && is_at(&file, &self.path) {
+            if file.try_lock_shared().is_ok() && is_at(&file, &self.path()) {
                 return Ok(InUse { of: self.clone(), file });
             }
             tokio::time::sleep(PAUSE).await;
         }
         Err(io::ErrorKind::WouldBlock.into())
     }
+
+    /// Opens the file. One that cannot be read, because another user left it, is taken away where that is allowed: whoever may
+    /// be using it notices when it needs the next token, and joins the one that stands here by then.
+    fn open(&self) -> io::Result<File> {
+        match beside::open(&self.state, TOKEN) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput)
+                    && fs::remove_file(self.path()).is_ok() =>
+            {
+                beside::open(&self.state, TOKEN)
+            }
+            opened => opened,
+        }
+    }
 }
 
 impl InUse {
     /// Whether the file still stands where others look for it: a person may have taken it away.
     pub(super) fn is_there(&self) -> bool {
-        is_at(&self.file, &self.of.path)
+        is_at(&self.file, &self.of.path())
     }
 
     /// The turn to log in, for as long as the file is kept; `None` when another command has it for longer than this, which
     /// means that it waits for a platform that is down.
     pub(super) async fn turn(&self, at_most: Duration) -> Option<File> {
-        let file = open(&self.turn_path()).ok()?;
+        let file = beside::open(&self.of.state, TURN).ok()?;
         let until = Instant::now() + at_most;
         loop {
             match file.try_lock() {
@@ -135,38 +154,21 @@ impl InUse {
             tracing::warn!(%error, "a refused login cannot be taken out of the file that commands share");
         }
     }
-
-    fn turn_path(&self) -> PathBuf {
-        with(&self.of.path, "-turn")
-    }
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
         // The last one has it alone.
         if self.file.try_lock().is_ok() && self.is_there() {
-            let _emptied_by_the_next = fs::remove_file(self.turn_path()).and(fs::remove_file(&self.of.path));
+            let turn = beside::path(&self.of.state, TURN);
+            let _emptied_by_the_next = fs::remove_file(turn).and(fs::remove_file(self.of.path()));
         }
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    // A token is not written to where somebody's link leads.
-    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// Whether the file still stands there.
 fn is_at(file: &File, path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| file.metadata().is_ok_and(|ours| ours.ino() == found.ino()))
-}
-
-fn with(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 #[cfg(test)]

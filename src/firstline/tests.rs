@@ -590,17 +590,35 @@ async fn a_token_that_was_refused_is_not_borrowed_after_a_login_that_failed() {
 }
 
 #[tokio::test]
-async fn a_shared_login_that_cannot_be_used_is_not_fought_with_another() {
+async fn a_shared_login_that_cannot_be_used_stops_nobody() {
     let server = server_with_logins(json!(3600), true).await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("state.db.login")).unwrap();
     let shared = Some(SharedLogin::beside(&folder.path().join("state.db"), "https://a", &Secret::new("robot")));
-    let error = connect(&server, FirstLineSettings { shared, ..login() }).contact(FirstLineId(1)).await.unwrap_err();
-    assert!(matches!(&error, PortError::Stop { message, .. } if message.contains("as one user")), "{error:?}");
-    assert_eq!(server.seen().len(), 0);
+    connect(&server, FirstLineSettings { shared, ..login() }).contact(FirstLineId(1)).await.unwrap();
+    assert_eq!(auth_headers(&server.seen()), ["/auth", "/contact/1 Bearer t1"]);
     // Where nobody can leave anything, there is nobody beside.
     let shared = Some(SharedLogin::beside(std::path::Path::new("/nowhere/x"), "https://a", &Secret::new("robot")));
     connect(&server, FirstLineSettings { shared, ..login() }).contact(FirstLineId(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn waiting_for_the_turn_to_log_in_ends_when_a_person_asks() {
+    let server = server_with_logins(json!(3600), true).await;
+    let folder = tempfile::tempdir().unwrap();
+    let shared = SharedLogin::beside(&folder.path().join("state.db"), "https://a", &Secret::new("robot"));
+    let other = shared.join().await.unwrap();
+    let turn = other.turn(Duration::ZERO).await.unwrap();
+    let mut http = HttpSettings::without_delays("FIRST LINE", server.base_url.clone());
+    http.timeout = Duration::from_hours(1);
+    let (clock, stop) = (Arc::new(TestClock::default()), CancellationToken::new());
+    let http = HttpClient::new(&http, Arc::<TestClock>::clone(&clock), Arc::new(Silent), stop.clone()).unwrap();
+    let target = FirstLine::new(http, FirstLineSettings { shared: Some(shared), ..login() }, clock).unwrap();
+    let reading = async { tokio::join!(target.contact(FirstLineId(1)), async { stop.cancel() }) };
+    let (read, ()) = tokio::time::timeout(Duration::from_secs(10), reading).await.expect("it waits for its turn");
+    assert!(matches!(read, Err(PortError::Interrupted)), "{read:?}");
+    drop(turn);
+    assert_eq!(server.seen().len(), 0);
 }
 
 /// A server whose tokens die, with this status, after so many answers.

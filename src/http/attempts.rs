@@ -286,7 +286,7 @@ impl Shared {
         given_up >= ALL_FAIL || self.failing.load(Ordering::Relaxed) >= ALL_FAIL
     }
 
-    async fn or_shutdown<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
+    pub(super) async fn or_shutdown<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Err(ApiError::Interrupted),

@@ -117,6 +117,11 @@ impl HttpClient {
         self.0.gate.answered(Instant::now());
     }
 
+    /// Waits for something that is no request, unless whoever uses the client is asked to stop.
+    pub async fn or_stopped<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
+        self.0.or_shutdown(wait).await
+    }
+
     /// What has been sent so far.
     pub fn counts(&self) -> HttpCounts {
         self.0.counters.read()

@@ -54,7 +54,7 @@ pub struct Forgotten {
 
 /// Keys under which documents of runs name a contact, and lists of contacts.
 const NAMING: [&str; 2] = ["livedesk_id", "contact"];
-const LISTING: [&str; 6] = ["only", "ids", "samples", "parked_ids", "conflict_ids", "set_aside_ids"];
+const LISTING: [&str; 7] = ["only", "ids", "samples", "parked_ids", "conflict_ids", "set_aside_ids", "unknown_ids"];
 
 impl Store {
     /// What the state holds about a contact.
@@ -376,10 +376,10 @@ mod tests {
     #[test]
     fn an_id_goes_out_of_lists_and_rows_and_counts_stay() {
         let text =
-            json!({ "created": 12, "parked_ids": [11, 12], "passes": [{ "added": 12 }], "row": { "livedesk_id": 12 },
+            json!({ "created": 12, "parked_ids": [11, 12], "unknown_ids": [12], "passes": [{ "added": 12 }], "row": { "livedesk_id": 12 },
                            "rows": [{ "livedesk_id": 12, "x": 1 }, { "livedesk_id": 13 }] })
             .to_string();
-        let expected = json!({ "created": 12, "parked_ids": [11], "passes": [{ "added": 12 }], "row": { "livedesk_id": null },
+        let expected = json!({ "created": 12, "parked_ids": [11], "unknown_ids": [], "passes": [{ "added": 12 }], "row": { "livedesk_id": null },
                                "rows": [{ "livedesk_id": 13 }] });
         assert_eq!(scrubbed(&text, 12).map(|text| serde_json::from_str(&text).unwrap()), Some(expected));
         assert_eq!(scrubbed(r#"{"created": 12}"#, 12), None);

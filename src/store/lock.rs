@@ -3,17 +3,18 @@
 //! The kernel frees it when its holder dies, however it dies, so it never expires and is never stale. The text
 //! inside the file is for people only: it outlives its writer and says nothing once the lock is free.
 
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+pub(super) use crate::beside::path as beside;
 use crate::clock::Timestamp;
 
 use super::error::StoreError;
 
+/// Behind the name of the state.
+const LOCK: &str = ".lock";
 /// [`holder`] has the lock for a moment when it looks; a writer must not be refused because of that.
 const TRIES: u32 = 4;
 /// Between two tries; a look takes microseconds.
@@ -29,7 +30,7 @@ pub(super) struct StateLock {
 impl StateLock {
     /// Takes the lock of the state at `path` for `holder`, or says who has it.
     pub(super) async fn take(path: &Path, holder: &str, since: Timestamp) -> Result<Self, StoreError> {
-        let mut file = open(path).map_err(|source| StoreError::from_io(path, source))?;
+        let mut file = crate::beside::open(path, LOCK).map_err(|source| StoreError::from_io(path, source))?;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -52,22 +53,11 @@ impl StateLock {
 
 /// Who writes to the state at `path` now, in words; `None` when nobody does.
 pub fn holder(path: &Path) -> Option<String> {
-    let mut file = File::open(beside(path, ".lock")).ok()?;
+    let mut file = File::open(beside(path, LOCK)).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Some(describe(&mut file)),
         Ok(()) | Err(TryLockError::Error(_)) => None,
     }
-}
-
-/// `path` with `suffix` behind its whole name.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(beside(path, ".lock"))
 }
 
 fn describe(file: &mut File) -> String {

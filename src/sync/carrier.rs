@@ -3,6 +3,8 @@
 //! Two contacts that share a match key are never resolved at the same time: each waits for the one before it, so that
 //! families end the same way whatever the timing. The checkpoint moves only over pages whose contacts are all recorded.
 
+mod cut_short;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -56,7 +58,9 @@ type Lane = Shared<oneshot::Receiver<()>>;
 
 enum Finished {
     Contact(Box<Carried>),
-    Written { contacts: u64 },
+    /// It is not finished: what was done to it by then, and what ended it.
+    CutShort(LiveDeskId, Outcome, RunError),
+    Written(u64),
 }
 
 /// Carries contacts concurrently. Owned by one task.
@@ -178,7 +182,7 @@ impl<T: ContactTarget> Carrier<T> {
             let engine = Arc::clone(&self.engine);
             self.tasks.spawn(async move {
                 let written = engine.store.write(rows).await;
-                (page, written.map(|()| Finished::Written { contacts: at_once }).map_err(RunError::from))
+                (page, written.map(|()| Finished::Written(at_once)).map_err(RunError::from))
             });
         }
         self.part_done(page);
@@ -366,12 +370,19 @@ impl<T: ContactTarget> Carrier<T> {
         self.begin(page);
         let span = tracing::info_span!("contact", contact = job.contact.id.0);
         let engine = Arc::clone(&self.engine);
+        let (id, linked) = (job.contact.id, job.link.as_ref().map(|link| link.target));
         let carried = Box::pin(async move {
             for lane in before {
                 // A dropped sender means the earlier job ended, which is all that is waited for.
                 let _ = lane.await;
             }
-            let result = engine.carry(job).await.map(|carried| Finished::Contact(Box::new(carried)));
+            let result = match engine.carry(job).await {
+                Ok(carried) => Ok(Finished::Contact(Box::new(carried))),
+                Err(error) => match engine.done_by_now(id, linked).await {
+                    Some(outcome) => Ok(Finished::CutShort(id, outcome, error)),
+                    None => Err(error),
+                },
+            };
             drop(done);
             (page, result)
         });
@@ -434,16 +445,23 @@ impl<T: ContactTarget> Carrier<T> {
                 self.engine.progress.event(ProgressEvent::Advance(1));
                 self.part_done(page);
             }
-            Ok(Finished::Written { contacts }) => {
+            Ok(Finished::Written(contacts)) => {
                 self.engine.progress.event(ProgressEvent::Advance(contacts));
                 self.part_done(page);
             }
-            Err(error) => {
-                // The first failure that is not a mere interruption is the one to tell.
-                if self.failure.as_ref().is_none_or(RunError::is_interruption) {
-                    self.failure = Some(error);
-                }
+            Ok(Finished::CutShort(id, outcome, error)) => {
+                self.summary.unfinished += 1;
+                self.summary.count(id, outcome);
+                self.fail(error);
             }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// The first failure that is not a mere interruption is the one to tell.
+    fn fail(&mut self, error: RunError) {
+        if self.failure.as_ref().is_none_or(RunError::is_interruption) {
+            self.failure = Some(error);
         }
     }
 

@@ -67,9 +67,19 @@ impl Phase {
         }
     }
 
+    /// The same of a plan or a look ahead, which goes the way of a run and writes nothing.
+    pub fn as_planned(self) -> &'static str {
+        match self {
+            Self::LeftOvers => "looking at what an earlier run left open",
+            Self::Carry => "working out what would be done with each contact",
+            Self::Settle => "looking at doubtful creates",
+            other => other.as_str(),
+        }
+    }
+
     /// Whether its end is known beforehand, so that what is left can be told.
     pub fn is_counted(self) -> bool {
-        matches!(self, Self::Carry | Self::Customers | Self::Compare | Self::Again)
+        matches!(self, Self::Carry | Self::Undo | Self::Customers | Self::Compare | Self::Again)
     }
 }
 

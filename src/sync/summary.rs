@@ -110,6 +110,8 @@ pub struct Summary {
     pub adopted: u64,
     /// Linked records changed.
     pub updated: u64,
+    /// Of the created and adopted, those of which something is left to do, because the run ended.
+    pub unfinished: u64,
     /// Contacts with nothing to do.
     pub unchanged: u64,
     /// Contacts that `[select]` leaves out.
@@ -124,6 +126,10 @@ pub struct Summary {
     pub conflicts: u64,
     /// Contacts of people who were forgotten: not carried.
     pub forgotten: u64,
+    /// Contacts that a person asked for, and that nobody knows: LiveDesk shows none of that id, and this state never had one.
+    pub unknown: u64,
+    /// Their ids, for people.
+    pub unknown_ids: Vec<i64>,
     /// Contacts that are not as the plan says: they were left alone.
     pub moved: u64,
     /// Contacts that the plan has and that did not come up.
@@ -228,6 +234,12 @@ impl Summary {
         push_bounded(&mut self.set_aside_rows, SetAsideRow { id, reason });
     }
 
+    /// Counts and lists a contact that nobody knows.
+    pub fn unknown(&mut self, id: LiveDeskId) {
+        self.unknown += 1;
+        push_bounded(&mut self.unknown_ids, id.0);
+    }
+
     /// Counts what one contact is owed, because FIRST LINE does not show how it stands there.
     pub fn not_shown(&mut self, part: Part) {
         match part {
@@ -265,6 +277,7 @@ impl Summary {
             + self.parked
             + self.conflicts
             + self.forgotten
+            + self.unknown
             + self.moved
             + self.vanished.aliases
             + (self.vanished.gone - self.vanished.new_gone)
@@ -282,9 +295,15 @@ impl Summary {
             Verdict::Short { .. } => true,
         });
         let deletes = self.delete_ceiling.is_some() || !self.absence.failed.is_empty();
-        let left_over =
-            self.set_aside + self.parked + self.conflicts + self.moved + self.unmet + self.vanished.unjudged > 0
-                || deletes;
+        let left_over = self.set_aside
+            + self.parked
+            + self.conflicts
+            + self.unknown
+            + self.moved
+            + self.unmet
+            + self.vanished.unjudged
+            > 0
+            || deletes;
         u8::from(short || self.tags.is_incomplete() || !self.stopped_fields.is_empty() || left_over)
     }
 }

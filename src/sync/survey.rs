@@ -22,7 +22,8 @@ use crate::sync::stamp::StampReading;
 
 /// How often a list that falls short of its total is read at least.
 const WALKS: u32 = 4;
-/// How often it is read at most, while there is something new in it each time or every other time.
+/// How often it is read at most, while it falls short by less each time or every other time. What customers come in meanwhile
+/// is no reason to go on: of them each walk finds some.
 const MOST_WALKS: u32 = 12;
 /// Ids of foreign stamps that are named in the refusal.
 const NAMED: usize = 10;
@@ -89,9 +90,10 @@ where
 {
     let jobs = u32::try_from(jobs.max(1)).unwrap_or(u32::MAX);
     let mut tally = Tally::default();
-    let mut idle = 0;
+    // The least that was missing after a walk, and how many walks have not made it less.
+    let (mut least, mut stalled) = (u64::MAX, 0);
     for round in 0..MOST_WALKS {
-        if round >= WALKS && idle >= 2 {
+        if round >= WALKS && stalled >= 2 {
             break;
         }
         tally.total = None;
@@ -132,7 +134,11 @@ where
             }
             next = upto + 1;
         }
-        idle = if tally.seen.len() == known { idle + 1 } else { 0 };
+        // Of a list without a total only what a walk adds tells how far it was from its end.
+        let added = tally.seen.len() - known;
+        let short = tally.total.map_or(added, |total| total.saturating_sub(tally.seen.len()));
+        stalled = if short < least { 0 } else { stalled + 1 };
+        least = least.min(short);
         tally.quiet = round > 0 && whole && tally.seen.len() == known && walked.len() == known && rows == known;
         if tally.is_proven() {
             break;
@@ -419,6 +425,33 @@ mod tests {
         };
         let tally = walk(2, fetch, |row: &i64| *row, async |_| Ok(())).await.unwrap();
         assert!(!tally.is_proven() && asked.get() == 4, "{}", asked.get());
+    }
+
+    /// Walks over a list, 20 pages of ten at first, to which somebody comes in with every page that is read. `order` says where
+    /// each id stands on the list as it is at that moment.
+    async fn walks_of_a_busy_list(order: impl Fn(i64, i64) -> i64) -> (bool, i64) {
+        let (asked, walks) = (Cell::new(0_i64), Cell::new(0_i64));
+        let fetch = |number: u32| {
+            asked.set(asked.get() + 1);
+            walks.set(walks.get() + i64::from(number == 1));
+            let mut rows: Vec<i64> = (1..=200 + asked.get()).collect();
+            rows.sort_by_key(|id| order(*id, asked.get()));
+            let (total, pages) = (rows.len(), rows.len().div_ceil(10));
+            let rows = rows.into_iter().skip((number as usize - 1) * 10).take(10).collect();
+            let total = Some(total as u64);
+            async move { Ok(TargetPage { rows, total, last_page: u32::try_from(pages).ok() }) }
+        };
+        let tally = walk(2, fetch, |row: &i64| *row, async |_| Ok(())).await.unwrap();
+        (tally.is_proven(), walks.get())
+    }
+
+    #[tokio::test]
+    async fn customers_who_come_in_all_the_time_are_no_reason_to_walk_a_list_again_and_again() {
+        assert_eq!(walks_of_a_busy_list(|id, _| -id).await, (false, 4), "newest first");
+        let scattered =
+            |id: i64, at: i64| (id * id * 7_919 + at * at * 104_729 + id * at * 31_337) * (id * at + 17) % 100_003;
+        let (proven, walks) = walks_of_a_busy_list(scattered).await;
+        assert!(!proven && walks <= 8, "never in order: {walks}");
     }
 
     #[tokio::test]

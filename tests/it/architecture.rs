@@ -11,19 +11,26 @@ use crate::source_text::{crate_uses, paths, production, word_lines};
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &[]),
+    ("beside", &[]),
     ("telemetry", &[]),
     ("http", &["clock"]),
     ("mapping", &["domain"]),
-    ("store", &["domain", "clock"]),
+    ("store", &["beside", "domain", "clock"]),
     ("sync", &["domain", "mapping", "store", "clock"]),
     ("livedesk", &["domain", "clock", "http", "sync::ports"]),
-    ("firstline", &["domain", "clock", "http", "sync::ports"]),
+    ("firstline", &["beside", "domain", "clock", "http", "sync::ports"]),
     ("config", &["domain", "mapping"]),
     ("ops", &["domain", "store", "clock", "http"]),
     ("sandbox", &[]),
-    ("app", &["config", "clock", "domain", "http", "livedesk", "firstline", "mapping", "ops", "store", "sync"]),
+    (
+        "app",
+        &["beside", "config", "clock", "domain", "http", "livedesk", "firstline", "mapping", "ops", "store", "sync"],
+    ),
     ("daemon", &["app", "clock", "config", "domain", "mapping", "ops", "store", "sync"]),
-    ("cli", &["app", "clock", "daemon", "config", "store", "sync", "domain", "mapping", "sandbox", "telemetry"]),
+    (
+        "cli",
+        &["app", "beside", "clock", "daemon", "config", "store", "sync", "domain", "mapping", "sandbox", "telemetry"],
+    ),
     ("main", &["cli"]),
 ];
 

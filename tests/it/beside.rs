@@ -1,7 +1,5 @@
 //! Commands beside each other with a login instead of a token: they use one token, so none ends the other's.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::cli_support::{Desk, Ended};
@@ -43,9 +41,7 @@ async fn a_backfill_that_logged_in_goes_on_beside_every_command_that_looks() {
     let (desk, ids) = desk_with_login(40, 20).await;
     let first = ids[0].to_string();
     let beside = async {
-        while desk.creates() < 3 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        desk.sandbox.firstline_faults().until(|| desk.creates() >= 3).await;
         let mut looked = 0;
         for command in [&["plan"][..], &["check"], &["explain", &first], &["fields"], &["verify"]] {
             went_through(&desk.run(command).await);
@@ -79,9 +75,7 @@ async fn a_plan_that_logged_in_goes_on_beside_other_looks_while_nobody_holds_the
     let before = logins(&desk);
     let first = ids[0].to_string();
     let beside = async {
-        while logins(&desk) == before {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        desk.sandbox.firstline_faults().until(|| logins(&desk) > before).await;
         for _ in 0..3 {
             went_through(&desk.run(&["explain", &first]).await);
         }

@@ -423,19 +423,7 @@ async fn a_contact_that_is_back_before_its_deletion_was_recorded_is_created_anew
     scene.sweeps(1).await;
     let link = scene.link(3).await.unwrap();
     let store = scene.world.store().await;
-    let entry = deskferry::store::JournalEntry {
-        run: RunId(1),
-        livedesk_id: link.livedesk_id,
-        target: link.target,
-        action: String::from("delete"),
-        before: String::from("{}"),
-        after: None,
-        link_before: None,
-        why: String::new(),
-        at: link.updated_at,
-    };
-    let open = Link { fingerprint: None, ..link.clone() };
-    store.write(vec![WriteOp::Journal(entry), WriteOp::PutLink(open)]).await.unwrap();
+    store.write(vec![about_to_delete(&link), unsettled(&link)]).await.unwrap();
     store.close().await;
     scene.world.sandbox.firstline().delete(u64::try_from(link.target.0).unwrap());
     assert!(scene.world.sandbox.livedesk().restore(scene.ids[3]));
@@ -459,13 +447,17 @@ fn under_way(link: &Link) -> Vec<WriteOp> {
         why: None,
         run: RunId(1),
     };
-    let open = Link { fingerprint: None, ..link.clone() };
-    vec![WriteOp::PutLink(open), WriteOp::PutAbsence(absence)]
+    vec![unsettled(link), WriteOp::PutAbsence(absence)]
 }
 
 /// The same, and the row of the journal that was written before it was sent.
 fn begun(link: &Link) -> Vec<WriteOp> {
-    let entry = deskferry::store::JournalEntry {
+    [about_to_delete(link)].into_iter().chain(under_way(link)).collect()
+}
+
+/// The row of the journal of a deletion that is about to be sent.
+fn about_to_delete(link: &Link) -> WriteOp {
+    WriteOp::Journal(deskferry::store::JournalEntry {
         run: RunId(1),
         livedesk_id: link.livedesk_id,
         target: link.target,
@@ -475,8 +467,12 @@ fn begun(link: &Link) -> Vec<WriteOp> {
         link_before: None,
         why: String::new(),
         at: link.updated_at,
-    };
-    [WriteOp::Journal(entry)].into_iter().chain(under_way(link)).collect()
+    })
+}
+
+/// The link as it is while something is left to do.
+fn unsettled(link: &Link) -> WriteOp {
+    WriteOp::PutLink(Link { fingerprint: None, ..link.clone() })
 }
 
 #[tokio::test]

@@ -121,3 +121,77 @@ async fn a_result_that_could_not_be_written_is_no_success_and_a_reader_that_went
         assert!(!ended.err.contains("error: "), "{arguments:?}: {}", ended.err);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_take_the_place_of_earlier_ones_and_of_nothing_else() {
+    let (desk, _) = desk_with(3).await;
+    let notes = "what we agreed on with the customer";
+    let theirs = desk.path("notes.txt");
+    desk.write("notes.txt", notes);
+    let theirs = theirs.to_str().unwrap();
+    let outputs: [&[&str]; 6] = [
+        &["plan", "-o"],
+        &["verify", "--report"],
+        &["verify", "--csv"],
+        &["verify", "--list"],
+        &["probe", "--yes", "-o"],
+        &["state", "export"],
+    ];
+    desk.run(&["plan"]).await.expect(0);
+    for arguments in outputs {
+        let refused = desk.run(&[arguments, &[theirs]].concat()).await.expect(2);
+        refused.says("notes.txt");
+        assert_eq!(fs::read_to_string(theirs).unwrap(), notes, "{arguments:?}");
+    }
+    assert_eq!(desk.sandbox.firstline().tally().contact_create, 0, "no probe was begun");
+    // Nobody has to clear away what the last look has left, and is told that it is gone.
+    for (arguments, code) in [(&["plan", "-o"], 0), (&["verify", "--report"], 1), (&["verify", "--csv"], 1)] {
+        let file = desk.path(arguments[1]);
+        let all = [&arguments[..], &[file.to_str().unwrap()]].concat();
+        let first = desk.run(&all).await.expect(code);
+        assert!(!first.err.contains("took the place"), "{}", first.err);
+        desk.run(&all).await.expect(code).says("took the place of an earlier one");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_nobody_knows_is_said_to_be_none_and_near_ones_are_named() {
+    let (desk, ids) = desk_with(4).await;
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    let typed = format!("{}9", ids[1]);
+    for arguments in [&["retry", &typed][..], &["backfill", "--yes", "--only", &typed]] {
+        let ended = desk.run(&[&["--json"], arguments].concat()).await.expect(1);
+        let counts = ended.json();
+        assert_eq!((&counts["unknown"], &counts["set_aside"]), (&json!(1), &json!(0)), "{counts}");
+        assert_eq!(counts["unknown_ids"], json!([typed.parse::<u64>().unwrap()]), "{counts}");
+        let ended = desk.run(arguments).await.expect(1);
+        ended.says(&format!(
+            "contact {typed}: LiveDesk shows no such contact, and this state never had one; did you mean"
+        ));
+        ended.says(&ids[1].to_string());
+    }
+    // One that this state carried is another matter.
+    desk.sandbox.livedesk().delete(ids[2]);
+    let gone = desk.run(&["--json", "retry", &ids[2].to_string()]).await.expect(1).json();
+    assert_eq!((&gone["unknown"], &gone["set_aside"]), (&json!(0), &json!(1)), "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo_says_beforehand_what_it_will_ask_and_is_not_far_off() {
+    let (desk, ids) = desk_with(20).await;
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    for (at, id) in ids.iter().enumerate() {
+        desk.sandbox.livedesk().edit(*id, |contact| drop(contact.insert("name".into(), json!(format!("Other {at}")))));
+    }
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    let firstline = desk.sandbox.firstline();
+    for arguments in [&["undo", "2", "--dry-run"][..], &["undo", "2", "--yes"], &["undo", "1", "--yes"]] {
+        firstline.reset_counts();
+        let ended = desk.run(arguments).await.expect(0);
+        let told = ended.err.split_once("about ").and_then(|(_, rest)| rest.split_once(" requests to FIRST LINE: "));
+        let told: u64 = told.unwrap_or_else(|| panic!("{}", ended.err)).0.parse().unwrap();
+        let sent = firstline.tally().total;
+        assert!(told * 2 >= sent && told <= sent * 2, "{arguments:?}: {told} were told, {sent} sent");
+        ended.says("as fast as both platforms answer");
+    }
+}

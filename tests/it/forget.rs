@@ -301,6 +301,7 @@ async fn a_copy_of_the_state_that_a_killed_process_left_is_gone_with_the_person(
     let left = desk.path("state.db.plan-4999999");
     fs::create_dir(&left).unwrap();
     fs::write(left.join("state.db"), NAME).unwrap();
+    fs::write(left.join("lock"), "").unwrap();
     desk.run(&["state", "forget", &ID.to_string(), "--yes"]).await.expect(0);
     assert!(!left.exists());
 }

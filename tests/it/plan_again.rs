@@ -2,7 +2,6 @@
 //! adoption that was refused.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use deskferry::config::settings::I_UNDERSTAND;
 use deskferry::domain::ids::{LiveDeskId, RunId};
@@ -59,27 +58,35 @@ pub(crate) async fn carry_out_late(desk: &Desk, meanwhile: impl FnOnce(), code: 
     let only = FaultFilter { methods: vec![String::from("POST"), String::from("PUT")], path: String::new() };
     faults.next(Fault::Error, u64::MAX, only);
     let run = carry_out(desk, code);
+    let trouble = async {
+        faults.until(|| writes(&faults.counts()) > before).await;
+        faults.start_outage();
+        meanwhile();
+        let reached = faults.requests() + 20;
+        faults.until(|| faults.requests() >= reached).await;
+        faults.clear();
+    };
     tokio::pin!(run);
-    let mut meanwhile = Some(meanwhile);
-    let mut until = None;
-    loop {
-        if let Ok(summary) = tokio::time::timeout(Duration::from_millis(1), &mut run).await {
-            assert!(until.is_some(), "the run did not wait: {summary}");
-            return summary;
-        }
-        match until {
-            None if writes(&faults.counts()) > before => {
-                faults.start_outage();
-                meanwhile.take().unwrap()();
-                until = Some(faults.requests() + 20);
-            }
-            Some(reached) if faults.requests() >= reached => {
-                faults.clear();
-                until = Some(u64::MAX);
-            }
-            _ => {}
-        }
+    tokio::select! {
+        () = trouble => {}
+        summary = &mut run => panic!("the run did not wait: {summary}"),
     }
+    run.await
+}
+
+/// Plans, and carries that out but for the e-mails of so many contacts, which get no answer: their records are made.
+async fn half_done(desk: &Desk, many: u64) -> Value {
+    plan(desk, &[], 0).await;
+    desk.replace("doubt_horizon = \"1s\"", "doubt_horizon = \"1h\"");
+    desk.sandbox.firstline_faults().next(Fault::Reset, many, FaultFilter::on("POST", "/email-contact"));
+    let path = plan_path(desk);
+    let ended = desk.run(&["--no-wait", "--json", "backfill", "--yes", "--plan", &path]).await.expect(1).json();
+    desk.replace("doubt_horizon = \"1h\"", "doubt_horizon = \"1s\"");
+    ended
+}
+
+fn has_email(desk: &Desk, id: u64) -> bool {
+    !records(desk)[&id]["emails"].as_array().unwrap().is_empty()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -144,34 +151,22 @@ async fn a_plan_that_was_taken_back_is_carried_out_anew_and_judged_anew() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_interrupted_run_left_half_done_is_finished_only_as_far_as_it_was_planned() {
     let (desk, ids) = desk_with(6).await;
-    plan(&desk, &[], 0).await;
-    // Of two contacts the record is made, and its e-mail gets no answer.
-    desk.replace("doubt_horizon = \"1s\"", "doubt_horizon = \"1h\"");
-    desk.sandbox.firstline_faults().next(Fault::Reset, 2, FaultFilter::on("POST", "/email-contact"));
-    let path = plan_path(&desk);
-    let first = desk.run(&["--no-wait", "--json", "backfill", "--yes", "--plan", &path]).await.expect(1).json();
+    let first = half_done(&desk, 2).await;
     assert_eq!((&first["parked"], &first["moved"]), (&json!(2), &json!(0)), "{first}");
-    let has_email = |id: &&u64| !records(&desk)[id]["emails"].as_array().unwrap().is_empty();
-    let open: Vec<u64> = ids.iter().filter(|id| !has_email(id)).copied().collect();
+    let open: Vec<u64> = ids.iter().filter(|id| !has_email(&desk, **id)).copied().collect();
     assert_eq!(open.len(), 2);
     set(&desk, open[0], "given", "New");
-    desk.replace("doubt_horizon = \"1h\"", "doubt_horizon = \"1s\"");
     let second = carry_out(&desk, 1).await;
     let what = "begun, and the rest is not as planned: last_name: LiveDesk holds another value now";
     assert_eq!(moved(&second), [(open[0], what.to_owned())], "{second}");
-    assert!(has_email(&&open[1]) && !has_email(&&open[0]));
+    assert!(has_email(&desk, open[1]) && !has_email(&desk, open[0]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_plan_that_was_refused_or_not_confirmed_does_not_forget_one_that_was_begun() {
     let (desk, ids) = desk_with(6).await;
-    plan(&desk, &[], 0).await;
-    desk.replace("doubt_horizon = \"1s\"", "doubt_horizon = \"1h\"");
-    desk.sandbox.firstline_faults().next(Fault::Reset, 2, FaultFilter::on("POST", "/email-contact"));
-    let path = plan_path(&desk);
-    let first = desk.run(&["--no-wait", "--json", "backfill", "--yes", "--plan", &path]).await.expect(1).json();
+    let first = half_done(&desk, 2).await;
     assert_eq!((&first["created"], &first["parked"]), (&json!(4), &json!(2)), "{first}");
-    desk.replace("doubt_horizon = \"1h\"", "doubt_horizon = \"1s\"");
     let other = desk.path("other.jsonl");
     let other = other.to_str().unwrap();
     desk.run(&["plan", "-o", other]).await;
@@ -179,21 +174,15 @@ async fn another_plan_that_was_refused_or_not_confirmed_does_not_forget_one_that
     refused.says("--expect-total says 777; nothing was written");
     let second = carry_out(&desk, 0).await;
     assert_eq!((moved(&second), &second["unmet"]), (Vec::new(), &json!(0)), "{second}");
-    assert!(ids.iter().all(|id| !records(&desk)[id]["emails"].as_array().unwrap().is_empty()));
+    assert!(ids.iter().all(|id| has_email(&desk, *id)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_another_plan_did_meanwhile_is_not_taken_for_this_ones() {
     let (desk, ids) = desk_with(6).await;
-    plan(&desk, &[], 0).await;
-    desk.replace("doubt_horizon = \"1s\"", "doubt_horizon = \"1h\"");
-    desk.sandbox.firstline_faults().next(Fault::Reset, 1, FaultFilter::on("POST", "/email-contact"));
-    let path = plan_path(&desk);
-    desk.run(&["--no-wait", "backfill", "--yes", "--plan", &path]).await.expect(1);
-    desk.replace("doubt_horizon = \"1h\"", "doubt_horizon = \"1s\"");
+    half_done(&desk, 1).await;
     // LiveDesk goes on with one that is done, and another plan carries that out.
-    let has_email = |id: &&u64| !records(&desk)[id]["emails"].as_array().unwrap().is_empty();
-    let done = *ids.iter().find(has_email).unwrap();
+    let done = *ids.iter().find(|id| has_email(&desk, **id)).unwrap();
     set(&desk, done, "given", "New");
     let other = desk.path("other.jsonl");
     let other = other.to_str().unwrap();
@@ -268,9 +257,7 @@ async fn arrived_late(desk: &Desk, ids: &[u64], arguments: &[&str]) {
     all.extend(arguments);
     let first = desk.run(&all).await.expect(1).json();
     assert_eq!((&first["parked"], &first["moved"]), (&json!(1), &json!(0)), "{first}");
-    while records(desk).len() < ids.len() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    faults.until(|| records(desk).len() >= ids.len()).await;
 }
 
 async fn desk_with_bare(people: usize) -> (Desk, Vec<u64>) {

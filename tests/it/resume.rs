@@ -1,9 +1,16 @@
 //! What a run that goes on with an interrupted sweep must not forget.
 
+use std::sync::Arc;
+
 use deskferry::domain::ids::LiveDeskId;
 use deskferry::sandbox::SandboxConfig;
+use deskferry::sandbox::faults::{Fault, FaultFilter, NextFault};
 use deskferry::store::{Decision, WriteOp};
+use deskferry::sync::directory::LazyDirectory;
+use deskferry::sync::engine::RunError;
+use deskferry::sync::interlude::{Interlude, Played};
 use deskferry::sync::pipeline::{Entrants, RunEnd};
+use futures::future::LocalBoxFuture;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +35,36 @@ async fn interrupted_after(world: &mut World, creates: u64) -> RunEnd {
     end
 }
 
+/// Interrupts a run where it would let something else in.
+struct Interrupting(CancellationToken);
+
+impl Interlude for Interrupting {
+    fn due(&self) -> bool {
+        self.0.cancel();
+        false
+    }
+
+    fn play<'a>(&'a self, _: &'a Arc<LazyDirectory>) -> LocalBoxFuture<'a, Result<Played, RunError>> {
+        unreachable!("nothing is ever due")
+    }
+}
+
 async fn world() -> World {
     World::start(SandboxConfig { contacts: 300, edge_cases: false, ..SandboxConfig::default() }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_run_says_what_is_parked_though_it_did_not_come_by() {
+    let mut world = world().await;
+    (world.choices.doubt_horizon, world.wait) = ("1h", false);
+    // Of the last ones, so that their page is not reached.
+    let lost = NextFault { fault: Fault::Reset, times: 2, skip: 290, only: FaultFilter::on("POST", "/contact") };
+    world.sandbox.firstline_faults().change(|settings| settings.next.push(lost));
+    assert_eq!(world.backfill().await.summary.parked, 2);
+    world.interlude = Some(Arc::new(Interrupting(world.stop.clone())));
+    let (_, end) = world.run(Entrants::All).await.unwrap();
+    let told = (end.summary.interrupted, end.summary.parked, end.summary.parked_ids.len());
+    assert_eq!(told, (true, 2, 2), "{:?}", end.summary);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM on the real program: the first finishes what is in flight, the second ends at once.
+//! SIGINT, SIGTERM and SIGHUP on the real program: the first finishes what is in flight, the second ends at once, and a
+//! terminal that is closed is never a second one.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,8 @@ use deskferry::sandbox::faults::FaultSettings;
 
 use crate::world::World;
 
+/// Whoever starts the tests may have had SIGHUP ignored, as `nohup` does.
+const HEARING: &[&str] = &["env", "--default-signal=HUP"];
 /// Both platforms answer after this long, so that something is in flight at every moment.
 const LATENCY_MS: u64 = 20;
 
@@ -17,14 +20,17 @@ async fn world(latency_ms: u64) -> World {
 
 async fn finishes_what_is_in_flight(signal: &str) {
     let world = world(LATENCY_MS).await;
-    let mut process = world.spawn(&["--json", "backfill"]);
+    let mut process = world.spawn_under(HEARING, &["--json", "backfill"]);
     assert!(process.until(|| world.sandbox.firstline().tally().contact_create >= 50).await);
     process.signal(signal).await;
     let end = process.end().await;
     assert_eq!(end.code(), Some(130), "{end:?}");
     assert!(end.err.contains("second signal"), "{end:?}");
-    assert_eq!(end.json()["interrupted"], true);
+    let counts = end.json();
+    assert_eq!(counts["interrupted"], true);
     let store = world.store().await;
+    let made = counts["created"].as_u64().unwrap() + counts["adopted"].as_u64().unwrap();
+    assert_eq!(made, store.link_count().await.unwrap(), "whose customer is there is counted: {counts}");
     let report = store.check().await.unwrap();
     assert_eq!((report.problems(), report.open_intents), (Vec::new(), 0), "nothing is left in doubt");
     assert_eq!(store.link_count().await.unwrap(), world.sandbox.firstline().len() as u64);
@@ -46,6 +52,64 @@ async fn the_first_sigint_finishes_what_is_in_flight_and_the_next_run_completes(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_sigterm_finishes_what_is_in_flight_and_the_next_run_completes() {
     finishes_what_is_in_flight("TERM").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_that_is_closed_ends_a_command_as_the_first_signal_does() {
+    finishes_what_is_in_flight("HUP").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_that_is_closed_is_no_second_signal_and_takes_the_copy_of_a_plan_and_the_token_along() {
+    let mut world = world(LATENCY_MS).await;
+    let login = String::from("name = \"ferry\"\npassword = \"sandbox-password\"");
+    world.choices.instead.push(("token = \"sandbox-token\"", login));
+    let mut process = world.spawn_under(HEARING, &["plan"]);
+    let beside = || names(&world).into_iter().filter(|name| name.contains(".plan-") || name.contains(".login")).count();
+    // The copy, the token and the turn to log in.
+    assert!(process.until(|| beside() == 3).await);
+    // The kernel sends one, the shell another.
+    for _ in 0..3 {
+        process.signal("HUP").await;
+    }
+    let end = process.end().await;
+    assert_eq!((end.code(), beside()), (Some(130), 0), "{end:?}");
+    assert!(end.says("interrupted; "), "it ended at once, not in order: {end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo_that_is_interrupted_does_not_say_that_the_run_was_taken_back() {
+    let world = world(0).await;
+    assert_eq!(world.command(&["backfill", "--yes"]).await.code(), Some(0));
+    let faults = world.sandbox.firstline_faults();
+    faults.change(|settings| settings.latency_ms = LATENCY_MS);
+    let before = faults.requests();
+    let mut undo = world.spawn(&["undo", "1", "--yes"]);
+    assert!(undo.until(|| faults.requests() >= before + 60).await);
+    undo.signal("INT").await;
+    let end = undo.end().await;
+    assert_eq!(end.code(), Some(130), "{end:?}");
+    assert!(end.says("took a part of run 1 back") && !end.says("took run 1 back"), "{end:?}");
+    faults.clear();
+    let end = world.command(&["undo", "1", "--yes"]).await;
+    assert!(end.code() == Some(0) && end.says("took run 1 back"), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_starts_a_command_with_nohup_may_close_the_terminal() {
+    let world = world(LATENCY_MS).await;
+    let mut process = world.spawn_under(&["nohup"], &["--json", "backfill"]);
+    assert!(process.until(|| world.sandbox.firstline().tally().contact_create >= 20).await);
+    process.signal("HUP").await;
+    let end = process.end().await;
+    assert_eq!(end.code(), Some(0), "{end:?}");
+    world.assert_right().await;
+}
+
+/// What lies in the folder of the state.
+fn names(world: &World) -> Vec<String> {
+    let entries = std::fs::read_dir(world.folder()).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -74,6 +74,27 @@ async fn emails_and_phones_whose_lists_cannot_be_proven_are_read_one_by_one_or_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_lacks_customers_who_are_read_by_their_id_is_not_proven() {
+    let nothing = FirstLineSwitches {
+        list_empty: true,
+        filter_membership_no: FilterMode::Ignored,
+        ..FirstLineSwitches::default()
+    };
+    let world = carried(40, nothing).await;
+    let linked = customers(&world.sandbox).len();
+    let page = world.folder().join("report.html");
+    let (code, document, _) = verified(&world, &["--report", page.to_str().unwrap()]).await;
+    let told = (&document["clean"], &document["firstline"]["proven"], &document["firstline"]["not_on_the_list"]);
+    assert_eq!((code, told), (Some(1), (&json!(false), &json!(false), &json!(linked))), "{document:#}");
+    let said = format!("0 of 0, and at least {linked} more that are there and that the list does not name");
+    assert!(document["verdict"].as_str().unwrap().contains(&said), "{document:#}");
+    let html = std::fs::read_to_string(page).unwrap();
+    assert!(html.contains("list not read completely") && html.contains("that the list does not name"), "{html}");
+    let end = world.command(&["verify"]).await;
+    assert!(end.says("list not proven") && end.says(&said), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_email_that_the_list_lacks_stays_lost_where_a_single_customer_cannot_be_asked_for_its_own() {
     // More than the twenty pages after which a filter is held to be ignored, and it is.
     let switches = FirstLineSwitches { filter_contact_id: FilterMode::Ignored, per_page_max: 4, ..apart() };

@@ -74,6 +74,14 @@ async fn a_browser_shows_the_counts_of_the_protocol_which_needs_nothing_from_out
     assert!(!html.contains("Wrong"), "no value of a person");
     let host = world.sandbox.firstline_url().split_once("://").unwrap().1.to_owned();
     assert!(html.contains(&host), "{host}");
+    // Which customers are one too many is said wherever somebody looks.
+    let duplicate =
+        document["groups"].as_array().unwrap().iter().find(|group| group["finding"] == "duplicate").unwrap();
+    let twins = duplicate["samples"][0]["firstline_ids"].as_array().unwrap();
+    let twins = format!("customers {}, {} all carry its stamp", twins[0], twins[1]);
+    assert!(html.contains(&twins), "{twins}");
+    let end = world.command(&["verify"]).await;
+    assert!(end.says(&twins), "{twins}: {end:?}");
 
     let Some(browser) = browser() else {
         assert!(

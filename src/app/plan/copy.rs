@@ -6,13 +6,18 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::beside;
 use crate::clock::Clock;
 use crate::store::{Access, Store, StoreError};
 
 /// What a folder's name begins with, behind the name of the state; letters that no other has follow.
 pub const MARK: &str = ".plan-";
+/// How many letters: more than a person's word or date has.
+const LETTERS: usize = 12;
 /// The file in it that whoever works there has locked.
 const LOCK: &str = "lock";
+/// Nobody else looks into it.
+const MODE: u32 = 0o700;
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +60,13 @@ impl Copy {
     /// A folder that nobody else has.
     fn empty(path: &Path) -> Result<Self, CopyError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = folder_of(path);
+        let beside = beside::folder(path);
         let failed = |source| CopyError::Folder { beside: beside.to_owned(), source };
         loop {
             let made = tempfile::Builder::new()
                 .prefix(&format!("{name}{MARK}"))
-                .permissions(Permissions::from_mode(0o700))
+                .rand_bytes(LETTERS)
+                .permissions(Permissions::from_mode(MODE))
                 .tempdir_in(beside);
             let folder = made.map_err(failed)?;
             // Before it is locked it looks like a left-over: somebody may be removing it.
@@ -92,19 +98,31 @@ impl Drop for Copy {
     }
 }
 
-/// Removes what killed processes left: folders that nobody has locked.
+/// Removes what killed processes left: folders with a lock that nobody holds, and those that had none yet, with nothing in
+/// them. What else has such a name is somebody's own.
 pub fn remove_left_overs(path: &Path) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let Ok(entries) = fs::read_dir(folder_of(path)) else { return };
+    let Ok(entries) = fs::read_dir(beside::folder(path)) else { return };
     for entry in entries.flatten() {
         let found = entry.file_name().to_string_lossy().into_owned();
         let Some(rest) = found.strip_prefix(&*name).and_then(|rest| rest.strip_prefix(MARK)) else { continue };
-        // Earlier versions named them by the process alone. What else has such a name is somebody's own.
-        let is_ours = entry.path().join(LOCK).exists() || rest.bytes().all(|byte| byte.is_ascii_digit());
-        if is_ours && let Ok(Some(_lock)) = lock(&entry.path()) {
-            let _next_time = fs::remove_dir_all(entry.path());
+        let folder = entry.path();
+        if folder.join(LOCK).exists() {
+            if let Ok(Some(_lock)) = lock(&folder) {
+                let _next_time = fs::remove_dir_all(&folder);
+            }
+        } else if is_as_made(rest, &folder) {
+            // Nothing goes that holds anything; whoever is about to lock it makes another.
+            let _is_in_use = fs::remove_dir(&folder);
         }
     }
+}
+
+/// Whether a folder is called as ours are and is closed to others, as no person makes one.
+fn is_as_made(letters: &str, folder: &Path) -> bool {
+    letters.len() == LETTERS
+        && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir() && found.mode() & 0o777 == MODE)
 }
 
 /// The lock of a folder; `None` where somebody has it, or has removed the folder with it.
@@ -118,11 +136,6 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
     }
     let is_there = fs::metadata(&path).is_ok_and(|found| file.metadata().is_ok_and(|ours| ours.ino() == found.ino()));
     Ok(is_there.then_some(file))
-}
-
-/// The folder that the state lies in.
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 #[cfg(test)]
@@ -154,16 +167,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
         let of = |name: &str| folder.path().join(name);
-        for name in ["state.db.plan-1", "state.db.plan-x7", "other.db.plan-1"] {
+        for name in ["state.db.plan-1", "state.db.plan-x7", "other.db.plan-1", "state.db.plan-20261123"] {
             fs::create_dir(of(name)).unwrap();
             fs::write(of(name).join("state.db"), "half").unwrap();
         }
-        fs::write(of("state.db.plan-x7").join("lock"), "").unwrap();
+        for name in ["state.db.plan-1", "state.db.plan-x7"] {
+            fs::write(of(name).join("lock"), "").unwrap();
+        }
+        // Killed before it had locked its folder.
+        let early = tempfile::Builder::new()
+            .prefix("state.db.plan-")
+            .rand_bytes(12)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&folder)
+            .unwrap()
+            .keep();
         fs::write(of("state.db.plan-notes"), "a person's").unwrap();
         fs::create_dir(of("state.db.plan-monday")).unwrap();
         remove_left_overs(&path);
         let left = |name: &str| of(name).exists();
-        assert!(!left("state.db.plan-1") && !left("state.db.plan-x7"));
+        assert!(!left("state.db.plan-1") && !left("state.db.plan-x7") && !early.exists());
+        assert!(left("state.db.plan-20261123"), "a person's own copy");
         assert!(left("other.db.plan-1") && left("state.db.plan-notes") && left("state.db.plan-monday"));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::findings::Findings;
 use crate::app::{self, AppError};
+use crate::beside;
 use crate::cli::{Context, Failure};
 use crate::config::settings::Settings;
 use crate::domain::tenant::TenantReport;
@@ -70,7 +71,7 @@ async fn opened(store: &Store, ours: &Accounts, findings: &mut Findings) -> Resu
 /// Whether the state could be written: its folder, where other files of it are made, and its file, if there is one. The folder
 /// is not made, because a path with a mistake in it would be; and nothing stays in it.
 fn can_write(path: &Path, findings: &mut Findings) -> bool {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = beside::folder(path);
     if !folder.is_dir() {
         let remedy = "make the folder, or check [state] path";
         findings.problem(STATE, format!("{} is not a folder", folder.display()), remedy);

@@ -121,12 +121,13 @@ pub(in crate::cli) fn as_json(conflict: &Conflict, link: Option<&Link>) -> Value
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::domain::ids::{FirstLineId, RunId};
 
-    fn conflict(id: i64) -> Conflict {
+    /// An undecided conflict between two customers.
+    pub(in crate::cli::conflicts) fn conflict(id: i64) -> Conflict {
         Conflict {
             livedesk_id: LiveDeskId(id),
             kind: String::from("several"),

@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use crate::app::plan::format::{End, FieldLine, Header, Line, RowLine};
+use crate::cli::backfill::at_least;
 use crate::cli::output::say;
 use crate::sync::summary::Summary;
 
@@ -138,10 +138,7 @@ fn cost(end: &End) -> String {
         let parts: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         if parts.is_empty() { String::from("none") } else { parts.join(", ") }
     };
-    let time = match end.seconds {
-        Some(seconds) => format!("at least {}", humantime::format_duration(Duration::from_secs(seconds))),
-        None => String::from("as fast as both platforms answer"),
-    };
+    let time = at_least(end.seconds);
     format!(
         "\na backfill now: {} requests to LiveDesk, {} to FIRST LINE; {time} at the configured rates\n  reads: {}\n  writes: {}",
         end.livedesk_requests,

@@ -98,12 +98,12 @@ async fn export_to(store: &Store, file: &Path, journal: bool, program: &str) -> 
     if fs::symlink_metadata(file).is_ok() {
         return Err(StoreError::Exists { path: file.to_owned() }.into());
     }
-    let mut part = Pending::open(file)?;
+    let mut part = Pending::open(file, &[])?;
     let exported = store.export(&mut part, journal, program).await.map_err(|error| match error {
         ExportError::Io(error) => part.failed(&error),
         ExportError::Store(error) => error.into(),
     })?;
-    part.finish_new()?;
+    part.finish()?;
     Ok(exported)
 }
 

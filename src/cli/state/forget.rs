@@ -9,7 +9,7 @@ use super::open_existing;
 use crate::app::plan::copy::remove_left_overs;
 use crate::cli::output::{DONE, Failure, note, say};
 use crate::cli::runs::moment;
-use crate::cli::{Context, able_to_connect, backfill, near, session};
+use crate::cli::{Context, able_to_connect, consent, near, session};
 use crate::config::load::Loaded;
 use crate::domain::ids::LiveDeskId;
 use crate::store::{Forgotten, Store, Traced};
@@ -95,7 +95,7 @@ async fn forget(store: &Store, id: LiveDeskId, args: &Forget, context: &Context)
     // Copies of the state that killed processes left hold the person as well.
     remove_left_overs(store.path());
     let found = lists::find(store.path(), id)?;
-    ask(id, &traced, &found, args)?;
+    ask(id, &traced, &found, args, context).await?;
     let forgotten =
         if traced.is_known() || traced.forgotten_at.is_none() { store.forget(id).await? } else { Forgotten::default() };
     // Also of one who was forgotten before: that run may have died before the file was written anew.
@@ -116,13 +116,13 @@ async fn forget(store: &Store, id: LiveDeskId, args: &Forget, context: &Context)
     Ok(())
 }
 
-fn ask(id: LiveDeskId, traced: &Traced, lists: &Lists, args: &Forget) -> Result<(), Failure> {
+async fn ask(id: LiveDeskId, traced: &Traced, lists: &Lists, args: &Forget, context: &Context) -> Result<(), Failure> {
     if args.yes || !traced.is_known() {
         return Ok(());
     }
     let rows: Vec<String> = traced.rows.iter().map(|(name, count)| format!("{count} {name}")).collect();
     note(format_args!("contact {id}: {} will be erased, and rows of {} lists", rows.join(", "), lists.naming.len()));
-    backfill::ask("say --yes", "nothing was erased")
+    consent::ask(context, "say --yes", "nothing was erased").await
 }
 
 async fn take_back(store: &Store, id: LiveDeskId, context: &Context) -> Result<(), Failure> {

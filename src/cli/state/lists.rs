@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::app::plan::copy;
+use crate::beside;
 use crate::cli::output::Failure;
 use crate::domain::ids::LiveDeskId;
 
@@ -21,9 +22,9 @@ pub(super) struct Lists {
 
 /// Looks through the folder of the state.
 pub(super) fn find(state: &Path, id: LiveDeskId) -> Result<Lists, Failure> {
-    let folder = state.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = beside::folder(state);
     let name = state.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let own = ["", "-wal", "-shm", ".lock", ".login", ".login-turn"].map(|suffix| format!("{name}{suffix}"));
+    let own = beside::OWN.map(|suffix| format!("{name}{suffix}"));
     let mut lists = Lists::default();
     let mut files: Vec<PathBuf> = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();

@@ -3,11 +3,16 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::Args;
+use super::{Args, report};
 use crate::cli::output::{Failure, not_over_ours};
-use crate::cli::pending::Pending;
+use crate::cli::pending::{Ours, Pending};
 use crate::config::settings::Settings;
 use crate::sync::verify::finding::Finding;
+
+/// The findings as rows, ..
+const CSV: Ours = &["livedesk_id,firstline_ids,finding,field,explained_by,detail"];
+/// .. and as lines; nothing found is an empty file.
+const LIST: Ours = &["{\"class\":\""];
 
 /// What was asked for.
 pub(super) struct Files {
@@ -27,11 +32,11 @@ impl Files {
                 return Err(Failure::new(format!("{} is named twice: one file for each list", path.display())));
             }
         }
-        let open = |path: &Option<PathBuf>| path.as_deref().map(Pending::open).transpose();
+        let open = |path: &Option<PathBuf>, kind| path.as_deref().map(|path| Pending::open(path, kind)).transpose();
         let mut files = Self {
-            csv: open(&args.csv)?,
-            list: open(&args.list)?,
-            report: open(&args.report)?,
+            csv: open(&args.csv, CSV)?,
+            list: open(&args.list, LIST)?,
+            report: open(&args.report, report::BEGINS)?,
             values: args.show_values,
         };
         let mut head = vec!["livedesk_id", "firstline_ids", "finding", "field", "explained_by", "detail"];

@@ -5,7 +5,8 @@ mod markup;
 
 use super::Occasion;
 use super::groups::{Group, Groups, Kind, whom};
-use super::text::{children_text, confidence, verdict};
+use super::text::{children_text, confidence, overlooked_text, verdict};
+use crate::cli::pending::Ours;
 use crate::domain::sweep::Verdict;
 use crate::sync::verify::finding::{Class, FieldTally, Reason};
 use crate::sync::verify::{CustomersRead, Verification};
@@ -14,21 +15,18 @@ use markup::{bar, escaped, put};
 
 /// How it looks.
 const STYLE: &str = include_str!("report/style.css");
+/// What a page begins with, and an earlier one is known by.
+pub(super) const BEGINS: Ours = &["<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+    <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
+    <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';style-src 'unsafe-inline'\">\n\
+    <meta name=\"robots\" content=\"noindex\">\n<title>Comparison of "];
 
 /// The page.
 pub(super) fn page(found: &Verification, groups: &Groups, occasion: &Occasion) -> String {
     let mut html = String::with_capacity(32 * 1024);
-    let title = format!("Comparison of {} and {}", occasion.livedesk, occasion.firstline);
-    put(
-        &mut html,
-        format_args!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';style-src 'unsafe-inline'\">\n\
-             <meta name=\"robots\" content=\"noindex\">\n<title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n",
-            escaped(&title)
-        ),
-    );
+    let title = format!("{} and {}", occasion.livedesk, occasion.firstline);
+    put(&mut html, BEGINS[0]);
+    put(&mut html, format_args!("{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n", escaped(&title)));
     head(&mut html, found, occasion);
     glance(&mut html, found);
     findings(&mut html, found);
@@ -116,7 +114,7 @@ fn customers(read: Option<CustomersRead>) -> String {
     };
     let total = read.total.map_or_else(|| String::from("the list names no total"), |total| format!("of {total}"));
     let proven = if read.proven { "list proven complete" } else { "list not read completely" };
-    format!("{} read, {total}; {proven}{}", read.distinct, children_text(read))
+    format!("{} read, {total}{}; {proven}{}", read.distinct, overlooked_text(read), children_text(read))
 }
 
 /// How all contacts came out, as one bar.

@@ -92,9 +92,18 @@ pub(super) fn children_text(customers: CustomersRead) -> &'static str {
 }
 
 fn customers_text(customers: CustomersRead) -> String {
-    match customers.total {
+    let read = match customers.total {
         Some(total) => format!("{} of {total}", customers.distinct),
         None => format!("{} seen, and the list names no total", customers.distinct),
+    };
+    format!("{read}{}", overlooked_text(customers))
+}
+
+/// What is to be said of customers that are there and that the list does not name.
+pub(super) fn overlooked_text(customers: CustomersRead) -> String {
+    match customers.overlooked {
+        0 => String::new(),
+        many => format!(", and at least {many} more that are there and that the list does not name"),
     }
 }
 
@@ -238,6 +247,7 @@ pub(super) fn as_json(found: &Verification, groups: &Groups, occasion: &Occasion
             "proven": found.customers.map(|customers| customers.proven),
             "children_proven": found.customers.map(|customers| customers.children_proven),
             "read_by_id": found.customers.map(|customers| customers.by_id),
+            "not_on_the_list": found.customers.map(|customers| customers.overlooked),
             "requests": occasion.requests.1,
         },
         "mapping_version": occasion.mapping_version,

@@ -99,6 +99,7 @@ async fn later(plan: &Arc<FaultPlan>, verdict: &Verdict, request: Request, next:
         own.pause(late).await;
         if !own.stop.is_cancelled() {
             next.run(request).await;
+            own.happened.notify_waiters();
         }
     });
     plan.pause(verdict.settings.late_hold).await;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +22,8 @@ pub struct FaultPlan {
     seed: u64,
     started: Instant,
     inner: Mutex<Inner>,
+    /// Told of each request that came in or was answered, and of each write that was applied late.
+    pub(super) happened: Notify,
     /// Runs what outlives its request.
     pub(super) tasks: TaskTracker,
     /// Ends every wait when the sandbox stops.
@@ -79,6 +82,7 @@ impl FaultPlan {
             seed,
             started: Instant::now(),
             inner: Mutex::new(inner),
+            happened: Notify::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }
@@ -163,8 +167,20 @@ impl FaultPlan {
         self.platform
     }
 
+    /// Waits until something is so, looking whenever a request has come in or was answered.
+    pub async fn until(&self, mut reached: impl FnMut() -> bool) {
+        loop {
+            let next = self.happened.notified();
+            if reached() {
+                return;
+            }
+            next.await;
+        }
+    }
+
     pub(super) fn answered(&self, status: u16) {
         *self.inner().by_status.entry(status).or_default() += 1;
+        self.happened.notify_waiters();
     }
 
     /// Ends all waits: what was to be applied late is not applied at all.
@@ -209,6 +225,7 @@ impl FaultPlan {
             retry_after: settings.retry_after,
             retry_after_seconds: settings.retry_after_seconds,
         };
+        self.happened.notify_waiters();
         Verdict { latency: Duration::from_millis(settings.latency_ms), fault, draw, settings: settings_for_fault }
     }
 

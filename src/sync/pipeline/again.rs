@@ -71,7 +71,13 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             (Err(error), Ok(())) | (_, Err(error)) => return Err(error),
         };
         for id in missing {
-            self.tell_unfound(id, orphans.get(&id).copied(), !doubtful.contains(&id), summary).await?;
+            let (orphan, is_gone) = (orphans.get(&id).copied(), !doubtful.contains(&id));
+            // Whom this state never had and LiveDesk does not show was never there: a slip of whoever asked.
+            if is_gone && waiting == Waiting::TryAgain && !engine.store.traced(id).await?.is_known() {
+                summary.unknown(id);
+            } else {
+                self.tell_unfound(id, orphan, is_gone, summary).await?;
+            }
         }
         Ok(doubtful)
     }

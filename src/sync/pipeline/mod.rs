@@ -136,6 +136,10 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             }
             Err(error) => Some(error),
         };
+        if summary.interrupted || failure.is_some() {
+            // What the run did not come to tell. A state that cannot be read is what the failure tells of.
+            let _told = self.engine.tell_parked(&mut summary).await;
+        }
         RunEnd { summary, failure }
     }
 

@@ -72,11 +72,7 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             engine.wait_for_doubt(settlement.next_horizon, settlement.parked.len()).await?;
         }
         engine.creates_are_answered().await?;
-        // What is parked now is what the state says, whoever parked it.
-        let parked: BTreeSet<LiveDeskId> = engine.store.parked_contacts().await?.into_iter().collect();
-        summary.parked = parked.len() as u64;
-        summary.parked_ids = parked.iter().take(crate::sync::summary::LISTED).map(|id| id.0).collect();
-        Ok(())
+        engine.tell_parked(summary).await
     }
 
     /// A quick cycle carries so many at most, and nobody where that takes a walk over everybody: the sweep comes by them.

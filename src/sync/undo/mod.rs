@@ -172,6 +172,7 @@ impl<T: ContactTarget> Undo<'_, T> {
             self.count(|summary| (summary.set_aside, summary.conflicts) = (letters, conflicts));
         }
         engine.progress.event(ProgressEvent::Phase(Phase::Undo));
+        engine.progress.event(ProgressEvent::Expect(store.traces_of_run(self.order.of).await?.contacts));
         let mut before = i64::MAX;
         loop {
             let rows = store.standing_rows(self.order.of, before, PAGE).await?;

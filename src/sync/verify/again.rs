@@ -53,6 +53,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             for (contact, looked) in some.iter().zip(looked) {
                 again.looked += 1;
                 again.settled += u64::from(looked.findings.is_empty());
+                self.overlooked += u64::from(looked.overlooked);
                 self.replace(contact.id, &looked).await?;
                 self.engine.progress.event(ProgressEvent::Advance(1));
             }

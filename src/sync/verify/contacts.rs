@@ -208,6 +208,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
     /// Counts and notes what one contact came to.
     pub(super) async fn take(&mut self, looked: Looked) -> Result<(), RunError> {
         self.count(&looked);
+        self.overlooked += u64::from(looked.overlooked);
         let notes: Vec<Note> = looked.findings.iter().map(|finding| note_of(finding, finding.is_fault())).collect();
         Ok(self.notes.put_notes(&notes).await?)
     }

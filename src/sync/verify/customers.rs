@@ -66,6 +66,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
     /// Walks the list of customers, and where they do not say them, the lists of e-mails and phones.
     pub(super) async fn read_customers(&mut self) -> Result<CustomersRead, RunError> {
         let engine = &self.engine;
+        let began = engine.clock.now();
         engine.progress.event(ProgressEvent::Phase(Phase::Customers));
         if let Some(total) = engine.target.contacts(None, 1).await?.total {
             engine.progress.event(ProgressEvent::Expect(total));
@@ -100,13 +101,14 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             proven &= self.read_phones().await?;
         }
         self.notes.settle_owners().await?;
-        (self.is_listed, self.children_proven) = (true, proven);
+        (self.listed, self.children_proven) = (Some(began), proven);
         Ok(CustomersRead {
             distinct: tally.distinct(),
             total: tally.total(),
             proven: tally.is_proven(),
             children_proven: proven,
             by_id: completion.by_id,
+            overlooked: 0,
         })
     }
 

@@ -8,7 +8,7 @@ use super::look::Looked;
 use super::{Verifier, held_of};
 use crate::domain::contact::Contact;
 use crate::domain::ids::{FirstLineId, LiveDeskId};
-use crate::store::ChildKind;
+use crate::store::{ChildKind, Link};
 use crate::sync::engine::RunError;
 use crate::sync::ports::{ByIdAnswer, ContactSource, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
@@ -28,7 +28,7 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             // It may have been made since the list was read, or the list was not.
             let found = self.engine.ask_for_stamped(id).await?;
             let is_carried = || matches!(self.engine.mapping.map(contact), Ok(Some(_)));
-            if found.is_none() && held.is_empty() && !self.is_listed && is_carried() {
+            if found.is_none() && held.is_empty() && self.listed.is_none() && is_carried() {
                 return Ok(Looked { unasked: true, ..Looked::default() });
             }
             found.unwrap_or_default()
@@ -48,6 +48,12 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let targets: Vec<FirstLineId> = held.keys().copied().collect();
         let facts = self.facts(&[id], &targets).await?;
         let mut looked = self.look(contact, &held, &facts).await?;
+        looked.overlooked = match links.get(&id) {
+            Some(link) if held.get(&link.target).is_some_and(|record| record.target == link.target) => {
+                self.was_overlooked(link).await?
+            }
+            _ => false,
+        };
         if let Some((target, status)) = refused.first() {
             // What cannot be read is not missing.
             looked.findings.retain(|finding| finding.class != Class::Missing);
@@ -63,6 +69,13 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             }
         }
         Ok(looked)
+    }
+
+    /// Whether the list should have named this customer, which is there, and has not.
+    async fn was_overlooked(&self, link: &Link) -> Result<bool, RunError> {
+        // One that was written to since may have been made since, too.
+        let was_there = self.listed.is_some_and(|began| link.updated_at < began);
+        Ok(was_there && self.notes.customers(&[link.target]).await?.is_empty())
     }
 
     /// Adds what a read by id does not say of customers that the list says it of.

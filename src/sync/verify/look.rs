@@ -29,6 +29,8 @@ pub(super) struct Looked {
     pub(super) by_link: bool,
     /// FIRST LINE could not be asked which customer it is.
     pub(super) unasked: bool,
+    /// The list should have named its customer.
+    pub(super) overlooked: bool,
     /// E-mails and phones that are not where they should be.
     pub(super) lost: Vec<(usize, ChildKind, i64)>,
 }
@@ -93,7 +95,9 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
                 vec![*own]
             }
             (several, linked) => {
-                let finding = Finding::new(Class::Duplicate, id.0, None, "");
+                let customers: Vec<String> = several.iter().map(|record| record.target.to_string()).collect();
+                let detail = format!("customers {} all carry its stamp", customers.join(", "));
+                let finding = Finding::new(Class::Duplicate, id.0, None, detail);
                 looked.findings.push(finding.with(several.iter().map(|record| record.target.0)));
                 linked.map_or_else(|| several.to_vec(), |own| vec![own])
             }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 
+use crate::clock::Timestamp;
 use crate::domain::ids::LiveDeskId;
 use crate::domain::sweep::{SweepReport, Verdict};
 use crate::store::{Scratch, StoreError};
@@ -65,6 +66,8 @@ pub struct CustomersRead {
     pub children_proven: bool,
     /// Customers read by their id, because the list does not say enough of them.
     pub by_id: u64,
+    /// Linked customers that a read by id shows and the list does not name: whatever its total, it is not all of them.
+    pub overlooked: u64,
 }
 
 /// What the second look came to.
@@ -162,8 +165,10 @@ pub struct Verifier<S, T> {
     unstamped: u64,
     hidden: u64,
     forgotten: u64,
-    /// Whether FIRST LINE's list of customers was read.
-    is_listed: bool,
+    /// When the reading of FIRST LINE's list of customers began, once it was read.
+    listed: Option<Timestamp>,
+    /// Linked customers that the second look met and the list had not named.
+    overlooked: u64,
     /// Whether FIRST LINE's e-mail and phone lists were read, and say whatever the customers themselves do not.
     children_proven: bool,
 }
@@ -192,7 +197,8 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             unstamped: 0,
             hidden: 0,
             forgotten: 0,
-            is_listed: false,
+            listed: None,
+            overlooked: 0,
             children_proven: false,
             engine,
         })
@@ -217,6 +223,11 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         if customers.is_some() && self.options.sample.is_none() {
             self.find_extra().await?;
         }
+        let customers = customers.map(|read| CustomersRead {
+            overlooked: self.overlooked,
+            proven: read.proven && self.overlooked == 0,
+            ..read
+        });
         let tally = self.tally().await?;
         let sample = drawn.map(|drawn| Sampled {
             drawn,

@@ -57,9 +57,20 @@ impl World {
 
     /// The same beside another process (its output goes to files of its own), with these variables.
     pub(crate) fn spawn_beside(&self, name: &str, env: &[(&str, &str)], args: &[&str]) -> Process {
+        self.started(Command::new(env!("CARGO_BIN_EXE_deskferry")), name, env, args)
+    }
+
+    /// The same as `spawn`, by way of a program that becomes the one it is told to start.
+    pub(crate) fn spawn_under(&self, program: &[&str], args: &[&str]) -> Process {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_deskferry"));
+        self.started(command, "", &[], args)
+    }
+
+    fn started(&self, mut command: Command, name: &str, env: &[(&str, &str)], args: &[&str]) -> Process {
         let config = self.write_files();
         let (out, err) = (self.folder().join(format!("{name}stdout")), self.folder().join(format!("{name}stderr")));
-        let child = Command::new(env!("CARGO_BIN_EXE_deskferry"))
+        let child = command
             .arg("--config")
             .arg(config)
             .args(args)
