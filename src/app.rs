@@ -42,7 +42,7 @@ use crate::http::{HttpClient, HttpSettings, Secret};
 use crate::livedesk::api::{CredentialsError, LiveDeskSettings};
 use crate::livedesk::source::{ByIdSupport, LiveDesk};
 use crate::livedesk::wire;
-use crate::store::{Access, Accounts, Store, StoreError};
+use crate::store::{Access, Accounts, Store, StoreError, resolved};
 use crate::sync::engine::{self, Engine};
 use crate::sync::pipeline::Pipeline;
 use crate::sync::ports::MalformedRow;
@@ -214,7 +214,7 @@ pub fn connect_firstline(
     };
     let shared = match &credentials {
         Credentials::Login { name, .. } => {
-            Some(SharedLogin::beside(&settings.state.home, &accounts(settings).firstline, name))
+            Some(SharedLogin::beside(&resolved(&settings.state.home), &accounts(settings).firstline, name))
         }
         Credentials::Token(_) => None,
     };

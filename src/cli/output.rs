@@ -11,7 +11,7 @@ use crate::app::gate::GateError;
 use crate::config::Problems;
 use crate::config::settings::Settings;
 use crate::domain::causes::with_causes;
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
 use crate::sync::engine::RunError;
 use crate::sync::ports::PortError;
 
@@ -148,12 +148,8 @@ pub fn exit(code: u8) -> ExitCode {
 
 /// Refuses to write results to a file that this program lives on: what stands there would be lost.
 pub fn not_over_ours(file: &Path, settings: &Settings) -> Result<(), Failure> {
-    let beside = |suffix: &str| {
-        let mut name = settings.state.path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let state = ["", "-wal", "-shm", ".lock", ".login", ".login-turn"].map(beside);
+    let state = ["", "-wal", "-shm", ".lock", ".login", ".login-turn"];
+    let state = state.map(|suffix| store::beside(&settings.state.path, suffix));
     let given = placed(file);
     if state.iter().chain([&settings.file, &settings.mapping]).any(|ours| placed(ours) == given) {
         let why = "is a file that deskferry lives on: name another one; nothing was done";

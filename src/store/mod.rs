@@ -69,7 +69,7 @@ pub use intents::{Intent, IntentKind, IntentState};
 pub use journal::{JournalEntry, Journalled};
 pub use lane::LaneMark;
 pub use links::{ChildKind, Link, LinkChild, Origin, Standing};
-pub use lock::holder;
+pub use lock::{beside, holder, resolved};
 pub use op::WriteOp;
 pub use open::{Access, MIGRATOR};
 pub use profile::UPDATE_TRIAL;
@@ -131,6 +131,7 @@ impl Store {
             return Ok(());
         }
         let half = self.inner.write.as_ref().ok_or(StoreError::NotWriting)?;
+        half.lock.keep()?;
         let (done, answer) = oneshot::channel();
         let request = Request { ops, done, _lock: Arc::clone(&half.lock) };
         half.outbox.send(Message::Write(request)).await.map_err(|_| StoreError::NotWriting)?;
@@ -203,6 +204,7 @@ impl Store {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, T> + Send + 'static,
     {
         let half = self.inner.write.as_ref().ok_or(StoreError::NotWriting)?;
+        half.lock.keep()?;
         let (done, answer) = oneshot::channel();
         let task: Task = Box::new(move |conn| {
             Box::pin(async move {

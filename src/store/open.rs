@@ -21,7 +21,7 @@ use crate::domain::hash::HashKey;
 
 use super::copy::{BACKUP_PART, write_copy};
 use super::error::StoreError;
-use super::lock::{StateLock, beside};
+use super::lock::{StateLock, beside, resolved};
 use super::writer::Writer;
 use super::{Inner, Readers, Store, WriteHalf};
 
@@ -183,7 +183,7 @@ fn prepare_files(path: &Path) -> std::io::Result<()> {
 
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
-        .filename(path)
+        .filename(resolved(path))
         .create_if_missing(false)
         .foreign_keys(true)
         .busy_timeout(BUSY)

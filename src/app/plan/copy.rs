@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::store::{Access, Store, StoreError};
+use crate::store::{Access, Store, StoreError, resolved};
 
 /// What a folder's name begins with, behind the name of the state; letters that no other has follow.
 pub const MARK: &str = ".plan-";
@@ -44,7 +44,7 @@ impl Copy {
     /// Copies the state at `path`. Nothing is changed there, and whoever writes to it goes on.
     pub async fn of(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, CopyError> {
         remove_left_overs(path);
-        let copy = Self::empty(path)?;
+        let copy = Self::empty(&resolved(path))?;
         let store = Store::open(path, Access::ReadOnly, clock).await?;
         let result = store.copy_to(&copy.state()).await;
         store.close().await;
@@ -94,6 +94,7 @@ impl Drop for Copy {
 
 /// Removes what killed processes left: folders that nobody has locked.
 pub fn remove_left_overs(path: &Path) {
+    let path = &resolved(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let Ok(entries) = fs::read_dir(folder_of(path)) else { return };
     for entry in entries.flatten() {
