@@ -17,12 +17,8 @@ use crate::sync::chronicle;
 use crate::sync::engine::RunError;
 use crate::sync::pipeline::RunEnd;
 
-/// Runs that are looked at for one that nobody ended, and for those before it: two can be open at most, a sweep and the sync
-/// within it.
-const ORPHANS: u32 = 50;
-
 /// So many runs of one kind that died one after the other are no accident: something in them kills the process.
-const ACCIDENTS: usize = 3;
+const ACCIDENTS: u32 = 3;
 
 impl<P: Sides> Works<P> {
     /// Records the end of a run, and tells it in one line. A state that cannot be written is told, and the service goes on.
@@ -118,11 +114,13 @@ impl<P: Sides> Works<P> {
     /// Ends a run that nobody ended: the process that began it died. That happens; where the runs of one kind before it died
     /// as well, it is no accident, and the run has failed.
     pub(super) async fn close_orphans(&self) -> Result<(), StoreError> {
-        let latest = self.store.runs(ORPHANS).await?;
-        for run in latest.iter().filter(|run| run.ended_at.is_none()) {
-            let earlier = latest.iter().filter(|earlier| earlier.kind == run.kind && earlier.id < run.id);
-            let dead = earlier.take_while(|earlier| earlier.counts.get(DIED).is_some()).count();
-            let exit = if dead + 1 < ACCIDENTS { runs::INTERRUPTED } else { runs::COULD_NOT_GO_ON };
+        // Oldest first: what died before counts for the one after it. However many runs ended since: each sync within a sweep
+        // is one.
+        for run in self.store.open_runs().await?.into_iter().rev() {
+            let earlier = self.store.runs_before(&run.kind, run.id, ACCIDENTS - 1).await?;
+            let all_died = earlier.iter().all(|earlier| earlier.counts.get(DIED).is_some());
+            let accident = earlier.len() + 1 < ACCIDENTS as usize || !all_died;
+            let exit = if accident { runs::INTERRUPTED } else { runs::COULD_NOT_GO_ON };
             let mut counts = run.counts.as_object().cloned().unwrap_or_default();
             counts.insert(DIED.to_owned(), true.into());
             let result = RunResult { exit_code: i32::from(exit), verdict: None, counts: Value::Object(counts) };
