@@ -446,8 +446,7 @@ impl Inner {
                 // Only a sweep that saw it has carried it: who was hidden then was not.
                 let due = changed.max(person.carried_from);
                 let mut sweeps = self.sweeps.iter().zip(&self.saw);
-                let carried =
-                    sweeps.any(|((since, end), saw)| *since > due && *end < at && saw.contains(&person.id));
+                let carried = sweeps.any(|((since, end), saw)| *since > due && *end < at && saw.contains(&person.id));
                 carried && cell.program_at.is_some_and(|program| program > at)
             }
             Rule::FillBlank => !is_blank(&wished) && is_blank(&cell.value) && !agents_last,
