@@ -48,8 +48,8 @@ impl<P: Sides> Works<P> {
         let result = RunResult { exit_code: i32::from(exit), verdict: ended.verdict.clone(), counts };
         let written = async {
             self.store.finish_run(run, result).await?;
-            runs::prune_journal(&self.settings, &self.store, at).await?;
-            self.platforms.remember(&self.store).await
+            self.platforms.remember(&self.store).await?;
+            runs::prune_journal(&self.settings, &self.store, at, runs::STEPS).await
         };
         if let Err(error) = written.await {
             tracing::error!(run = run.0, "the end of the run could not be recorded: {}", with_causes(&error));
@@ -70,7 +70,17 @@ impl<P: Sides> Works<P> {
     }
 
     /// What a run's end says of the service, and of what is kept.
-    pub(super) async fn judge(&self, end: &RunEnd, name: &str) {
+    pub(super) async fn judge(&self, end: &RunEnd, kind: Kind, name: &str) {
+        if kind == Kind::Sweep {
+            let passes = end.failure.as_ref().is_some_and(|failure| {
+                !failure.is_for_a_person() && !failure.is_interruption() && !matches!(failure, RunError::Drifted)
+            });
+            if passes {
+                self.kept().again.failed(self.now());
+            } else {
+                self.kept().again.over();
+            }
+        }
         match &end.failure {
             None if end.summary.interrupted => {}
             None => self.board.send_modify(|board| board.standing = Standing::Ready),
@@ -89,6 +99,13 @@ impl<P: Sides> Works<P> {
             }
             // A failure of another kind says nothing about the next run.
             Some(_) => {}
+        }
+    }
+
+    /// Asks for a sweep that failed, when it is time: it goes on where that one stood.
+    pub(super) fn ask_again(&self) {
+        if self.kept().again.is_due(self.now()) {
+            self.due.ask(Kind::Sweep);
         }
     }
 

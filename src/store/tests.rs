@@ -839,6 +839,13 @@ async fn dead_letters_come_due_in_their_order_and_what_the_mapping_rejects_never
     };
     assert_eq!((due(19, 9).await, due(30, 9).await, due(99, 2).await), (vec![], vec![2, 1], vec![2, 1]));
     assert_eq!(store.dead_letter_counts().await.unwrap(), (4, 1));
+    // One of before the clock was set back: when it would be due nobody knows.
+    store
+        .write(vec![WriteOp::PutDeadLetter(DeadLetter { last_at: Timestamp(9_000_000), ..refused(3, 9_900_000) })])
+        .await
+        .unwrap();
+    assert_eq!(due(19, 9).await, [3]);
+    store.write(vec![WriteOp::PutDeadLetter(refused(3, 40))]).await.unwrap();
     // Another fingerprint is another beginning; the first time it was set aside stays.
     let other = DeadLetter { fingerprint: Some(Digest([2; 16])), first_at: Timestamp(50), ..refused(4, 90) };
     store.write(vec![WriteOp::PutDeadLetter(other.clone())]).await.unwrap();
