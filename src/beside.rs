@@ -12,9 +12,29 @@ use std::path::{Path, PathBuf};
 /// What stands there of a state that is in use, the state itself included.
 pub const OWN: [&str; 6] = ["", "-wal", "-shm", ".lock", ".login", ".login-turn"];
 
-/// `state` with `suffix` behind its whole name.
+/// Links that are followed to a file that is not there yet; what SQLite and the system follow, too.
+const LINKS: u32 = 40;
+
+/// Where the state at `path` really is, or would be made: links in the path are followed, one that leads nowhere yet too, so that
+/// everybody finds the same lock, login and copies beside it. A path that cannot be followed is given back as it is.
+pub fn resolved(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        if let Ok(real) = path.canonicalize() {
+            return real;
+        }
+        let Ok(to) = fs::read_link(&path) else { break };
+        path = folder(&path).join(to);
+    }
+    match (folder(&path).canonicalize(), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path,
+    }
+}
+
+/// What stands beside `state`, wherever that really is: its whole name with `suffix` behind it.
 pub fn path(state: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(state);
+    let mut name = OsString::from(resolved(state));
     name.push(suffix);
     PathBuf::from(name)
 }
@@ -26,12 +46,21 @@ pub fn folder(file: &Path) -> &Path {
 
 /// Opens the file beside the state to read and write; makes it where there is none.
 pub fn open(state: &Path, suffix: &str) -> io::Result<File> {
+    open_with(state, suffix, OpenOptions::new().create(true))
+}
+
+/// Makes the file beside the state, to read and write; an error where there is one.
+pub fn open_new(state: &Path, suffix: &str) -> io::Result<File> {
+    open_with(state, suffix, OpenOptions::new().create_new(true))
+}
+
+fn open_with(state: &Path, suffix: &str, options: &mut OpenOptions) -> io::Result<File> {
     let path = path(state, suffix);
     // Nothing is written to where somebody's link leads.
     if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+    let file = options.read(true).write(true).truncate(false).mode(0o600).open(&path)?;
     follow_owner(&file, state);
     Ok(file)
 }

@@ -30,10 +30,16 @@ impl Timestamp {
         Self(self.0.saturating_add(millis(span)))
     }
 
+    /// Up to here a stored time is of now, at most: see [`Self::unless_ahead_of`].
+    #[must_use]
+    pub fn not_ahead(self) -> Self {
+        Self(self.0.saturating_add(AHEAD_MS))
+    }
+
     /// This stored time, unless it lies well ahead of `now`: then the clock was set back since, and it says nothing.
     #[must_use]
     pub fn unless_ahead_of(self, now: Self) -> Option<Self> {
-        (self.0 <= now.0.saturating_add(AHEAD_MS)).then_some(self)
+        (self <= now.not_ahead()).then_some(self)
     }
 }
 

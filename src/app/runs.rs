@@ -24,14 +24,25 @@ pub fn exit_code(end: &RunEnd) -> u8 {
     }
 }
 
-/// Deletes before-images that are older than the operator wants them kept.
-pub async fn prune_journal(settings: &Settings, store: &Store, now: Timestamp) -> Result<u64, StoreError> {
+/// Transactions of each kind after one run: months of what a service adds in a day.
+pub const STEPS: u32 = 40;
+
+/// Deletes before-images that are older than the operator wants them kept, in up to so many small transactions: three months
+/// after a backfill hundreds of thousands grow old in one night.
+pub async fn prune_journal(settings: &Settings, store: &Store, now: Timestamp, steps: u32) -> Result<u64, StoreError> {
     let before = now.earlier_by(settings.state.journal_retention);
-    // As a rule there is nothing to delete, and looking through all of it costs more than a look at the first.
-    if store.oldest_journal_entry().await?.is_none_or(|oldest| oldest >= before) {
-        return Ok(0);
+    let mut pruned = 0;
+    for _ in 0..steps {
+        // As a rule there is nothing to delete, and looking through all of it costs more than a look at the first.
+        if store.oldest_journal_entry().await?.is_none_or(|oldest| oldest >= before) {
+            break;
+        }
+        match store.prune_journal(before).await? {
+            0 => break,
+            some => pruned += some,
+        }
     }
-    store.prune_journal(before).await
+    Ok(pruned)
 }
 
 /// What was forgotten.

@@ -163,7 +163,7 @@ impl Session {
         let result = RunResult { exit_code: i32::from(exit), verdict, counts };
         self.store.finish_run(self.run, result).await?;
         app::remember(&self.store, &self.platforms).await?;
-        runs::prune_journal(&self.settings, &self.store, self.around.clock.now()).await?;
+        runs::prune_journal(&self.settings, &self.store, self.around.clock.now(), runs::STEPS).await?;
         self.store.close().await;
         Ok(())
     }

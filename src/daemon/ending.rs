@@ -17,12 +17,8 @@ use crate::sync::chronicle;
 use crate::sync::engine::RunError;
 use crate::sync::pipeline::RunEnd;
 
-/// Runs that are looked at for one that nobody ended, and for those before it: two can be open at most, a sweep and the sync
-/// within it.
-const ORPHANS: u32 = 50;
-
 /// So many runs of one kind that died one after the other are no accident: something in them kills the process.
-const ACCIDENTS: usize = 3;
+const ACCIDENTS: u32 = 3;
 
 impl<P: Sides> Works<P> {
     /// Records the end of a run, and tells it in one line. A state that cannot be written is told, and the service goes on.
@@ -52,8 +48,8 @@ impl<P: Sides> Works<P> {
         let result = RunResult { exit_code: i32::from(exit), verdict: ended.verdict.clone(), counts };
         let written = async {
             self.store.finish_run(run, result).await?;
-            runs::prune_journal(&self.settings, &self.store, at).await?;
-            self.platforms.remember(&self.store).await
+            self.platforms.remember(&self.store).await?;
+            runs::prune_journal(&self.settings, &self.store, at, runs::STEPS).await
         };
         if let Err(error) = written.await {
             tracing::error!(run = run.0, "the end of the run could not be recorded: {}", with_causes(&error));
@@ -74,7 +70,17 @@ impl<P: Sides> Works<P> {
     }
 
     /// What a run's end says of the service, and of what is kept.
-    pub(super) async fn judge(&self, end: &RunEnd, name: &str) {
+    pub(super) async fn judge(&self, end: &RunEnd, kind: Kind, name: &str) {
+        if kind == Kind::Sweep {
+            let passes = end.failure.as_ref().is_some_and(|failure| {
+                !failure.is_for_a_person() && !failure.is_interruption() && !matches!(failure, RunError::Drifted)
+            });
+            if passes {
+                self.kept().again.failed(self.now());
+            } else {
+                self.kept().again.over();
+            }
+        }
         match &end.failure {
             None if end.summary.interrupted => {}
             None => self.board.send_modify(|board| board.standing = Standing::Ready),
@@ -93,6 +99,13 @@ impl<P: Sides> Works<P> {
             }
             // A failure of another kind says nothing about the next run.
             Some(_) => {}
+        }
+    }
+
+    /// Asks for a sweep that failed, when it is time: it goes on where that one stood.
+    pub(super) fn ask_again(&self) {
+        if self.kept().again.is_due(self.now()) {
+            self.due.ask(Kind::Sweep);
         }
     }
 
@@ -118,11 +131,13 @@ impl<P: Sides> Works<P> {
     /// Ends a run that nobody ended: the process that began it died. That happens; where the runs of one kind before it died
     /// as well, it is no accident, and the run has failed.
     pub(super) async fn close_orphans(&self) -> Result<(), StoreError> {
-        let latest = self.store.runs(ORPHANS).await?;
-        for run in latest.iter().filter(|run| run.ended_at.is_none()) {
-            let earlier = latest.iter().filter(|earlier| earlier.kind == run.kind && earlier.id < run.id);
-            let dead = earlier.take_while(|earlier| earlier.counts.get(DIED).is_some()).count();
-            let exit = if dead + 1 < ACCIDENTS { runs::INTERRUPTED } else { runs::COULD_NOT_GO_ON };
+        // Oldest first: what died before counts for the one after it. However many runs ended since: each sync within a sweep
+        // is one.
+        for run in self.store.open_runs().await?.into_iter().rev() {
+            let earlier = self.store.runs_before(&run.kind, run.id, ACCIDENTS - 1).await?;
+            let all_died = earlier.iter().all(|earlier| earlier.counts.get(DIED).is_some());
+            let accident = earlier.len() + 1 < ACCIDENTS as usize || !all_died;
+            let exit = if accident { runs::INTERRUPTED } else { runs::COULD_NOT_GO_ON };
             let mut counts = run.counts.as_object().cloned().unwrap_or_default();
             counts.insert(DIED.to_owned(), true.into());
             let result = RunResult { exit_code: i32::from(exit), verdict: None, counts: Value::Object(counts) };

@@ -5,6 +5,7 @@
 //! `published`. A failed run is recorded and the loop goes on; a refusal is kept as the standing of the service and tried
 //! again at the next activation.
 
+mod again;
 pub mod due;
 mod ending;
 mod face;
@@ -155,7 +156,7 @@ impl<P: Sides> Service<P> {
 
     /// When each kind is due next, for whoever keeps the schedule instead of [`Self::run`].
     pub fn expects(&self, next: BTreeMap<Kind, Timestamp>) {
-        self.publish_next(next);
+        self.keep_time(next);
         face::put(&self.works.ops, &self.works, &self.works.board.borrow());
     }
 
@@ -245,9 +246,15 @@ impl<P: Sides> Service<P> {
     /// What is done every few seconds, whatever else is under way.
     async fn turn(&self, schedule: &mut Schedule, manager: &mut Manager) -> Result<(), ScheduleError> {
         schedule.look().await?;
-        self.publish_next(Kind::ALL.into_iter().filter_map(|kind| Some((kind, schedule.next(kind)?))).collect());
+        self.keep_time(Kind::ALL.into_iter().filter_map(|kind| Some((kind, schedule.next(kind)?))).collect());
         manager.beat(self.status());
         Ok(())
+    }
+
+    /// What is due next, and a sweep that is to be tried again.
+    fn keep_time(&self, next: BTreeMap<Kind, Timestamp>) {
+        self.works.ask_again();
+        self.publish_next(next);
     }
 
     fn publish_next(&self, next: BTreeMap<Kind, Timestamp>) {

@@ -6,13 +6,10 @@ use crate::app::Sides;
 use crate::app::runs::{self, Pruned};
 use crate::domain::causes::with_causes;
 
-/// Transactions of each kind after one sweep: months of what a service adds in a day.
-const STEPS: u32 = 40;
-
 impl<P: Sides> Works<P> {
     /// Forgets what is older than the settings say. A state that cannot be written is told, and the service goes on.
     pub(super) async fn tidy(&self) {
-        match runs::prune(&self.settings, &self.store, self.now(), STEPS).await {
+        match runs::prune(&self.settings, &self.store, self.now(), runs::STEPS).await {
             Ok(Pruned { runs: 0, sightings: 0, .. }) => {}
             Ok(Pruned { runs, sightings, .. }) => {
                 tracing::info!(runs, sightings, "forgotten, after state.runs_retention");

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::again::Again;
 use super::due::{Due, Kind};
 use super::published::{Beginning, Current, Ended, Published, Standing};
 use super::within::{Between, Definitions};
@@ -65,6 +66,8 @@ pub(super) struct Kept {
     proof: bool,
     /// Why a first backfill must not begin: tried again when a sweep is due or asked for, not with every sync.
     pub(super) held: Option<String>,
+    /// The last sweep failed, and is to be tried again before the schedule says so.
+    pub(super) again: Again,
 }
 
 /// The mapping, and the definitions that it was compiled against.
@@ -278,7 +281,7 @@ impl<P: Sides> Works<P> {
         }
         let ended = self.record(kind, name, run, since, &end, requests).await;
         self.board.send_modify(|board| board.current.retain(|current| current.run != run));
-        self.judge(&end, name).await;
+        self.judge(&end, kind, name).await;
         let highest = highest.unwrap_or(FirstLineId(0));
         Ok((ended, Played { highest }, end.failure))
     }

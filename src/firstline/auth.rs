@@ -60,7 +60,8 @@ struct Renewal {
 impl Renewal {
     fn is_too_recent(&self, now: Timestamp) -> bool {
         let distance = if self.has_served { SERVED_DISTANCE } else { RENEWAL_DISTANCE };
-        now.0 - self.at.0 < millis(distance)
+        // One that lies ahead was made before the clock was set back.
+        self.at.unless_ahead_of(now).is_some_and(|at| now.0 - at.0 < millis(distance))
     }
 }
 
@@ -284,7 +285,16 @@ fn decode_base64_url(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bearer, decode_base64_url, expiry};
+    use super::{Renewal, SERVED_DISTANCE, bearer, decode_base64_url, expiry};
+    use crate::clock::Timestamp;
+
+    #[test]
+    fn a_renewal_of_before_the_clock_was_set_back_is_not_taken_for_a_recent_one() {
+        let renewal = Renewal { at: Timestamp(100 * 3_600_000), has_served: true };
+        assert!(renewal.is_too_recent(renewal.at));
+        assert!(!renewal.is_too_recent(renewal.at.later_by(SERVED_DISTANCE)));
+        assert!(!renewal.is_too_recent(Timestamp(3_600_000)));
+    }
 
     #[test]
     fn base64_for_addresses_is_decoded() {

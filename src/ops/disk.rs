@@ -1,6 +1,8 @@
 //! Room on the state's disk, and what the state takes of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::beside;
 
 /// Bytes of the state's files and of its disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,11 +15,9 @@ pub(super) struct Disk {
 
 /// Looks. May block on a network file system that is away: call it where that is harmless.
 pub(super) fn look(state: &Path) -> Disk {
-    let size = |suffix: &str| {
-        let mut name = state.as_os_str().to_owned();
-        name.push(suffix);
-        std::fs::metadata(PathBuf::from(name)).map(|file| file.len())
-    };
+    // On the disk that it really is on, whichever links lead there.
+    let state = &beside::resolved(state);
+    let size = |suffix: &str| std::fs::metadata(beside::path(state, suffix)).map(|file| file.len());
     let beside = ["-wal", "-shm"].map(|suffix| size(suffix).unwrap_or(0)).iter().sum::<u64>();
     let folder = match state.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

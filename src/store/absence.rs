@@ -75,6 +75,13 @@ pub struct Absence {
     pub run: RunId,
 }
 
+impl Absence {
+    /// Whether the last attempt came to nothing, for reasons of the record.
+    pub fn has_failed(&self) -> bool {
+        self.why.is_some() && self.deletion != Deletion::Kept
+    }
+}
+
 /// A sweep that proved its completeness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProvenSweep {

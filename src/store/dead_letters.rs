@@ -138,10 +138,14 @@ impl Store {
     /// Contacts whose time to be tried again has come, the longest due first: at most `limit`. What the mapping rejected is not
     /// among them: it is tried whenever the contact comes by.
     pub async fn dead_letters_due(&self, now: Timestamp, limit: u32) -> Result<Vec<LiveDeskId>, StoreError> {
+        // A last try that lies ahead was noted before the clock was set back.
+        let not_ahead = now.not_ahead().0;
         let ids = sqlx::query_scalar!(
             "SELECT livedesk_id FROM dead_letter
-             WHERE poisoned_at IS NULL AND fingerprint IS NOT NULL AND next_at <= ?1 ORDER BY next_at, livedesk_id LIMIT ?2",
+             WHERE poisoned_at IS NULL AND fingerprint IS NOT NULL AND (next_at <= ?1 OR last_at > ?2)
+             ORDER BY next_at, livedesk_id LIMIT ?3",
             now.0,
+            not_ahead,
             limit
         )
         .fetch_all(&mut *self.reader().await?)

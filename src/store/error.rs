@@ -36,6 +36,15 @@ pub enum StoreError {
         /// Process id, command and since when, as far as known.
         holder: String,
     },
+    /// The file of the lock was deleted, and somebody else may have written since.
+    #[error(
+        "the lock of the state {} was deleted or replaced under the process that held it, and another one may have written \
+         since: nothing more is written; start this process again, and leave the .lock file where it is", .path.display()
+    )]
+    Displaced {
+        /// The state file.
+        path: PathBuf,
+    },
     /// Nothing to read there.
     #[error("there is no state file {} yet; a backfill makes one (check [state] path if there should be)", .path.display())]
     Missing {

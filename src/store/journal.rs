@@ -9,6 +9,7 @@ use crate::domain::ids::{FirstLineId, LiveDeskId, RunId};
 use super::Store;
 use super::error::StoreError;
 use super::op::WriteOp;
+use super::prune::AT_ONCE;
 use super::rows::{Statement, batch, statement};
 
 /// One change at the target. Its `Debug` form leaves the before-image out.
@@ -202,20 +203,28 @@ impl Store {
         Ok(runs.into_iter().map(RunId).collect())
     }
 
-    /// Deletes rows older than `before`, before-images and all, and says how many. Their runs cannot be taken back any more.
+    /// Deletes some rows older than `before`, before-images and all, and says how many; 0 when none is left. Their runs cannot be
+    /// taken back any more.
     pub async fn prune_journal(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.transact(move |conn| {
             Box::pin(async move {
                 sqlx::query!(
-                    "UPDATE profile SET value = CAST(max(CAST(value AS INTEGER),
-                         coalesce((SELECT max(run) + 1 FROM journal WHERE at < ?2), 0)) AS TEXT)
+                    "UPDATE profile SET value = CAST(max(CAST(value AS INTEGER), coalesce((SELECT max(run) + 1 FROM
+                         (SELECT run FROM journal WHERE at < ?2 ORDER BY id LIMIT ?3)), 0)) AS TEXT)
                      WHERE key = ?1",
                     SINCE,
-                    before.0
+                    before.0,
+                    AT_ONCE
                 )
                 .execute(&mut *conn)
                 .await?;
-                let done = sqlx::query!("DELETE FROM journal WHERE at < ?1", before.0).execute(conn).await?;
+                let done = sqlx::query!(
+                    "DELETE FROM journal WHERE id IN (SELECT id FROM journal WHERE at < ?1 ORDER BY id LIMIT ?2)",
+                    before.0,
+                    AT_ONCE
+                )
+                .execute(conn)
+                .await?;
                 Ok(done.rows_affected())
             })
         })

@@ -62,13 +62,18 @@ impl Store {
         rows.into_iter().map(LinkRow::link).collect()
     }
 
-    /// How many links were found to lead nowhere since this moment.
+    /// How many links were found to lead nowhere since this moment; not those of a time that lies ahead because the clock was
+    /// set back.
     pub async fn vanished_since(&self, moment: Timestamp) -> Result<u64, StoreError> {
-        let count =
-            sqlx::query_scalar!("SELECT count(*) FROM link WHERE standing <> 'live' AND updated_at >= ?1", moment.0)
-                .fetch_one(&mut *self.reader().await?)
-                .await
-                .map_err(|source| self.failed(source))?;
+        let not_ahead = self.now().not_ahead().0;
+        let count = sqlx::query_scalar!(
+            "SELECT count(*) FROM link WHERE standing <> 'live' AND updated_at BETWEEN ?1 AND ?2",
+            moment.0,
+            not_ahead
+        )
+        .fetch_one(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
         Ok(count.unsigned_abs())
     }
 

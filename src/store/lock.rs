@@ -1,11 +1,14 @@
 //! One writer per state file: a lock of the operating system on `<state>.lock`.
 //!
 //! The kernel frees it when its holder dies, however it dies, so it never expires and is never stale. The text
-//! inside the file is for people only: it outlives its writer and says nothing once the lock is free.
+//! inside the file is for people only: it outlives its writer and says nothing once the lock is free. It stands beside
+//! the database file itself, whichever links lead there, and who holds it sees before each write that it is still there.
 
-use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub(super) use crate::beside::path as beside;
@@ -19,35 +22,69 @@ const LOCK: &str = ".lock";
 const TRIES: u32 = 4;
 /// Between two tries; a look takes microseconds.
 const PAUSE: Duration = Duration::from_millis(5);
-
 /// Held while this value lives.
 #[derive(Debug)]
 pub(super) struct StateLock {
+    /// The state, as a person wrote it.
+    path: PathBuf,
+    /// The file of the lock.
+    at: PathBuf,
+    /// What it says of us.
+    text: String,
     /// Closing the file frees the lock.
-    _file: File,
+    file: Mutex<File>,
 }
 
 impl StateLock {
     /// Takes the lock of the state at `path` for `holder`, or says who has it.
     pub(super) async fn take(path: &Path, holder: &str, since: Timestamp) -> Result<Self, StoreError> {
-        let mut file = crate::beside::open(path, LOCK).map_err(|source| StoreError::from_io(path, source))?;
+        let failed = |source| StoreError::from_io(path, source);
+        let at = beside(path, LOCK);
         let mut tries = 0;
-        loop {
+        let mut file = loop {
             tries += 1;
+            let mut file = crate::beside::open(path, LOCK).map_err(failed)?;
             match file.try_lock() {
-                Ok(()) => break,
+                Ok(()) if is_at(&file, &at).unwrap_or(false) => break file,
+                // Somebody took it away meanwhile: another one would not meet this lock.
+                Ok(()) if tries < TRIES => {}
                 Err(TryLockError::WouldBlock) if tries < TRIES => tokio::time::sleep(PAUSE).await,
+                Ok(()) => return Err(StoreError::Displaced { path: path.to_owned() }),
                 Err(TryLockError::WouldBlock) => {
                     return Err(StoreError::Locked { path: path.to_owned(), holder: describe(&mut file) });
                 }
-                Err(TryLockError::Error(source)) => return Err(StoreError::from_io(path, source)),
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
-        }
+        };
         let since = jiff::Timestamp::from_millisecond(since.0).map_or_else(|_| String::from("?"), |at| at.to_string());
         let text = format!("process {} ({holder}), since {since}\n", std::process::id());
-        // On a full disk the text may fail. It is only for people; the lock holds all the same.
-        let _described = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
-        Ok(Self { _file: file })
+        sign(&mut file, &text);
+        Ok(Self { path: path.to_owned(), at, text, file: Mutex::new(file) })
+    }
+
+    /// Sees that the lock still stands where others look for it. One that was deleted is put back, if nobody was there
+    /// since; whoever was has left a file of its own, and then nothing is written any more: what this process knows of the
+    /// state may be old.
+    pub(super) fn keep(&self) -> Result<(), StoreError> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let displaced = || StoreError::Displaced { path: self.path.clone() };
+        match is_at(&file, &self.at) {
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(displaced()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StoreError::from_io(&self.path, error)),
+        }
+        let mut again = match crate::beside::open_new(&self.path, LOCK) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(displaced()),
+            Err(error) => return Err(StoreError::from_io(&self.path, error)),
+        };
+        again.try_lock().map_err(|_| displaced())?;
+        sign(&mut again, &self.text);
+        *file = again;
+        drop(file);
+        tracing::warn!(lock = %self.at.display(), "the lock of the state was deleted; it was put back");
+        Ok(())
     }
 }
 
@@ -58,6 +95,17 @@ pub fn holder(path: &Path) -> Option<String> {
         Err(TryLockError::WouldBlock) => Some(describe(&mut file)),
         Ok(()) | Err(TryLockError::Error(_)) => None,
     }
+}
+
+/// Whether the file that stands there is this one.
+fn is_at(file: &File, at: &Path) -> io::Result<bool> {
+    let (ours, found) = (file.metadata()?, fs::metadata(at)?);
+    Ok((ours.dev(), ours.ino()) == (found.dev(), found.ino()))
+}
+
+/// On a full disk the text may fail. It is only for people; the lock holds all the same.
+fn sign(file: &mut File, text: &str) {
+    let _signed = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
 }
 
 fn describe(file: &mut File) -> String {

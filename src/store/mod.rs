@@ -131,6 +131,7 @@ impl Store {
             return Ok(());
         }
         let half = self.inner.write.as_ref().ok_or(StoreError::NotWriting)?;
+        half.lock.keep()?;
         let (done, answer) = oneshot::channel();
         let request = Request { ops, done, _lock: Arc::clone(&half.lock) };
         half.outbox.send(Message::Write(request)).await.map_err(|_| StoreError::NotWriting)?;
@@ -203,6 +204,7 @@ impl Store {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, T> + Send + 'static,
     {
         let half = self.inner.write.as_ref().ok_or(StoreError::NotWriting)?;
+        half.lock.keep()?;
         let (done, answer) = oneshot::channel();
         let task: Task = Box::new(move |conn| {
             Box::pin(async move {

@@ -24,6 +24,7 @@ use super::error::StoreError;
 use super::lock::{StateLock, beside};
 use super::writer::Writer;
 use super::{Inner, Readers, Store, WriteHalf};
+use crate::beside::resolved;
 
 /// Every migration there is. Forward only; an old one is never edited.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -183,7 +184,7 @@ fn prepare_files(path: &Path) -> std::io::Result<()> {
 
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
-        .filename(path)
+        .filename(resolved(path))
         .create_if_missing(false)
         .foreign_keys(true)
         .busy_timeout(BUSY)

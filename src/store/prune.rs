@@ -9,7 +9,7 @@ use super::Store;
 use super::error::StoreError;
 
 /// Rows that one transaction deletes.
-const AT_ONCE: i64 = 500;
+pub(super) const AT_ONCE: i64 = 500;
 /// Latest runs that stay whatever their age: what is shown of each kind is looked for among them (`vitals`).
 const RUNS_KEPT: i64 = 1_000;
 /// Latest sweeps of each verdict that stay: absence and both lags are judged by them.

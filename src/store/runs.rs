@@ -155,6 +155,30 @@ impl Store {
         rows.into_iter().map(RunRow::run).collect()
     }
 
+    /// Runs that nobody ended, newest first: they were killed, or are under way.
+    pub async fn open_runs(&self) -> Result<Vec<Run>, StoreError> {
+        let rows = sqlx::query_as!(RunRow, "SELECT * FROM run WHERE ended_at IS NULL ORDER BY id DESC")
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|source| self.failed(source))?;
+        rows.into_iter().map(RunRow::run).collect()
+    }
+
+    /// The runs of a kind before this one, newest first.
+    pub async fn runs_before(&self, kind: &str, id: RunId, limit: u32) -> Result<Vec<Run>, StoreError> {
+        let rows = sqlx::query_as!(
+            RunRow,
+            "SELECT * FROM run WHERE kind = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
+            kind,
+            id.0,
+            limit
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(|source| self.failed(source))?;
+        rows.into_iter().map(RunRow::run).collect()
+    }
+
     /// The latest run whose sweep ended with this verdict, whoever ran it.
     pub async fn last_run_that_was(&self, verdict: &str) -> Result<Option<Run>, StoreError> {
         let row = sqlx::query_as!(RunRow, "SELECT * FROM run WHERE verdict = ?1 ORDER BY id DESC LIMIT 1", verdict)

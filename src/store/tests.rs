@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::lock::beside;
 use super::*;
+use crate::beside::resolved;
 use crate::clock::TestClock;
 use crate::domain::field::{ChoiceOption, FieldDefinition, FieldKind};
 use crate::domain::hash::Digest;
@@ -275,6 +276,55 @@ async fn a_second_writer_is_refused_and_told_who_writes() {
     store.close().await;
     assert_eq!(holder(&path), None);
     try_open(&path).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_state_that_links_lead_to_has_one_writer_whichever_path_is_named() {
+    let (folder, path) = folder();
+    let (folder, links) = (folder.path(), folder.path().join("links"));
+    fs::create_dir(&links).unwrap();
+    std::os::unix::fs::symlink("../state.db", links.join("link.db")).unwrap();
+    std::os::unix::fs::symlink("link.db", links.join("again.db")).unwrap();
+    std::os::unix::fs::symlink(folder, folder.join("same")).unwrap();
+    let others = ["links/link.db", "links/again.db", "same/state.db", "links/../state.db"].map(|to| folder.join(to));
+    // The first of them is there before the state is: its link leads nowhere yet.
+    let store = begun(&others[0]).await;
+    assert!(path.exists() && beside(&path, ".lock").exists());
+    for other in others.iter().chain([&path]) {
+        let refusal = try_open(other).await.unwrap_err();
+        assert!(matches!(&refusal, StoreError::Locked { path, .. } if path == other), "{refusal}");
+        assert!(holder(other).is_some());
+        assert_eq!(resolved(other), path.canonicalize().unwrap());
+    }
+    let names = fs::read_dir(&links).unwrap().count();
+    assert_eq!(names, 2, "nothing is put beside a link");
+    store.close().await;
+    // And the other way round, with a state that is there.
+    let store = try_open(&path).await.unwrap();
+    assert!(matches!(try_open(&others[1]).await, Err(StoreError::Locked { .. })));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_writer_whose_lock_was_deleted_takes_it_back_or_writes_no_more() {
+    let (_folder, path) = folder();
+    let store = begun(&path).await;
+    let lock = beside(&path, ".lock");
+    fs::remove_file(&lock).unwrap();
+    // Nobody was there: it goes on, and others are refused again.
+    store.write(vec![WriteOp::PutLink(link(1, 100))]).await.unwrap();
+    assert!(holder(&path).is_some_and(|text| text.contains("deskferry test")));
+    assert!(matches!(try_open(&path).await, Err(StoreError::Locked { .. })));
+    // Somebody was, and may have written: neither a run nor a write is begun.
+    fs::remove_file(&lock).unwrap();
+    let other = try_open(&path).await.unwrap();
+    other.write(vec![WriteOp::PutLink(link(2, 200))]).await.unwrap();
+    let refusal = store.write(vec![WriteOp::PutLink(link(3, 300))]).await.unwrap_err();
+    assert!(matches!(&refusal, StoreError::Displaced { .. }), "{refusal}");
+    assert!(refusal.to_string().contains(&path.display().to_string()));
+    assert!(matches!(store.begin_run("sync", &json!({})).await, Err(StoreError::Displaced { .. })));
+    other.close().await;
+    assert!(matches!(store.begin_run("sync", &json!({})).await, Err(StoreError::Displaced { .. })), "its view is old");
 }
 
 #[tokio::test]
@@ -790,6 +840,13 @@ async fn dead_letters_come_due_in_their_order_and_what_the_mapping_rejects_never
     };
     assert_eq!((due(19, 9).await, due(30, 9).await, due(99, 2).await), (vec![], vec![2, 1], vec![2, 1]));
     assert_eq!(store.dead_letter_counts().await.unwrap(), (4, 1));
+    // One of before the clock was set back: when it would be due nobody knows.
+    store
+        .write(vec![WriteOp::PutDeadLetter(DeadLetter { last_at: Timestamp(9_000_000), ..refused(3, 9_900_000) })])
+        .await
+        .unwrap();
+    assert_eq!(due(19, 9).await, [3]);
+    store.write(vec![WriteOp::PutDeadLetter(refused(3, 40))]).await.unwrap();
     // Another fingerprint is another beginning; the first time it was set aside stays.
     let other = DeadLetter { fingerprint: Some(Digest([2; 16])), first_at: Timestamp(50), ..refused(4, 90) };
     store.write(vec![WriteOp::PutDeadLetter(other.clone())]).await.unwrap();

@@ -35,6 +35,8 @@ pub struct Vitals {
     pub last_complete_sweep: Option<FinishedSweep>,
     /// The latest run of each kind that came to its end.
     pub last_runs: Vec<EndedRun>,
+    /// When the sweep that is open last left a page behind it.
+    pub sweep_moved_at: Option<Timestamp>,
 }
 
 /// A run that came to its end.
@@ -91,6 +93,10 @@ impl Store {
         .fetch_all(&mut *reader)
         .await
         .map_err(failed)?;
+        let sweep_moved_at = sqlx::query_scalar!(r#"SELECT max(updated_at) AS "at: i64" FROM checkpoint"#)
+            .fetch_one(&mut *reader)
+            .await
+            .map_err(failed)?;
         let last_runs = runs
             .into_iter()
             .map(|row| {
@@ -116,6 +122,7 @@ impl Store {
             last_complete_sweep: sweeps.iter().find(is_complete).cloned(),
             last_sweep: sweeps.into_iter().next(),
             last_runs,
+            sweep_moved_at: sweep_moved_at.map(Timestamp),
         })
     }
 }

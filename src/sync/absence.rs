@@ -18,10 +18,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::{Timestamp, millis};
-use crate::store::{Deletion, Finding, Mark, Origin, ProvenSweep, Seen, Standing};
+use crate::store::{Absence, Deletion, Finding, Mark, Origin, ProvenSweep, Seen, Standing};
 use crate::sync::summary::{LISTED, push_bounded};
 
 pub(in crate::sync) use act::{authorship, whole};
+
+/// How long what came to nothing rests at least: it is due again the night after.
+const REST_FIRST_MS: i64 = 12 * 60 * 60 * 1000;
+/// And at most: as long as who is hidden is not asked about again.
+const REST_CEILING_MS: i64 = step::ASK_AGAIN_MS;
 
 /// What is done about a contact that is proven absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,6 +144,8 @@ pub enum Rest {
     InTrouble,
     /// Its record vanished from FIRST LINE.
     Vanished,
+    /// The last attempt came to nothing, for reasons of its record: tried again at growing distance.
+    Refused,
 }
 
 impl Rest {
@@ -153,6 +160,7 @@ impl Rest {
             Self::Changed => "changed",
             Self::InTrouble => "in_trouble",
             Self::Vanished => "vanished",
+            Self::Refused => "refused",
         }
     }
 }
@@ -166,7 +174,9 @@ pub fn judge(seen: &Seen, proven: &[ProvenSweep], rules: &DeleteRules, now: Time
     let Some(cut) = rules.cut(proven) else { return Judgement::Present };
     let sighted = seen.last_sweep.is_some_and(|sweep| sweep >= cut.sweep);
     if sighted || last_seen >= cut.started_at {
-        return Judgement::Present;
+        // Judged before the clock was set back: the order of the sweeps says what times cannot.
+        let judged_ahead = seen.absence.as_ref().is_some_and(|absence| absence.since.unless_ahead_of(now).is_none());
+        return if judged_ahead { Judgement::Back } else { Judgement::Present };
     }
     Judgement::Absent(next(seen, rules, now))
 }
@@ -186,6 +196,7 @@ fn next(seen: &Seen, rules: &DeleteRules, now: Timestamp) -> Next {
     } else if let Policy::Mark(_) = rules.policy {
         match absence.map_or(Mark::None, |absence| absence.mark) {
             Mark::Ours | Mark::Found => Rest::Marked,
+            Mark::None | Mark::Putting if rests_refused(absence, now) => Rest::Refused,
             Mark::None | Mark::Putting => return Next::Mark,
         }
     } else if seen.origin != Origin::Created {
@@ -196,10 +207,20 @@ fn next(seen: &Seen, rules: &DeleteRules, now: Timestamp) -> Next {
         Rest::InTrouble
     } else if absence.map_or(now, |absence| absence.since).0.saturating_add(rules.grace_ms()) > now.0 {
         Rest::Waiting
+    } else if rests_refused(absence, now) {
+        Rest::Refused
     } else {
         return Next::Delete;
     };
     Next::Rest(rest)
+}
+
+/// Whether the last attempt came to nothing, and it is too early for another: the longer its contact is gone, the longer it rests.
+fn rests_refused(absence: Option<&Absence>, now: Timestamp) -> bool {
+    let Some(absence) = absence.filter(|absence| absence.has_failed()) else { return false };
+    let Some(tried) = absence.asked_at.and_then(|at| at.unless_ahead_of(now)) else { return false };
+    let gone_for = tried.0.saturating_sub(absence.since.0);
+    now.0 < tried.0.saturating_add(gone_for.clamp(REST_FIRST_MS, REST_CEILING_MS))
 }
 
 /// Whether a read by id allows what is to be done. A deletion needs a 404 that a known contact vouches for; a mark can

@@ -69,8 +69,10 @@ fn share(id: LiveDeskId, attempts: u32) -> f64 {
 pub fn has_chance(letter: &DeadLetter, fingerprint: Digest, mapping_version: &str, now: Timestamp) -> bool {
     let changed = letter.fingerprint != Some(fingerprint)
         || letter.mapping_version.as_deref().is_some_and(|version| version != mapping_version);
+    // A last try that lies ahead was noted before the clock was set back: when the next one is due nobody knows.
+    let is_due = letter.next_at <= now || letter.last_at.unless_ahead_of(now).is_none();
     // What could not be proven says nothing about the contact.
-    changed || letter.kind == SetAsideKind::Unproven || (letter.poisoned_at.is_none() && letter.next_at <= now)
+    changed || letter.kind == SetAsideKind::Unproven || (letter.poisoned_at.is_none() && is_due)
 }
 
 impl<T: ContactTarget> Engine<T> {
@@ -208,6 +210,9 @@ mod tests {
             (poisoned, SAME, "v2", NOW, true),
             (unproven, SAME, "v1", NOW, true),
             (old, SAME, "v1", NOW, true),
+            // Set aside before the clock was set back by a day.
+            (letter(), SAME, "v1", Timestamp(NOW.0 - 24 * 60 * MINUTE_MS), true),
+            (letter(), SAME, "v1", Timestamp(NOW.0 - MINUTE_MS), false),
         ];
         for (row, (letter, fingerprint, version, now, expected)) in rows.into_iter().enumerate() {
             assert_eq!(has_chance(&letter, fingerprint, version, now), expected, "row {row}");

@@ -32,6 +32,8 @@ pub struct Floors {
     pub activity: i64,
     /// Of creation.
     pub created: i64,
+    /// Whether an earlier cycle saw a time of activity: whoever has one stands before those who have none.
+    pub dated: bool,
 }
 
 /// What the lane wants next.
@@ -127,6 +129,8 @@ pub struct Lane {
     steps_back: u32,
     pages: u64,
     sorted: bool,
+    /// See [`Floors::dated`].
+    dated: bool,
 }
 
 impl Lane {
@@ -142,6 +146,7 @@ impl Lane {
             steps_back: 0,
             pages: 0,
             sorted: true,
+            dated: false,
         }
     }
 
@@ -154,6 +159,7 @@ impl Lane {
     pub fn set_floors(&mut self, now: i64, floors: Floors) {
         self.now = Some(now);
         (self.activity.floor, self.created.floor) = (floors.activity, floors.created);
+        self.dated = floors.dated;
     }
 
     /// What is wanted next.
@@ -226,8 +232,11 @@ impl Lane {
             return Err(ScanError::Endless { order: request.order, ceiling });
         }
         // Within one answer only: between two of them, rows move.
-        let times: Vec<i64> = answer.rows.iter().filter_map(|row| stretch.time(row)).collect();
-        let rises = times.windows(2).any(|pair| pair[0] < pair[1]);
+        let times = answer.rows.iter().map(|row| stretch.time(row));
+        // By activity, no time is the least of all times: who never wrote stands last. Of creation, everybody should have one.
+        let times: Vec<Option<i64>> = times.filter(|time| by_activity || time.is_some()).collect();
+        let silent_first = by_activity && request.page == 1 && self.dated && times.first() == Some(&None);
+        let rises = silent_first || times.windows(2).any(|pair| pair[0] < pair[1]);
         let (mut below, mut dated, mut ahead) = (false, false, false);
         let mut undated_are_known = !answer.rows.is_empty();
         for row in &answer.rows {
@@ -332,7 +341,7 @@ mod tests {
     ) -> (Vec<i64>, Reached) {
         let known: HashSet<LiveDeskId> = known.iter().copied().map(LiveDeskId).collect();
         let mut lane = Lane::new(DirectionStyle::Parameter);
-        lane.set_floors(NOW, Floors { activity: floor, created: floor });
+        lane.set_floors(NOW, Floors { activity: floor, created: floor, dated: true });
         let mut shown = Vec::new();
         for turn in 0.. {
             match lane.want() {
@@ -377,6 +386,29 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_shows_who_never_wrote_first_is_not_in_order_and_hides_nobody_in_silence() {
+        let order = Order { key: SortKey::LastActivityAt, direction: Direction::Descending };
+        let request = |page| PageRequest { order, style: DirectionStyle::Parameter, page };
+        let sorted_after = |dated: bool, pages: &[&[Option<i64>]]| {
+            let mut lane = Lane::new(DirectionStyle::Parameter);
+            lane.set_floors(NOW, Floors { activity: 100, created: 100, dated });
+            for (page, times) in (1..).zip(pages) {
+                let rows = (0..).zip(*times).map(|(id, time)| row(i64::from(page) * 10 + id, 1, *time)).collect();
+                let answer = SourcePage { rows, count: Some(9), ..SourcePage::default() };
+                lane.take(request(page), answer, &HashSet::new()).unwrap();
+            }
+            lane.sorted
+        };
+        assert!(!sorted_after(false, &[&[None, Some(900), Some(800)]]), "within a page");
+        assert!(!sorted_after(false, &[&[Some(900), Some(800)], &[Some(700), None, Some(600)]]), "or on a later one");
+        assert!(!sorted_after(true, &[&[None, None, None]]), "where somebody is known to have written");
+        // Nobody has ever written, or they stand at the end, as they should.
+        assert!(sorted_after(false, &[&[None, None, None]]));
+        assert!(sorted_after(true, &[&[Some(900), Some(800), None]]));
+        assert!(sorted_after(true, &[&[Some(900), Some(800)], &[None, None]]));
+    }
+
+    #[test]
     fn silent_contacts_below_a_page_of_visitors_that_this_cycle_carried_are_found() {
         let mut contacts: Vec<_> = (1..=20).map(|id| (id, id, Some(id))).collect();
         contacts.extend((21..=23).map(|id| (id, 100 + id, None)));
@@ -401,7 +433,7 @@ mod tests {
     fn where_nobody_has_a_time_of_creation_a_page_of_contacts_that_are_known_ends_the_walk() {
         let known = |id: i64| LiveDeskId(id);
         let mut lane = Lane::new(DirectionStyle::Parameter);
-        lane.set_floors(NOW, Floors { activity: 0, created: 0 });
+        lane.set_floors(NOW, Floors { activity: 0, created: 0, dated: false });
         let unread = |_: &str| Err(MalformedRow { id: None, problem: String::from("a test reads no rows") });
         for (page, state, ends) in [(1..=3, &[][..], false), (4..=6, &[4, 5], false), (7..=9, &[7, 8, 9], true)] {
             let rows = page.map(|id| SourceRow::unread(LiveDeskId(id), (None, None), "{}".into(), unread)).collect();
@@ -475,7 +507,7 @@ mod tests {
     #[test]
     fn the_same_page_again_and_again_is_an_error_not_a_loop() {
         let mut lane = Lane::new(DirectionStyle::Parameter);
-        lane.set_floors(NOW, Floors { activity: 0, created: 0 });
+        lane.set_floors(NOW, Floors { activity: 0, created: 0, dated: false });
         let mut turns = 0;
         let error = loop {
             turns += 1;

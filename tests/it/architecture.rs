@@ -20,7 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("livedesk", &["domain", "clock", "http", "sync::ports"]),
     ("firstline", &["beside", "domain", "clock", "http", "sync::ports"]),
     ("config", &["domain", "mapping"]),
-    ("ops", &["domain", "store", "clock", "http"]),
+    ("ops", &["beside", "domain", "store", "clock", "http"]),
     ("sandbox", &[]),
     (
         "app",

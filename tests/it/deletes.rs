@@ -529,6 +529,36 @@ async fn a_tenant_that_does_not_delete_keeps_its_records_and_their_links() {
 }
 
 #[tokio::test]
+async fn what_first_line_will_not_delete_or_mark_rests_and_leaves_the_ceiling_to_the_others() {
+    let strict = format!("{}ceiling = 2\n", deletion());
+    let scene = Scene::with(20, &strict).await;
+    let firstline = scene.world.sandbox.firstline();
+    let refusing =
+        |status| firstline.set_switches(FirstLineSwitches { delete_contact_status: status, ..firstline.switches() });
+    refusing(422);
+    scene.delete(3);
+    scene.delete(4);
+    let summary = scene.sweeps(2).await;
+    assert_eq!(summary.absence.failed.get("refused (422)"), Some(&2), "{summary:?}");
+    let tried = scene.deletions();
+    refusing(200);
+    for gone in [5, 6] {
+        scene.delete(gone);
+    }
+    let summary = scene.sweeps(2).await;
+    // Four are gone, and two are above the ceiling of none: those that were refused do not count.
+    assert_eq!((summary.delete_ceiling, summary.absence.deleted), (None, 2), "{summary:?}");
+    assert_eq!(
+        (summary.absence.resting.get("refused"), summary.exit_code()),
+        (Some(&2), 0),
+        "an operator sees them: {summary:?}"
+    );
+    assert!(summary.absence.rows.iter().any(|row| row.livedesk_id == scene.id(3).0 && row.outcome == "refused"));
+    assert_eq!(scene.deletions(), tried + 2, "and they are left alone for a while");
+    assert_ne!(scene.customer(3), Value::Null);
+}
+
+#[tokio::test]
 async fn the_survivor_of_a_merge_is_carried_before_the_other_record_goes() {
     let scene = Scene::with(20, &deletion()).await;
     scene.edit(3, "phone_number", Value::Null);

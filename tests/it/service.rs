@@ -582,6 +582,27 @@ async fn a_run_that_dies_again_and_again_has_failed_and_is_no_interruption() {
 }
 
 #[tokio::test]
+async fn a_sweep_that_died_with_many_syncs_within_it_is_ended_and_counts_as_one_that_died() {
+    let world = World::start(SandboxConfig { contacts: 5, ..SandboxConfig::default() }).await;
+    let clock = Arc::new(Moved::default());
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        let service = service(&world, Arc::clone(&clock)).await;
+        let runs = service.store().runs(500).await.unwrap();
+        assert!(runs.iter().all(|run| run.ended_at.is_some()), "none is shown as under way for ever");
+        codes = runs.iter().rev().filter(|run| run.kind == "sweep").filter_map(|run| run.exit_code).collect();
+        service.store().begin_run("sweep", &json!({})).await.unwrap();
+        for _ in 0..60 {
+            let sync = service.store().begin_run("sync", &json!({})).await.unwrap();
+            let result = RunResult { exit_code: 0, verdict: None, counts: json!({}) };
+            service.store().finish_run(sync, result).await.unwrap();
+        }
+        service.store().clone().close().await;
+    }
+    assert_eq!(codes, [130, 130, 2]);
+}
+
+#[tokio::test]
 async fn an_outage_from_the_start_on_is_one_alarm_and_no_run_was_missed() {
     let world = World::start(SandboxConfig { contacts: 20, edge_cases: false, ..SandboxConfig::default() }).await;
     world.backfill().await;

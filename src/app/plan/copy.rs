@@ -49,7 +49,7 @@ impl Copy {
     /// Copies the state at `path`. Nothing is changed there, and whoever writes to it goes on.
     pub async fn of(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, CopyError> {
         remove_left_overs(path);
-        let copy = Self::empty(path)?;
+        let copy = Self::empty(&beside::resolved(path))?;
         let store = Store::open(path, Access::ReadOnly, clock).await?;
         let result = store.copy_to(&copy.state()).await;
         store.close().await;
@@ -101,6 +101,7 @@ impl Drop for Copy {
 /// Removes what killed processes left: folders with a lock that nobody holds, and those that had none yet, with nothing in
 /// them. What else has such a name is somebody's own.
 pub fn remove_left_overs(path: &Path) {
+    let path = &beside::resolved(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let Ok(entries) = fs::read_dir(beside::folder(path)) else { return };
     for entry in entries.flatten() {

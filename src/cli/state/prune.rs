@@ -68,6 +68,6 @@ pub(super) async fn run(args: &Prune, context: &Context) -> Result<u8, Failure> 
 
 async fn prune(settings: &Settings, store: &Store, context: &Context) -> Result<(u64, Pruned), StoreError> {
     let now = context.clock.now();
-    let images = runs::prune_journal(settings, store, now).await?;
+    let images = runs::prune_journal(settings, store, now, u32::MAX).await?;
     Ok((images, runs::prune(settings, store, now, u32::MAX).await?))
 }

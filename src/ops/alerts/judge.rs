@@ -13,7 +13,7 @@ use crate::ops::look::Facts;
 use crate::ops::metrics::unseen;
 use crate::ops::trigger::Kind;
 use crate::ops::{Platform, moment};
-use crate::store::EndedRun;
+use crate::store::{EndedRun, Vitals};
 
 use super::alarm::Alarm;
 
@@ -22,6 +22,10 @@ pub const TOLERANCE: Duration = Duration::from_mins(15);
 
 /// How soon what is due has its turn once what was in its way has ended.
 const NEXT_TURN: Duration = Duration::from_secs(15);
+
+/// How long a sweep may stay at one page: where FIRST LINE's list is read first, and companies, that is an hour or two at one
+/// request a second.
+const STANDSTILL: Duration = Duration::from_hours(6);
 
 /// When something is an alarm; what `ready` judges by, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +90,10 @@ fn run_failed(facts: &Facts) -> Finding {
             details: json!({ "held": true }),
         };
     }
-    let Some(latest) = latest(facts) else { return Finding::Unknown };
+    let Some(mut latest) = latest(facts) else { return Finding::Unknown };
+    // Of a lane that was switched off nothing is expected any more. Where all are, somebody asks for each run.
+    let next = &facts.board.next;
+    latest.retain(|run| next.is_empty() || Kind::of_run(&run.kind).is_some_and(|kind| next.contains_key(&kind)));
     let verdict = |run: &EndedRun| RunVerdict::of_exit(run.exit_code);
     let failed: Vec<&EndedRun> = latest.iter().copied().filter(|run| verdict(run) == RunVerdict::Failed).collect();
     let Some(first) = failed.first() else {
@@ -159,6 +166,10 @@ fn sweep_overdue(facts: &Facts, limits: &Limits, watched_since: Timestamp, now: 
     if !older(reference, within, now) {
         return Finding::Fine;
     }
+    if is_getting_on(facts, vitals, now) {
+        // A first backfill of a large account takes days: nothing is wrong, and nobody can do anything about it.
+        return Finding::Unknown;
+    }
     let within_text = humantime::format_duration(Duration::from_secs(within.as_secs()));
     Finding::Raised {
         since: Some(reference.later_by(within)),
@@ -174,6 +185,19 @@ fn sweep_overdue(facts: &Facts, limits: &Limits, watched_since: Timestamp, now: 
         },
         details: json!({ "last_complete": complete.map(moment), "within_s": within.as_secs() }),
     }
+}
+
+/// Whether everything is being walked over just now: both platforms answer, and it comes forward.
+fn is_getting_on(facts: &Facts, vitals: &Vitals, now: Timestamp) -> bool {
+    let since =
+        facts.board.running.iter().filter(|run| Kind::of_run(run.kind) == Some(Kind::Sweep)).map(|run| run.since);
+    let Some(since) = since.max() else { return false };
+    let came_forward = vitals.sweep_moved_at.map_or(since, |at| at.max(since));
+    let answer = |of| {
+        let reach = facts.board.reach(of);
+        reach.answered_at.is_some() && reach.failing_since.is_none()
+    };
+    !older(came_forward, STANDSTILL, now) && Platform::ALL.into_iter().all(answer)
 }
 
 fn delete_ceiling(facts: &Facts) -> Finding {

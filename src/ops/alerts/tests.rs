@@ -241,6 +241,43 @@ fn a_sweep_is_overdue_from_the_first_start_on_and_not_before_it_could_have_been(
 }
 
 #[test]
+fn a_lane_that_was_switched_off_is_not_judged_by_its_last_run() {
+    let mut facts = healthy(HOUR);
+    vitals(&mut facts).last_runs = vec![ended(9, "sync", 2), ended(8, "sweep", 0)];
+    assert_eq!(raised(&facts), ["run_failed"]);
+    facts.board.next.remove(&Kind::Sync);
+    assert_eq!(raised(&facts), [""; 0]);
+    assert_eq!(findings(&facts)[&Alarm::RunFailed], Finding::Fine, "and one that stood is over");
+    vitals(&mut facts).last_runs[1].exit_code = 2;
+    assert_eq!(raised(&facts), ["run_failed"], "the other one is");
+    // Where nothing is scheduled each run was asked for by somebody.
+    facts.board.next.clear();
+    assert_eq!(raised(&facts), ["run_failed"]);
+}
+
+#[test]
+fn a_first_backfill_that_comes_forward_is_not_overdue_and_one_that_stands_still_is() {
+    let mut facts = healthy(HOUR * 40);
+    let now = facts.now.unwrap();
+    let sweep_overdue = |facts: &Facts| findings(facts)[&Alarm::SweepOverdue].clone();
+    vitals(&mut facts).last_complete_sweep = None;
+    assert_eq!(raised(&facts), ["sweep_overdue"], "nothing is under way");
+    let sync = Running { run: RunId(2), kind: "sync", since: now };
+    facts.board.running = vec![sync.clone()];
+    assert_eq!(raised(&facts), ["sweep_overdue"], "a sync is no sweep");
+    facts.board.running = vec![Running { run: RunId(1), kind: "backfill", since: Timestamp(0) }, sync];
+    vitals(&mut facts).sweep_moved_at = Some(Timestamp(now.0 - 6 * HOUR));
+    assert_eq!(sweep_overdue(&facts), Finding::Unknown, "it raises nothing, and ends nothing");
+    facts.board.firstline.failing_since = Some(Timestamp(now.0 - MINUTE));
+    assert!(matches!(sweep_overdue(&facts), Finding::Raised { .. }), "a platform is in its way");
+    facts.board.firstline.failing_since = None;
+    vitals(&mut facts).sweep_moved_at = Some(Timestamp(now.0 - 6 * HOUR - 1));
+    assert!(matches!(sweep_overdue(&facts), Finding::Raised { .. }), "it stands at one page");
+    facts.board.running[0].since = Timestamp(now.0 - HOUR);
+    assert_eq!(sweep_overdue(&facts), Finding::Unknown, "it was begun again, and reads FIRST LINE's list first");
+}
+
+#[test]
 fn every_alarm_has_a_word_of_its_own_and_says_what_to_do() {
     for alarm in Alarm::ALL {
         assert_eq!(Alarm::parse(alarm.as_str()), Some(alarm));

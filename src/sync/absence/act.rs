@@ -31,7 +31,26 @@ pub(super) const LOOKS: u32 = 3;
 pub(super) const WAITED: &str = "it had to wait for FIRST LINE each time";
 
 /// What was done, in words; or why the attempt came to nothing.
-pub(super) type Attempt = Result<String, String>;
+pub(super) type Attempt = Result<String, Nothing>;
+
+/// Why an attempt came to nothing.
+#[derive(Debug)]
+pub(super) enum Nothing {
+    /// Something about this record that will be the same tomorrow: it rests.
+    OfRecord(String),
+    /// Something that passes, or that is dealt with elsewhere: the next sweep tries again.
+    ForNow(String),
+}
+
+impl Nothing {
+    pub(super) fn of_record(why: impl Into<String>) -> Self {
+        Self::OfRecord(why.into())
+    }
+
+    pub(super) fn for_now(why: impl Into<String>) -> Self {
+        Self::ForNow(why.into())
+    }
+}
 
 impl<T: ContactTarget> Engine<T> {
     /// Does what is due, one record after the other.
@@ -51,24 +70,46 @@ impl<T: ContactTarget> Engine<T> {
             let attempt = match (next, place) {
                 (Next::Delete, _) => self.delete(source, known, seen.clone(), absence.clone(), told).await,
                 (Next::Mark, Some(place)) => self.mark(&seen, &absence, place, told).await,
-                (Next::Mark, None) => Ok(Err(String::from("the mark cannot be had"))),
+                (Next::Mark, None) => Ok(Err(Nothing::for_now("the mark cannot be had"))),
                 (Next::Rest(_), _) => continue,
             };
             let attempt = match attempt {
                 // One record that FIRST LINE will not show or change concerns that record alone.
-                Err(RunError::Port(PortError::Refused { status, .. })) => Err(format!("refused ({status})")),
-                Err(RunError::Port(PortError::NotFound)) => Err(String::from("vanished")),
+                Err(RunError::Port(PortError::Refused { status, .. })) => {
+                    Err(Nothing::of_record(format!("refused ({status})")))
+                }
+                Err(RunError::Port(PortError::NotFound)) => Err(Nothing::for_now("vanished")),
                 attempt => attempt?,
             };
             match attempt {
                 Ok(done) => told.list(&seen, absence.finding, done),
-                Err(why) => {
+                Err(nothing) => {
+                    let why = match nothing {
+                        Nothing::OfRecord(why) => {
+                            self.lay_to_rest(&seen, &why).await?;
+                            why
+                        }
+                        Nothing::ForNow(why) => why,
+                    };
                     told.list(&seen, absence.finding, format!("failed: {why}"));
                     *told.failed.entry(why).or_default() += 1;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Notes why an attempt came to nothing, so that it rests: else a few that FIRST LINE never lets go of would fill the ceiling,
+    /// and nothing would be done for anybody.
+    async fn lay_to_rest(&self, seen: &Seen, why: &str) -> Result<(), RunError> {
+        let id = seen.livedesk_id;
+        let found = self.store.maybe_absent(None, LiveDeskId(id.0.saturating_sub(1)), 1).await?.pop();
+        let row = found.filter(|found| found.livedesk_id == id).and_then(|found| found.absence);
+        let Some(row) = row.filter(|row| row.deletion != Deletion::Kept) else { return Ok(()) };
+        Ok(self
+            .store
+            .write(vec![WriteOp::PutAbsence(Absence { why: Some(why.to_owned()), run: self.run, ..row })])
+            .await?)
     }
 
     /// Deletes one record. One that had to wait for the platform is looked at anew: an agent may have changed it meanwhile.
@@ -89,7 +130,7 @@ impl<T: ContactTarget> Engine<T> {
                 attempt => return attempt,
             }
         }
-        Ok(Err(String::from(WAITED)))
+        Ok(Err(Nothing::for_now(WAITED)))
     }
 
     /// Deletes one record, if a look at both sides, now, still says that it may be.
@@ -105,7 +146,9 @@ impl<T: ContactTarget> Engine<T> {
         told: &mut AbsenceSummary,
     ) -> Result<Attempt, RunError> {
         let id = seen.livedesk_id;
-        let Some(link) = self.store.links_for(&[id]).await?.remove(&id) else { return Ok(Err("no link".into())) };
+        let Some(link) = self.store.links_for(&[id]).await?.remove(&id) else {
+            return Ok(Err(Nothing::for_now("no link")));
+        };
         let begun = absence.deletion == Deletion::UnderWay;
         if begun && self.record_of(seen).await?.is_none() {
             if self.stop_unless_vouched(&link).await? {
@@ -113,13 +156,13 @@ impl<T: ContactTarget> Engine<T> {
                 told.deleted += 1;
                 return Ok(Ok(String::from("deleted")));
             }
-            return Ok(Err(String::from("vanished")));
+            return Ok(Err(Nothing::for_now("vanished")));
         }
         if self.findings(source, known, &[id]).await?.remove(&id) != Some(Finding::Missing) {
-            return Ok(Err(String::from("unproven")));
+            return Ok(Err(Nothing::for_now("unproven")));
         }
         // LiveDesk may have been waited for: the look at the record stands right before its deletion.
-        let Some(record) = self.record_of(seen).await? else { return Ok(Err(String::from("vanished"))) };
+        let Some(record) = self.record_of(seen).await? else { return Ok(Err(Nothing::for_now("vanished"))) };
         if let Some(what) = self.changed_since(&link, absence, &record).await? {
             let kept = Absence { deletion: Deletion::Kept, why: Some(what.clone()), run: self.run, ..absence.clone() };
             self.store
@@ -129,7 +172,7 @@ impl<T: ContactTarget> Engine<T> {
             return Ok(Ok(format!("kept: changed ({what})")));
         }
         if let Some(moved) = self.ask_delete(seen, &record).await? {
-            return Ok(Err(moved.join("; ")));
+            return Ok(Err(Nothing::for_now(moved.join("; "))));
         }
         let under_way = Absence { deletion: Deletion::UnderWay, why: None, run: self.run, ..absence.clone() };
         // Without its fingerprint the contact is looked at should it come back before this is recorded.
@@ -146,10 +189,9 @@ impl<T: ContactTarget> Engine<T> {
                 let why = format!("refused ({status})");
                 if !is_refused_by(status) {
                     // It may have been applied all the same: the next run looks.
-                    return Ok(Err(why));
+                    return Ok(Err(Nothing::OfRecord(why)));
                 }
-                let row =
-                    Absence { deletion: Deletion::None, why: Some(why.clone()), run: self.run, ..absence.clone() };
+                let row = Absence { deletion: Deletion::None, run: self.run, ..absence.clone() };
                 self.store
                     .write(vec![
                         journal::not_deleted(link.livedesk_id, link.target),
@@ -157,12 +199,12 @@ impl<T: ContactTarget> Engine<T> {
                         WriteOp::PutAbsence(row),
                     ])
                     .await?;
-                return Ok(Err(why));
+                return Ok(Err(Nothing::OfRecord(why)));
             }
             Err(error) => return Err(error.into()),
         }
         if !self.is_deleted(seen.target).await? {
-            return Ok(Err(String::from("accepted, and it is still there")));
+            return Ok(Err(Nothing::of_record("accepted, and it is still there")));
         }
         self.store.write(vec![WriteOp::RemoveLink(id)]).await?;
         told.deleted += 1;

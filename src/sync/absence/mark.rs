@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::act::{Attempt, LOOKS, WAITED, authorship};
+use super::act::{Attempt, LOOKS, Nothing, WAITED, authorship};
 use super::{AbsenceSummary, MarkWith, Policy};
 use crate::clock::Timestamp;
 use crate::domain::field::FieldKind;
@@ -83,7 +83,7 @@ impl<T: ContactTarget> Engine<T> {
                 attempt => return attempt,
             }
         }
-        Ok(Err(String::from(WAITED)))
+        Ok(Err(Nothing::for_now(WAITED)))
     }
 
     async fn mark_now(
@@ -93,28 +93,28 @@ impl<T: ContactTarget> Engine<T> {
         place: Place,
         told: &mut AbsenceSummary,
     ) -> Result<Attempt, RunError> {
-        let Some(record) = self.record_of(seen).await? else { return Ok(Err(String::from("vanished"))) };
+        let Some(record) = self.record_of(seen).await? else { return Ok(Err(Nothing::for_now("vanished"))) };
         if self.is_of_another(seen, &record) {
-            return Ok(Err(String::from("stamp of another")));
+            return Ok(Err(Nothing::of_record("stamp of another")));
         }
         let begun = absence.mark == Mark::Putting && absence.place.as_deref() == Some(&place.text());
         let (write, before) = match place {
             Place::Tag(tag) => {
-                let Some(held) = &record.tag_ids else { return Ok(Err(String::from("tags not shown"))) };
+                let Some(held) = &record.tag_ids else { return Ok(Err(Nothing::of_record("tags not shown"))) };
                 let all = (!held.contains(&tag)).then(|| held.iter().copied().chain([tag]).collect());
                 (ContactWrite { tag_ids: all, ..ContactWrite::default() }, (TAGS.to_owned(), json!(held)))
             }
             Place::Field(id) => {
                 let field = FieldKey::Custom(id);
-                let Some(held) = record.value(field) else { return Ok(Err(String::from("cz_cols not shown"))) };
+                let Some(held) = record.value(field) else { return Ok(Err(Nothing::of_record("cz_cols not shown"))) };
                 let Some(value) = self.field_mark(id, absence.since) else {
-                    return Ok(Err(String::from("the field is no text and no boolean")));
+                    return Ok(Err(Nothing::of_record("the field is no text and no boolean")));
                 };
                 let text = canonical_current(value.kind(), held);
                 let same = text.as_deref() == Some(&value.canonical());
                 let free = text.is_none() || text.as_deref() == Some("0") && value.kind() == FieldKind::Boolean;
                 if !same && !free {
-                    return Ok(Err(String::from("the field holds something else")));
+                    return Ok(Err(Nothing::of_record("the field holds something else")));
                 }
                 let fields = (!same).then_some((field, WriteValue::Typed(value))).into_iter().collect();
                 (ContactWrite { fields, ..ContactWrite::default() }, (field.to_string(), held.clone()))
@@ -140,7 +140,7 @@ impl<T: ContactTarget> Engine<T> {
             _ => "",
         };
         if let Some(moved) = self.ask_mark(Action::Mark, seen, &record, (&write, tag)).await? {
-            return Ok(Err(moved.join("; ")));
+            return Ok(Err(Nothing::for_now(moved.join("; "))));
         }
         let journal = self.marking(seen, (action::MARK, "gone from LiveDesk"), before, (&write, &record));
         self.store.write(vec![journal, row(Mark::Putting)]).await?;

@@ -24,7 +24,7 @@ const ASKED: usize = 200;
 /// Contacts that are asked about between two looks at a known one.
 const PER_CONTROL: usize = 10;
 /// A contact that was found hidden, or that could not be asked about, is asked about again after this long.
-const ASK_AGAIN_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+pub(super) const ASK_AGAIN_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// What a walk over the links found.
 #[derive(Default)]
@@ -33,6 +33,8 @@ struct Found {
     candidates: Vec<Candidate>,
     /// How much that is in all.
     wanted: u64,
+    /// What came to nothing before, and is to be tried again: where the ceiling leaves room.
+    again: Vec<Candidate>,
     /// Contacts to ask about, although nothing is to be done about them now.
     curious: Vec<Seen>,
 }
@@ -79,7 +81,7 @@ impl<T: ContactTarget> Engine<T> {
         ceiling: &mut Option<DeleteCeiling>,
     ) -> Result<(), RunError> {
         let mut found = self.judge_links(proven, told).await?;
-        if found.candidates.is_empty() && found.curious.is_empty() {
+        if found.candidates.is_empty() && found.again.is_empty() && found.curious.is_empty() {
             return Ok(());
         }
         let links = self.store.standings().await?.live;
@@ -94,8 +96,36 @@ impl<T: ContactTarget> Engine<T> {
         }
         self.ask_curious(source, known, &found.curious, told).await?;
         let kept = found.candidates.len() as u64;
+        let mut due = self.let_through(found.candidates, told).await?;
+        let wanted = due.len() as u64 + (found.wanted - kept);
+        if let Err(hit) = within_ceiling(wanted, rules, links) {
+            for candidate in &due {
+                told.list(&candidate.seen, candidate.absence.finding, "above the ceiling");
+            }
+            *ceiling = Some(hit);
+        }
+        // What FIRST LINE would not have before stands in nobody's way.
+        let room = if ceiling.is_some() { 0 } else { rules.limit(links).saturating_sub(wanted) };
+        let room = usize::try_from(room).unwrap_or(usize::MAX).min(found.again.len());
+        for Candidate { seen, absence, .. } in found.again.drain(room..) {
+            rest(told, &seen, absence.finding, Rest::Refused.as_str());
+        }
+        if ceiling.is_some() {
+            return Ok(());
+        }
+        self.ask_about(source, known, &mut found.again).await?;
+        due.extend(self.let_through(found.again, told).await?);
+        self.act(source, known, due, told).await
+    }
+
+    /// Those of whom a read by id allows what is to be done.
+    async fn let_through(
+        &self,
+        candidates: Vec<Candidate>,
+        told: &mut AbsenceSummary,
+    ) -> Result<Vec<Candidate>, RunError> {
         let mut due = Vec::new();
-        for candidate in found.candidates {
+        for candidate in candidates {
             let Candidate { seen, absence, next } = &candidate;
             if allowed(*next, absence.finding) {
                 due.push(candidate);
@@ -108,15 +138,7 @@ impl<T: ContactTarget> Engine<T> {
                 rest(told, seen, absence.finding, "unproven");
             }
         }
-        let wanted = due.len() as u64 + (found.wanted - kept);
-        if let Err(hit) = within_ceiling(wanted, rules, links) {
-            for candidate in &due {
-                told.list(&candidate.seen, candidate.absence.finding, "above the ceiling");
-            }
-            *ceiling = Some(hit);
-            return Ok(());
-        }
-        self.act(source, known, due, told).await
+        Ok(due)
     }
 
     /// Judges every link that may be absent or was; deals with those that are back; notes those that are newly absent.
@@ -153,8 +175,17 @@ impl<T: ContactTarget> Engine<T> {
                     Next::Rest(reason) => {
                         told.hidden += u64::from(reason == Rest::Hidden);
                         rest(told, &seen, absence.finding, reason.as_str());
-                        if found.curious.len() < ASKED && is_worth_asking(&absence, now.0) {
+                        // When those are tried again they are asked about.
+                        let is_curious = reason != Rest::Refused && is_worth_asking(&absence, now.0);
+                        if found.curious.len() < ASKED && is_curious {
                             found.curious.push(Seen { absence: Some(absence), ..seen });
+                        }
+                    }
+                    Next::Mark | Next::Delete if absence.has_failed() => {
+                        if found.again.len() < keep {
+                            found.again.push(Candidate { seen, absence, next });
+                        } else {
+                            rest(told, &seen, absence.finding, Rest::Refused.as_str());
                         }
                     }
                     Next::Mark | Next::Delete => {

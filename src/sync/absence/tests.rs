@@ -93,6 +93,16 @@ fn who_was_seen_by_one_of_the_last_proven_sweeps_or_read_since_is_present() {
 }
 
 #[test]
+fn who_is_seen_again_is_back_though_the_absence_was_noted_before_the_clock_was_set_back() {
+    let rules = rules(Policy::Delete);
+    let ahead = Some(absence(100 * 3_600_000));
+    let back = Seen { last_sweep: Some(5), sighted_at: Some(Timestamp(500)), absence: ahead.clone(), ..seen() };
+    assert_eq!(judge(&back, &proven(&[4, 5]), &rules, Timestamp(900)), Judgement::Back);
+    let still_gone = Seen { absence: ahead, ..seen() };
+    assert!(matches!(judge(&still_gone, &proven(&[4, 5]), &rules, Timestamp(900)), Judgement::Absent(_)));
+}
+
+#[test]
 fn what_is_done_depends_on_the_policy_and_on_whose_the_record_is() {
     let known = |change: fn(&mut Absence)| {
         let mut absence = absence(800);
@@ -130,6 +140,31 @@ fn what_is_done_depends_on_the_policy_and_on_whose_the_record_is() {
             "{policy:?} {seen:?}"
         );
     }
+}
+
+#[test]
+fn what_came_to_nothing_rests_the_longer_the_longer_its_contact_is_gone_and_is_tried_again() {
+    const HOUR: i64 = 3_600_000;
+    let tried = |since: i64, tried: i64, deletion| {
+        let why = Some(String::from("refused (422)"));
+        let row = Absence { since: Timestamp(since), asked_at: Some(Timestamp(tried)), why, deletion, ..absence(0) };
+        Seen { absence: Some(row), settled: false, ..seen() }
+    };
+    let at = |seen: &Seen, policy: Policy, hour: i64| {
+        judge(seen, &proven(&[4, 5]), &rules(policy), Timestamp(500 + hour * HOUR))
+    };
+    let refused = Judgement::Absent(Next::Rest(Rest::Refused));
+    for (gone_for, rests_for) in [(0, 12), (20, 20), (100, 100), (24 * 300, 24 * 7)] {
+        let since = 500;
+        let seen = tried(since, since + gone_for * HOUR, Deletion::UnderWay);
+        let over = gone_for + rests_for;
+        assert_eq!(at(&seen, Policy::Delete, over - 1), refused, "{gone_for}");
+        assert_eq!(at(&seen, Policy::Delete, over), Judgement::Absent(Next::Delete), "{gone_for}");
+        assert_eq!(at(&seen, marking(), over - 1), refused, "{gone_for}");
+        assert_eq!(at(&seen, marking(), over), Judgement::Absent(Next::Mark), "{gone_for}");
+    }
+    let seen = Seen { settled: true, ..tried(500, 500 + 99 * HOUR, Deletion::None) };
+    assert_eq!(at(&seen, Policy::Delete, 1), Judgement::Absent(Next::Delete), "the clock was set back since");
 }
 
 #[test]

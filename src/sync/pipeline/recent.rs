@@ -177,6 +177,6 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
             now
         };
         let floor = |mark: Option<i64>| mark.unwrap_or(first).min(now).saturating_sub(overlap);
-        Ok(Floors { activity: floor(activity), created: floor(created) })
+        Ok(Floors { activity: floor(activity), created: floor(created), dated: activity.is_some() })
     }
 }

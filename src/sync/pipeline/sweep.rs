@@ -18,8 +18,9 @@ use crate::sync::progress::{Phase, ProgressEvent};
 use crate::sync::scan::{Resume, Sweep, SweepPlan, SweepStep};
 use crate::sync::summary::Summary;
 
-/// An interrupted sweep that is older than this is not gone on with: what it has passed may have changed since.
-const RESUMABLE_MS: i64 = 24 * 60 * 60 * 1000;
+/// An interrupted sweep that is older than this is not gone on with: what it has passed may have changed since. More than the
+/// day between two nightly ones, so that the next goes on where the last one stood.
+const RESUMABLE_MS: i64 = 36 * 60 * 60 * 1000;
 /// Profile key under which the state keeps the mapping of the open sweep.
 pub(super) const SWEEP_MAPPING: &str = "sweep_mapping";
 
