@@ -86,7 +86,10 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     };
     let (summary, failure) = match take_back(&session, mapping, (&order, found.kind == KIND), &list).await {
         Ok(ended) => ended,
-        Err(failure) => return Err(session.refuse(failure).await),
+        Err(failure) => {
+            list.discard();
+            return Err(session.refuse(failure).await);
+        }
     };
     end(session, &order, &summary, failure, list, context.json).await
 }
@@ -109,7 +112,7 @@ async fn take_back(
     if !built.is_empty() {
         return Err(Failure::new(order_needed(order.of, &built)));
     }
-    let (mut summary, failure) = engine.undo(order, &|line| list.add(line)).await;
+    let (mut summary, failure) = engine.undo(order, &|line| list.add(line)).await?;
     summary.in_doubt = doubts.parked;
     summary.never_arrived = doubts.absent.len() as u64;
     Ok((summary, failure))
@@ -138,7 +141,8 @@ async fn end(
         document["kept_lines"] = json!(kept);
         say(document);
     } else {
-        say(text(&session, order, summary, &kept, &file));
+        let whole = failure.is_none() && !summary.interrupted;
+        say(text(&session, order, (summary, whole), &kept, &file));
     }
     if let Some(failure) = &failure {
         note(format_args!(
@@ -286,11 +290,19 @@ fn agreed(args: &Args, configured: Option<&str>) -> Result<(), Failure> {
     ask("add --yes, after a look with --dry-run", "nothing was written")
 }
 
-fn text(session: &Session, order: &UndoOrder, summary: &UndoSummary, kept: &[UndoLine], file: &Path) -> String {
+fn text(
+    session: &Session,
+    order: &UndoOrder,
+    (summary, whole): (&UndoSummary, bool),
+    kept: &[UndoLine],
+    file: &Path,
+) -> String {
     let mut text = if order.dry_run {
         format!("run {}: what taking back run {} would do; nothing was written", session.run, order.of)
-    } else {
+    } else if whole {
         format!("run {}: took run {} back", session.run, order.of)
+    } else {
+        format!("run {}: took a part of run {} back", session.run, order.of)
     };
     let counts = [
         (summary.contacts, "contacts looked at"),
