@@ -106,3 +106,48 @@ async fn nobody_is_called_gone_while_one_of_the_customers_is_there() {
     let refused = desk.run(&["state", "rebuild", "--gone", "12"]).await.expect(2);
     refused.says("nothing was marked");
 }
+
+/// A contact that is linked, and a customer of another person with a phone that the contact gets later.
+async fn shared() -> (Desk, u64, u64, String) {
+    let (desk, ids) = desk_with(8).await;
+    desk.replace("[identity]\n", "[identity]\nshared_keys = \"conflict\"\n");
+    let id = ids[0];
+    (desk, id, ids[1], id.to_string())
+}
+
+fn set(desk: &Desk, id: u64, key: &str, value: Value) {
+    assert!(desk.sandbox.livedesk().edit(id, |contact| drop(contact.insert(key.into(), value))));
+}
+
+const PHONE: &str = "+886911222333";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_that_a_person_leaves_out_is_not_promised_by_verify() {
+    let (desk, id, _, name) = shared().await;
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    desk.sandbox.firstline().add_contact(&json!({ "first_name": "Other" }), &[], &[PHONE], &[]);
+    set(&desk, id, "phone_number", json!(PHONE));
+    desk.run(&["backfill", "--yes"]).await.expect(1);
+    desk.run(&["conflicts", "resolve", &name, "--skip"]).await.expect(0);
+    set(&desk, id, "name", json!("Never Carried"));
+    let told = desk.run(&["verify"]).await.expect(0);
+    told.says("decided (a person decided not to carry it)");
+    assert!(!told.out.contains("not_carried_yet"), "{}", told.out);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_stood_twice_on_an_adopted_customer_is_explained() {
+    let (desk, ids) = desk_with(3).await;
+    let firstline = desk.sandbox.firstline();
+    let own = |at: usize| (format!("person{at}@example.com"), format!("+8869120{at:05}"));
+    let (email, phone) = own(0);
+    firstline.add_contact(&json!({ "first_name": "Before" }), &[&email], &[&phone, &phone], &[]);
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    let told = desk.run(&["verify"]).await.expect(0);
+    told.says("twice phones, adopted");
+    // One of ours and one beside it is a fault as before.
+    let stamp = Some(format!("LD-{}", ids[1]));
+    let made = firstline.contacts().iter().find(|row| row.membership_no == stamp).unwrap().id;
+    firstline.add_phone(made, &own(1).1);
+    desk.run(&["verify"]).await.expect(1).says("twice phones (");
+}
