@@ -151,3 +151,33 @@ async fn a_number_that_stood_twice_on_an_adopted_customer_is_explained() {
     firstline.add_phone(made, &own(1).1);
     desk.run(&["verify"]).await.expect(1).says("twice phones (");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_question_about_the_same_customers_is_asked_and_not_answered_by_the_old_decision() {
+    let (desk, id, _, name) = shared().await;
+    let firstline = desk.sandbox.firstline();
+    let email = "person0@example.com";
+    let chosen = firstline.add_contact(&json!({ "first_name": "A" }), &[email], &[], &[]);
+    let other = firstline.add_contact(&json!({ "first_name": "B" }), &[email], &[PHONE], &[]);
+    desk.run(&["backfill", "--yes"]).await.expect(1);
+    desk.run(&["conflicts", "resolve", &name, "--link", &chosen.to_string()]).await.expect(0);
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    set(&desk, id, "phone_number", json!(PHONE));
+    for _ in 0..2 {
+        desk.run(&["backfill", "--yes"]).await.expect(1);
+        let listed = desk.run(&["conflicts", "list"]).await.expect(0);
+        listed.says(&format!("contact {name}: shared (phone); candidates {chosen}, {other}"));
+        listed.says("undecided");
+    }
+    let phones = |customer: u64| {
+        let rows = firstline.dump();
+        let row = rows.as_array().unwrap().iter().find(|row| row["id"] == customer).unwrap().to_string();
+        row.contains(PHONE)
+    };
+    assert!(!phones(chosen), "nobody said that it is shared");
+    // One that is still to be carried out stays, and so does one on the same question.
+    desk.run(&["conflicts", "resolve", &name, "--create"]).await.expect(0);
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    assert!(phones(chosen));
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+}
