@@ -3,7 +3,7 @@
 use deskferry::domain::ids::LiveDeskId;
 use serde_json::{Value, json};
 
-use crate::cli_support::Desk;
+use crate::cli_support::{Desk, Ended};
 use crate::plan::desk_with;
 
 /// A rehearsal of six among twenty, whose customers somebody deleted by hand.
@@ -180,4 +180,38 @@ async fn a_new_question_about_the_same_customers_is_asked_and_not_answered_by_th
     desk.run(&["backfill", "--yes"]).await.expect(0);
     assert!(phones(chosen));
     desk.run(&["backfill", "--yes"]).await.expect(0);
+}
+
+fn says_how_to_mend(told: &Ended, own: u64) {
+    told.says(&format!("customer {own}"));
+    told.says("stamp");
+    told.says("in FIRST LINE");
+    told.says("deskferry retry");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_for_the_linked_customer_with_a_typed_over_stamp_says_what_helps_and_is_asked_once() {
+    let (desk, ids) = desk_with(3).await;
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    let name = ids[0].to_string();
+    let firstline = desk.sandbox.firstline();
+    let stamp = format!("LD-{name}");
+    let own = firstline.contacts().iter().find(|row| row.membership_no.as_deref() == Some(&stamp)).unwrap().id;
+    assert!(firstline.edit(own, "membership_no", json!("LD-999999")));
+    set(&desk, ids[0], "name", json!("Changed Name"));
+    desk.run(&["backfill", "--yes"]).await.expect(1);
+    let decided = desk.run(&["conflicts", "resolve", &name, "--link", &own.to_string()]).await.expect(0);
+    says_how_to_mend(&decided, own);
+    for _ in 0..2 {
+        let ended = json_of(&desk, &["backfill", "--yes"], 1).await;
+        assert_eq!((&ended["conflicts"], &ended["set_aside"]), (&json!(0), &json!(1)), "{ended}");
+        let listed = desk.run(&["conflicts", "list"]).await.expect(0);
+        says_how_to_mend(&listed, own);
+        assert!(!listed.out.contains("undecided"), "{}", listed.out);
+    }
+    assert!(firstline.edit(own, "membership_no", Value::Null));
+    desk.run(&["retry", &name]).await.expect(0);
+    let now = firstline.contacts().iter().find(|row| row.id == own).unwrap().membership_no.clone();
+    assert_eq!(now, Some(stamp));
+    desk.run(&["verify"]).await.expect(0);
 }
