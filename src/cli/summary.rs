@@ -112,6 +112,16 @@ impl Report<'_> {
             let named: Vec<String> = ids.iter().take(NAMED).map(ToString::to_string).collect();
             format!("{}{}", named.join(", "), if ids.len() > NAMED { ", ..." } else { "" })
         };
+        if summary.adopted_apart > 0 {
+            let (count, apart) = (summary.adopted_apart, ids(&summary.adopted_apart_ids));
+            line(
+                &mut text,
+                format_args!(
+                    "  {count} of the adopted share one key with their customer, and another key that goes before differs: \
+                     {apart}; it may be a relative's, see `deskferry explain ID`"
+                ),
+            );
+        }
         if summary.parked > 0 {
             let parked = ids(&summary.parked_ids);
             line(&mut text, format_args!("  parked contacts: {parked}; a later run settles them"));

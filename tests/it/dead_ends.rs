@@ -215,3 +215,25 @@ async fn a_decision_for_the_linked_customer_with_a_typed_over_stamp_says_what_he
     assert_eq!(now, Some(stamp));
     desk.run(&["verify"]).await.expect(0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_that_was_found_by_a_phone_and_has_another_email_is_named_wherever_it_is_told() {
+    let (desk, ids) = desk_with(3).await;
+    let firstline = desk.sandbox.firstline();
+    let relative = firstline.add_contact(&json!({}), &["relative@example.com"], &["+886912000000"], &[]);
+    firstline.add_contact(&json!({}), &["person1@example.com"], &[], &[]);
+    let apart = "matched by its phone; the customer has another e-mail";
+    for told in [&["plan"][..], &["plan", "--full"], &["explain", &ids[0].to_string()]] {
+        let ended = desk.run(told).await.expect(0);
+        ended.says(apart);
+        assert!(!ended.out.contains("relative"), "{}", ended.out);
+    }
+    let ended = desk.run(&["backfill", "--yes"]).await.expect(0);
+    ended.says(&format!(
+        "1 of the adopted share one key with their customer, and another key that goes before differs: {}",
+        ids[0]
+    ));
+    let told = desk.run(&["explain", &ids[0].to_string()]).await.expect(0);
+    told.says(&format!("adopt customer {relative} ({apart})"));
+    desk.run(&["explain", &ids[1].to_string()]).await.expect(0).says("(matched by its e-mail)");
+}
