@@ -1,6 +1,8 @@
 //! Where nothing went on: each place names one way out, and that way works.
 
+use deskferry::config::settings::I_UNDERSTAND;
 use deskferry::domain::ids::LiveDeskId;
+use deskferry::sandbox::firstline::{FirstLineSwitches, ListsShownIn};
 use serde_json::{Value, json};
 
 use crate::cli_support::{Desk, Ended};
@@ -236,4 +238,15 @@ async fn a_customer_that_was_found_by_a_phone_and_has_another_email_is_named_whe
     let told = desk.run(&["explain", &ids[0].to_string()]).await.expect(0);
     told.says(&format!("adopt customer {relative} ({apart})"));
     desk.run(&["explain", &ids[1].to_string()]).await.expect(0).says("(matched by its e-mail)");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_that_does_not_show_its_tags_is_kept_and_nobody_is_said_to_have_changed_it() {
+    let (desk, _) = desk_with(3).await;
+    let lists_shown_in = ListsShownIn::Rows;
+    desk.sandbox.firstline().set_switches(FirstLineSwitches { lists_shown_in, ..FirstLineSwitches::default() });
+    desk.run(&["backfill", "--yes"]).await.expect(0);
+    let ended = desk.run(&["undo", "1", "--delete-created", "--yes", "--i-understand", I_UNDERSTAND]).await.expect(1);
+    ended.says("made by the run, and could not be compared: FIRST LINE does not show its tags");
+    assert!(!ended.out.contains("changed since"), "{}", ended.out);
 }
