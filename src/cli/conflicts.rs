@@ -205,7 +205,9 @@ async fn decide_one(store: &Store, id: i64, decision: Decision) -> Result<Confli
     if let Decision::Link(target) = decision {
         if let Some(other) = taken(store, conflict.livedesk_id, target).await? {
             return Err(Failure::new(format!(
-                "FIRST LINE customer {target} is linked to LiveDesk contact {other} already; nothing was changed"
+                "FIRST LINE customer {target} is linked to LiveDesk contact {other} already; nothing was changed. `deskferry \
+                 explain {other}` says why. If it is not that one's, take back the run that linked it (`deskferry undo RUN`), or \
+                 decide `--create` here and part the two in FIRST LINE"
             )));
         }
         let others = store.conflicts().await?.into_iter().filter(|other| other.livedesk_id != conflict.livedesk_id);

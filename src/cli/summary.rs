@@ -120,6 +120,16 @@ impl Report<'_> {
                 format_args!("  contact {id}: LiveDesk shows no such contact, and this state never had one{near}"),
             );
         }
+        if summary.adopted_apart > 0 {
+            let (count, apart) = (summary.adopted_apart, ids(&summary.adopted_apart_ids));
+            line(
+                &mut text,
+                format_args!(
+                    "  {count} of the adopted share one key with their customer, and another key that goes before differs: \
+                     {apart}; it may be a relative's, see `deskferry explain ID`"
+                ),
+            );
+        }
         if summary.parked > 0 {
             let parked = ids(&summary.parked_ids);
             line(&mut text, format_args!("  parked contacts: {parked}; a later run settles them"));

@@ -87,7 +87,10 @@ pub async fn run(args: Args, context: &Context) -> Result<u8, Failure> {
     };
     let (summary, failure) = match take_back(&session, mapping, (&order, found.kind == KIND), &list).await {
         Ok(ended) => ended,
-        Err(failure) => return Err(session.refuse(failure).await),
+        Err(failure) => {
+            list.discard();
+            return Err(session.refuse(failure).await);
+        }
     };
     end(session, &order, &summary, failure, list, context.json).await
 }
@@ -110,7 +113,7 @@ async fn take_back(
     if !built.is_empty() {
         return Err(Failure::new(order_needed(order.of, &built)));
     }
-    let (mut summary, failure) = engine.undo(order, &|line| list.add(line)).await;
+    let (mut summary, failure) = engine.undo(order, &|line| list.add(line)).await?;
     summary.in_doubt = doubts.parked;
     summary.never_arrived = doubts.absent.len() as u64;
     Ok((summary, failure))

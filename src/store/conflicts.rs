@@ -1,7 +1,8 @@
 //! Conflicts: doubts about identity that wait for a person, and the person's decisions.
 //!
 //! The engine may find the same conflict again before it has used a decision. The decision then stays as long as
-//! the candidates are the same; with other candidates it is a new question. That a decision was carried out is written
+//! the candidates are the same; with other candidates it is a new question, and so is another doubt about the same ones once
+//! the decision was carried out. That a decision was carried out is written
 //! down with the link that it led to, never guessed from it: merges, undos and later decisions move links, too.
 
 use std::collections::{BTreeSet, HashMap};
@@ -182,13 +183,13 @@ pub(super) fn put(ops: &[&WriteOp]) -> Statement {
          ON CONFLICT (livedesk_id) DO UPDATE SET kind = excluded.kind, candidates = excluded.candidates,
              keys = excluded.keys, run = excluded.run, at = excluded.at,
              decision = CASE WHEN excluded.decision IS NULL AND excluded.candidates = conflict.candidates
-                     AND (conflict.carried_to IS NULL OR conflict.kind <> 'stamp')
+                     AND (conflict.carried_to IS NULL OR excluded.kind = conflict.kind AND conflict.kind <> 'stamp')
                  THEN conflict.decision ELSE excluded.decision END,
              decision_target = CASE WHEN excluded.decision IS NULL AND excluded.candidates = conflict.candidates
-                     AND (conflict.carried_to IS NULL OR conflict.kind <> 'stamp')
+                     AND (conflict.carried_to IS NULL OR excluded.kind = conflict.kind AND conflict.kind <> 'stamp')
                  THEN conflict.decision_target ELSE excluded.decision_target END,
              carried_to = CASE WHEN excluded.decision IS NULL AND excluded.candidates = conflict.candidates
-                     AND (conflict.carried_to IS NULL OR conflict.kind <> 'stamp')
+                     AND (conflict.carried_to IS NULL OR excluded.kind = conflict.kind AND conflict.kind <> 'stamp')
                  THEN conflict.carried_to ELSE excluded.carried_to END,
              left_behind = coalesce(excluded.left_behind, conflict.left_behind)"
     )

@@ -275,7 +275,7 @@ impl LineReader {
         }
         let digest = self.digest.finalize().to_hex();
         if line.get("digest").and_then(Value::as_str) != Some(digest.as_str()) {
-            return Err(self.wrong("the lines before it are not those that were exported: their digest differs"));
+            return Err(self.wrong("one of the lines before it was changed since the export, and nobody can say which: their digest differs"));
         }
         self.ended = true;
         Ok(())

@@ -440,6 +440,9 @@ impl<T: ContactTarget> Carrier<T> {
                     self.summary.not_shown(Part::Field(*field));
                 }
                 self.summary.recreated += u64::from(carried.recreated);
+                if carried.apart {
+                    self.summary.adopted_apart(carried.id);
+                }
                 carried.lists.count_into(&mut self.summary);
                 self.summary.count(carried.id, carried.outcome);
                 self.engine.progress.event(ProgressEvent::Advance(1));

@@ -27,7 +27,7 @@ use crate::sync::engine::{Engine, RunError};
 use crate::sync::journal::{self, action};
 use crate::sync::lists::ListsDone;
 use crate::sync::ports::{ContactTarget, PortError};
-use crate::sync::resolve::{Directory, Resolution};
+use crate::sync::resolve::{Directory, Matched, Resolution};
 use crate::sync::stamp::StampReading;
 
 /// How often a record is read for an update that comes too late each time.
@@ -101,6 +101,8 @@ pub struct Carried {
     pub not_shown: Vec<FieldKey>,
     /// Whether this create repeated one whose absence was proven.
     pub recreated: bool,
+    /// Whether it was adopted by a key although the customer's values of a key that goes before are others.
+    pub apart: bool,
     /// What was done about its tags and its company.
     pub lists: ListsDone,
 }
@@ -124,6 +126,7 @@ impl Carried {
             kept: 0,
             not_shown: Vec::new(),
             recreated: false,
+            apart: false,
             lists: ListsDone::default(),
         }
     }
@@ -183,7 +186,11 @@ impl<T: ContactTarget> Engine<T> {
                 Resolution::Create => return self.create(job).await,
                 Resolution::Relink(record) => return self.adopt(job, &record, Origin::Rebuilt, "stamp").await,
                 Resolution::Adopt(record) => match self.link_to(job, &record, Origin::Adopted).await? {
-                    Some(link) => return self.update(job, link, Outcome::Adopted).await,
+                    Some(link) => {
+                        let apart = self.matched(&job.record, &record).is_some_and(|matched| matched.apart);
+                        let carried = self.update(job, link, Outcome::Adopted).await?;
+                        return Ok(Carried { apart: apart && matches!(carried.outcome, Outcome::Adopted), ..carried });
+                    }
                     // Another contact was led here by another key and was first: it is no candidate any more.
                     None => self.look_up(job).await?,
                 },
@@ -239,7 +246,9 @@ impl<T: ContactTarget> Engine<T> {
         let why = match origin {
             Origin::Rebuilt => "stamp found",
             Origin::Decided => "decided by a person",
-            Origin::Adopted | Origin::Created => "matched by a key",
+            Origin::Adopted | Origin::Created => {
+                self.matched(&job.record, record).map_or("matched by a key", Matched::text)
+            }
         };
         let link_before = self.link_before(job.link.as_ref()).await?;
         let adopted = JournalEntry { link_before, ..self.entry(id, record.id, action::ADOPT, why) };

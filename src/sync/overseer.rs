@@ -108,6 +108,8 @@ pub struct Proposal {
     pub action: Action,
     /// The record; none where one is made.
     pub target: Option<FirstLineId>,
+    /// By which key the record was found, in words; where it is adopted.
+    pub matched: Option<&'static str>,
     /// Fields that are written, and those that differ and stay.
     pub fields: Vec<FieldStep>,
     /// E-mails.
@@ -129,6 +131,7 @@ impl Proposal {
             id,
             action,
             target,
+            matched: None,
             fields: Vec::new(),
             emails: Vec::new(),
             phones: Vec::new(),

@@ -16,6 +16,8 @@ use crate::sync::engine::{Engine, RunError};
 use crate::sync::lists::ListPlan;
 use crate::sync::overseer::{Action, Approval, FieldStep, Proposal, RowStep};
 use crate::sync::ports::ContactTarget;
+use crate::sync::resolve::Matched;
+use crate::sync::stamp::StampReading;
 
 /// What is decided about a linked record, before anything of it is sent.
 pub(super) struct Considered<'a> {
@@ -98,6 +100,8 @@ impl<T: ContactTarget> Engine<T> {
         let Considered { current, write, grounds, lists, children } = considered;
         let action = if adopting { Action::Adopt } else { Action::Update };
         let mut proposal = Proposal::new(job.contact.id, action, Some(current.id));
+        let by_key = adopting && job.decision().is_none() && !matches!(self.scheme.read(current), StampReading::Of(_));
+        proposal.matched = by_key.then(|| self.matched(&job.record, current)).flatten().map(Matched::text);
         let old = |field: FieldKey| self.old_value(current, field);
         for (field, value) in write {
             let ground = grounds.get(field);

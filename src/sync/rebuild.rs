@@ -1,5 +1,7 @@
 //! Rebuild: the links of a lost state, found again from the stamps in FIRST LINE.
 
+mod gone;
+
 use std::collections::BTreeSet;
 
 use crate::domain::ids::{FirstLineId, LiveDeskId};
@@ -32,6 +34,10 @@ pub struct Rebuilt {
     pub unstamped: u64,
     /// Whether the list was read completely: if not, links may be missing.
     pub proven: bool,
+    /// Linked customers, where not one of them is there any more.
+    pub all_gone: u64,
+    /// Links marked gone, on a person's word.
+    pub marked: u64,
 }
 
 impl<T: ContactTarget> Engine<T> {

@@ -3,6 +3,7 @@
 //! Stamp first, then the match keys in their configured order. A candidate counts only after it was read and compared
 //! here, and "none" only where the silence was proven (design, section 4, Resolve).
 
+mod matched;
 mod rows;
 mod shared;
 mod survivor;
@@ -22,6 +23,7 @@ use crate::sync::ports::{ChildFilter, ContactTarget, PortError};
 use crate::sync::stamp::StampReading;
 use crate::sync::survey::{OWNERLESS, Survey};
 
+pub(in crate::sync) use matched::Matched;
 pub use shared::Holders;
 
 use rows::filtered;

@@ -108,6 +108,10 @@ pub struct Summary {
     pub created: u64,
     /// Existing records linked.
     pub adopted: u64,
+    /// Of these, found by one key although their values of a key that goes before are others.
+    pub adopted_apart: u64,
+    /// Their contacts, up to a bound.
+    pub adopted_apart_ids: Vec<i64>,
     /// Linked records changed.
     pub updated: u64,
     /// Of the created and adopted, those of which something is left to do, because the run ended.
@@ -219,6 +223,12 @@ impl Summary {
             Outcome::Forgotten => self.forgotten += 1,
             Outcome::Moved(what) => self.moved(Some(id), what.join("; ")),
         }
+    }
+
+    /// Lists a contact whose customer was found by one key, and has other values of a key that goes before.
+    pub fn adopted_apart(&mut self, id: LiveDeskId) {
+        self.adopted_apart += 1;
+        push_bounded(&mut self.adopted_apart_ids, id.0);
     }
 
     /// Counts and lists a contact that a plan and this run do not agree on.

@@ -98,7 +98,7 @@ async fn every_change_of_a_run_is_a_row_with_the_link_as_it_was() {
     let rows = journal(&store, adopted).await;
     assert_eq!(
         actions(&rows),
-        [(1, "adopt", "matched by a key"), (1, "update", "not settled yet"), (1, "children", "source changed")]
+        [(1, "adopt", "matched by its e-mail"), (1, "update", "not settled yet"), (1, "children", "source changed")]
     );
     assert_eq!((rows[0].target, rows[0].link_before.as_deref()), (FirstLineId(earlier.cast_signed()), Some("null")));
     let filled = after(&rows[1]);

@@ -15,6 +15,7 @@ mod check;
 mod cli;
 mod cli_support;
 mod corrections;
+mod dead_ends;
 mod decisions;
 mod deletes;
 mod doubt;

@@ -131,6 +131,9 @@ pub struct Line {
     pub action: String,
     /// Its record, where there is one.
     pub firstline_id: Option<i64>,
+    /// By which key the record was found, in words; where it is adopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<String>,
     /// Fields that are written, and those that differ and stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldLine>,
@@ -202,6 +205,7 @@ impl Line {
             livedesk_id: proposal.id.0,
             action: proposal.action.as_str().to_owned(),
             firstline_id: proposal.target.map(|id| id.0),
+            matched: proposal.matched.map(str::to_owned),
             fields: proposal.fields.iter().map(|step| field(step, pen)).collect(),
             emails: rows(&proposal.emails),
             phones: rows(&proposal.phones),
@@ -220,6 +224,7 @@ impl Line {
             livedesk_id: id,
             action: action_of(outcome).to_owned(),
             firstline_id: None,
+            matched: None,
             fields: Vec::new(),
             emails: Vec::new(),
             phones: Vec::new(),

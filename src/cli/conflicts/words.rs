@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::runs::moment;
 use crate::domain::ids::LiveDeskId;
-use crate::store::{Conflict, Decision, DecisionMade, Leaving, Link, Made};
+use crate::store::{Conflict, Decision, DecisionMade, Leaving, Link, Made, STAMP};
 
 pub(in crate::cli) fn ids(conflict: &Conflict) -> String {
     let ids: Vec<String> = conflict.candidates.iter().map(ToString::to_string).collect();
@@ -73,6 +73,10 @@ pub(super) fn consequence(conflict: &Conflict, link: Option<&Link>) -> Option<St
         (Some(Leaving::Made { own, chosen }), ..) => Some(format!(
             "customer {own} was made for it: merge it into customer {chosen} in FIRST LINE, or empty its stamp there; until \
              then it is not carried out, so that no second copy is left"
+        )),
+        (None, Some(Decision::Link(own)), Some(_)) if conflict.kind == STAMP => Some(format!(
+            "customer {own} carried another contact's stamp, which is not written over: empty it in FIRST LINE, or write this \
+             contact's there, then `deskferry retry {id}`; until then it is not carried out"
         )),
         (None, Some(Decision::Create), Some(link)) => {
             Some(format!("customer {} stays its own: it is nobody of the others", link.target))

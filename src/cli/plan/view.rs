@@ -173,6 +173,9 @@ pub(in crate::cli) fn contact(line: &Line) -> String {
     if let Some(why) = &line.left_over {
         let _ = write!(text, ": {why}");
     }
+    if let Some(matched) = &line.matched {
+        let _ = write!(text, "\n    {matched}");
+    }
     if let Some(left) = line.leaves {
         let _ = write!(text, "\n    leaves customer {left}: the contact's stamp is taken off there, the rest stays");
     }

@@ -1,6 +1,6 @@
 //! The list of an undo: what was done, kept or left, as it comes. Ids, parts and reasons, no values.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -45,6 +45,14 @@ impl List {
         }
         if matches!(line.done, "kept" | "unconfirmed" | "left") && inner.kept.len() < SHOWN {
             inner.kept.push(line.clone());
+        }
+    }
+
+    /// Nothing was begun, so there is nothing to list.
+    pub(super) fn discard(self) {
+        drop(self.inner);
+        if let Err(error) = fs::remove_file(&self.path) {
+            note(format_args!("{} stays, without a line: {error}", self.path.display()));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{FieldKey, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
-use crate::store::{JournalEntry, Link, LinkChild, Origin, SHARED, STAMP, Standing, WriteOp};
+use crate::store::{Decision, JournalEntry, Link, LinkChild, Origin, SHARED, STAMP, Standing, WriteOp};
 use crate::sync::children::{ChildPlan, Family, list_name};
 use crate::sync::decide::{self, Authorship, Rules};
 use crate::sync::engine::{Engine, RunError, UpdateSemantics};
@@ -20,6 +20,9 @@ use crate::sync::ports::{ContactTarget, PortError};
 use crate::sync::proposal::Considered;
 use crate::sync::resolve::Holders;
 use crate::sync::stamp::StampReading;
+
+const OTHER_STAMP: &str = "the customer that was decided on carries another contact's stamp, which is not written over: empty it in FIRST LINE, or \
+    write this contact's there; then `deskferry retry ID`";
 
 /// What is decided about the children of a linked record.
 enum Children {
@@ -51,6 +54,10 @@ impl<T: ContactTarget> Engine<T> {
         // It is there after all: a person asked for another look.
         (link.standing, link.alias_of) = (Standing::Live, None);
         match self.scheme.read(&current) {
+            // A person knows whose it is, but what an agent wrote is not written over.
+            StampReading::Of(other) if other != id && job.decision() == Some(Decision::Link(current.id)) => {
+                return self.set_aside(job, reason(SetAsideKind::Unproven, None, None, OTHER_STAMP)).await;
+            }
             StampReading::Of(other) if other != id => {
                 return self.conflict(job, STAMP, vec![current.id], "link").await;
             }

@@ -151,7 +151,8 @@ impl<S: ContactSource, T: ContactTarget> Pipeline<S, T> {
         }
         Err(RunError::Refused(
             "FIRST LINE does not hold the records that this state links to: it belongs to another tenant, or they were \
-             deleted; use another state.path for another tenant, or `deskferry state rebuild` for this one"
+             deleted; use another state.path for another tenant. For this one, `deskferry state rebuild` finds links again by \
+             their stamps, and says how to go on where all customers were deleted"
                 .into(),
         ))
     }

@@ -17,7 +17,7 @@ use crate::domain::hash::{Digest, HashKey};
 use crate::domain::ids::{ChildId, FirstLineId, LiveDeskId};
 use crate::domain::target::{ContactWrite, TargetContact};
 use crate::store::{
-    ChildKind, Intent, IntentKind, IntentState, JournalEntry, Journalled, Link, LinkChild, Origin, WriteOp,
+    ChildKind, Intent, IntentKind, IntentState, JournalEntry, Journalled, Link, LinkChild, Origin, Standing, WriteOp,
 };
 use crate::sync::engine::RunError;
 use crate::sync::journal::{self, action};
@@ -145,8 +145,10 @@ impl<T: ContactTarget> Undo<'_, T> {
             return Ok(());
         }
         let made = case.link.as_ref().is_some_and(|link| link.origin == Origin::Created);
-        // A role may hide what others made: only a record of the same origin vouches.
-        if !self.vouched[usize::from(made)].load(Ordering::Relaxed) {
+        // What a run, or a person, found gone is gone. A role may hide what others made: only a record of the same origin vouches.
+        let known =
+            case.link.as_ref().is_some_and(|link| link.target == case.target && link.standing == Standing::Gone);
+        if !known && !self.vouched[usize::from(made)].load(Ordering::Relaxed) {
             self.put_off(case, PutOff::Unvouched);
             return Ok(());
         }

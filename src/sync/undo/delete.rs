@@ -25,7 +25,13 @@ impl<T: ContactTarget> Undo<'_, T> {
     pub(super) async fn delete(&self, case: &Case, record: TargetContact) -> Result<(), RunError> {
         let engine = self.engine;
         if let Some(what) = self.changed(case, &record).await? {
-            self.tell(case.id, case.target, "customer", "kept", &format!("made by the run, and changed since: {what}"));
+            let why = match what.strip_suffix(" not shown") {
+                Some(part) => {
+                    format!("made by the run, and could not be compared: FIRST LINE does not show its {part}")
+                }
+                None => format!("made by the run, and changed since: {what}"),
+            };
+            self.tell(case.id, case.target, "customer", "kept", &why);
             return self.finish(case, false, &Parts::default()).await;
         }
         if self.order.dry_run {

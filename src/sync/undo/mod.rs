@@ -136,8 +136,8 @@ struct Undo<'a, T> {
 }
 
 impl<T: ContactTarget> Engine<T> {
-    /// Takes a run back. What was done until a failure is in the summary.
-    pub async fn undo(&self, order: &UndoOrder, told: Told<'_>) -> (UndoSummary, Option<RunError>) {
+    /// Takes a run back. What was done until a failure is in the summary; an error is one from before anything was done.
+    pub async fn undo(&self, order: &UndoOrder, told: Told<'_>) -> Result<(UndoSummary, Option<RunError>), RunError> {
         let undo = Undo {
             engine: self,
             order,
@@ -149,14 +149,15 @@ impl<T: ContactTarget> Engine<T> {
             put_off: Mutex::default(),
             failed: AtomicBool::new(false),
         };
+        undo.recognise().await?;
         let result = Box::pin(undo.run()).await;
         let mut summary = undo.summary.into_inner().unwrap_or_else(PoisonError::into_inner);
         match result {
             Err(error) if error.is_interruption() => {
                 summary.interrupted = true;
-                (summary, None)
+                Ok((summary, None))
             }
-            result => (summary, result.err()),
+            result => Ok((summary, result.err())),
         }
     }
 }
@@ -164,7 +165,6 @@ impl<T: ContactTarget> Engine<T> {
 impl<T: ContactTarget> Undo<'_, T> {
     async fn run(&self) -> Result<(), RunError> {
         let (engine, store) = (self.engine, &self.engine.store);
-        self.recognise().await?;
         if !self.order.dry_run {
             let hold = Hold { undo: engine.run, of: self.order.of, at: engine.clock.now() };
             store.begin_undo(hold).await?;

@@ -41,7 +41,8 @@ impl<T: ContactTarget> Undo<'_, T> {
         }
         Err(RunError::Refused(
             "FIRST LINE does not hold the records that this state links to: it belongs to another tenant, or they were \
-             deleted; nothing was taken back"
+             deleted; nothing was taken back. `deskferry state rebuild` looks for them, and says how to go on where all of them \
+             were deleted"
                 .into(),
         ))
     }

@@ -34,6 +34,8 @@ pub(super) struct Known {
     pub(super) set_aside: bool,
     /// It waits for a person.
     pub(super) in_conflict: bool,
+    /// A person decided not to carry it.
+    pub(super) left_out: bool,
 }
 
 /// What the comparison goes by, beside both sides.
@@ -55,15 +57,15 @@ pub(super) struct Difference {
     /// The part that the answer does not show, where it is one that a read in full may.
     pub(super) unsaid: Option<Part>,
     pub(super) reason: Option<Reason>,
-    /// The e-mail or phone that is not there.
-    pub(super) lost: Option<(ChildKind, i64)>,
+    /// The e-mail or phone that is not there, or is there twice.
+    pub(super) row: Option<(ChildKind, i64)>,
     pub(super) livedesk_value: Option<String>,
     pub(super) firstline_value: Option<String>,
 }
 
 impl Difference {
     fn new(class: Class, field: String, reason: Option<Reason>) -> Self {
-        Self { class, field, unsaid: None, reason, lost: None, livedesk_value: None, firstline_value: None }
+        Self { class, field, unsaid: None, reason, row: None, livedesk_value: None, firstline_value: None }
     }
 }
 
@@ -111,10 +113,11 @@ pub(super) fn differences(
     }
     tags(wish, held, known, &mut found, &mut compared);
     company(wish, held, known, &mut found, &mut compared);
-    // What is set aside or waits is not carried, whatever else may be said of it.
+    // What is left out, set aside or waits is not carried, whatever else may be said of it.
     for difference in &mut found {
         if matches!(difference.reason, None | Some(Reason::NotCarriedYet)) {
             difference.reason = match known {
+                Known { left_out: true, .. } => Some(Reason::Decided),
                 Known { set_aside: true, .. } => Some(Reason::SetAside),
                 Known { in_conflict: true, .. } => Some(Reason::Conflict),
                 _ => difference.reason,
@@ -205,8 +208,7 @@ fn children(wish: &Wish<'_>, held: &HeldRecord, known: &Known, kind: ChildKind, 
             (.., Some(_)) => Some(Reason::EditedAtTarget),
         };
         let livedesk_value = Some(text.clone());
-        let lost = (class == lost).then_some((kind, *key));
-        found.push(Difference { lost, livedesk_value, ..Difference::new(class, name(), reason) });
+        found.push(Difference { row: Some((kind, *key)), livedesk_value, ..Difference::new(class, name(), reason) });
     }
     true
 }
@@ -327,7 +329,7 @@ mod tests {
             standing: Standing::Live,
             alias_of: None,
         };
-        Known { link: Some(link), base, set_aside: false, in_conflict: false }
+        Known { link: Some(link), base, set_aside: false, in_conflict: false, left_out: false }
     }
 
     fn found(record: &DesiredRecord, held: &HeldRecord, known: &Known, clears: bool) -> Vec<Difference> {
@@ -467,7 +469,7 @@ mod tests {
         assert_eq!(classes(&[one, 77], &no_state), []);
         assert_eq!(classes(&[77], &no_state), [(Class::LostEmail, None)]);
         assert_eq!(classes(&[one, one], &no_state), [(Class::Twice, None)]);
-        assert_eq!(found(&record, &with(&[]), &no_state, true)[0].lost, Some((ChildKind::Email, one)));
+        assert_eq!(found(&record, &with(&[]), &no_state, true)[0].row, Some((ChildKind::Email, one)));
         let settled = WishDigests::of(&key(), &record, Country::TAIWAN).emails;
         let mut state = known(Origin::Created, None);
         state.base = Some(Base { emails: settled, ..Base::default() });

@@ -107,10 +107,17 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
         let Some((target, differences, compared)) = best else { return Ok(looked) };
         looked.compared = compared;
         for difference in differences {
-            let Difference { class, field, unsaid, mut reason, lost, livedesk_value, firstline_value } = difference;
+            let Difference { class, field, unsaid, mut reason, row, livedesk_value, firstline_value } = difference;
             // Others were seen to show it: a read in full may.
             looked.incomplete |= unsaid.is_some_and(|part| self.engine.target.shown().has(part));
-            if let Some((kind, key)) = lost {
+            if class == Class::Twice {
+                let link = facts.links.get(&id).filter(|link| link.target == target);
+                if let (None, Some(row), Some(link)) = (reason, row, link)
+                    && self.stood_twice_before(link, row).await?
+                {
+                    reason = Some(Reason::Adopted);
+                }
+            } else if let Some((kind, key)) = row {
                 let listed = own.iter().any(|held| held.target == target && held.listed.contains(&kind));
                 if listed && self.notes.is_ownerless(kind, key).await? {
                     // It is there, and may be its own.
@@ -168,25 +175,32 @@ impl<S: ContactSource, T: ContactTarget> Verifier<S, T> {
             is_stopped: &|field| engine.mapping.is_stopped(field),
             name: &|field| engine.mapping.field_name(field),
         };
+        let decided = facts.conflicts.get(&id).map(|conflict| conflict.decision);
         let compared = own.iter().map(|held| {
             let link = facts.links.get(&id).filter(|link| link.target == held.target).cloned();
             let known = Known {
                 base: link.as_ref().and_then(|link| Base::decode(&link.base)),
                 link,
                 set_aside: facts.dead_letters.contains_key(&id),
-                in_conflict: facts.conflicts.get(&id).is_some_and(|conflict| conflict.decision.is_none()),
+                in_conflict: decided == Some(None),
+                left_out: decided == Some(Some(Decision::Skip)),
             };
-            let (mut differences, compared) = judge::differences(&wish, held, &known, &rules);
-            if facts.conflicts.get(&id).is_some_and(|conflict| conflict.decision == Some(Decision::Skip)) {
-                for difference in &mut differences {
-                    difference.reason = difference.reason.or(Some(Reason::Decided));
-                }
-            }
+            let (differences, compared) = judge::differences(&wish, held, &known, &rules);
             (held.target, differences, compared)
         });
         Ok(compared.min_by_key(|(_, differences, _)| {
             (differences.iter().filter(|difference| difference.reason.is_none()).count(), differences.len())
         }))
+    }
+
+    /// Whether none of two equal e-mails or phones is ours, on a customer that was there before: a second number with an extension
+    /// of its own, say, which nobody here takes away.
+    async fn stood_twice_before(&self, link: &Link, (kind, key): (ChildKind, i64)) -> Result<bool, RunError> {
+        if !matches!(link.origin, Origin::Adopted | Origin::Decided) {
+            return Ok(false);
+        }
+        let ours = self.engine.store.children_of(link.livedesk_id).await?;
+        Ok(!ours.iter().any(|row| row.kind == kind && print(row.key) == key))
     }
 
     /// A contact without a customer of its own, and why, as far as the state knows.
