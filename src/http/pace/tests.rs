@@ -74,7 +74,7 @@ impl Platform {
         }
         let spell = self.spell.filter(|(from, until)| (*from..*until).contains(&now));
         let left = match &mut self.counts {
-            _ if let Some((_, until)) = spell => until - now,
+            _ if let Some((_, until)) = spell => until.saturating_sub(now),
             Counts::Fixed { limit, window, offset, current } => {
                 let clock = now + *offset;
                 let number = clock.as_nanos() / window.as_nanos();

@@ -10,7 +10,7 @@ use crate::domain::ids::FirstLineId;
 use crate::domain::outcome::{Outcome, SetAside, SetAsideKind};
 use crate::domain::record::{FieldKey, is_blank};
 use crate::domain::target::{ContactWrite, TargetContact, WriteValue};
-use crate::store::{Decision, JournalEntry, Link, LinkChild, Origin, SHARED, STAMP, Standing, WriteOp};
+use crate::store::{Conflict, Decision, JournalEntry, Link, LinkChild, Origin, SHARED, STAMP, Standing, WriteOp};
 use crate::sync::children::{ChildPlan, Family, list_name};
 use crate::sync::decide::{self, Authorship, Rules};
 use crate::sync::engine::{Engine, RunError, UpdateSemantics};
@@ -53,9 +53,10 @@ impl<T: ContactTarget> Engine<T> {
         let was = link.clone();
         // It is there after all: a person asked for another look.
         (link.standing, link.alias_of) = (Standing::Live, None);
+        let is_answered = |doubt: &Conflict| doubt.kind == STAMP && doubt.decision == Some(Decision::Link(current.id));
         match self.scheme.read(&current) {
             // A person knows whose it is, but what an agent wrote is not written over.
-            StampReading::Of(other) if other != id && job.decision() == Some(Decision::Link(current.id)) => {
+            StampReading::Of(other) if other != id && job.doubt.as_ref().is_some_and(is_answered) => {
                 return self.set_aside(job, reason(SetAsideKind::Unproven, None, None, OTHER_STAMP)).await;
             }
             StampReading::Of(other) if other != id => {
