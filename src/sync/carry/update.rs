@@ -53,7 +53,9 @@ impl<T: ContactTarget> Engine<T> {
         let was = link.clone();
         // It is there after all: a person asked for another look.
         (link.standing, link.alias_of) = (Standing::Live, None);
-        let is_answered = |doubt: &Conflict| doubt.kind == STAMP && doubt.decision == Some(Decision::Link(current.id));
+        let is_answered = |doubt: &Conflict| {
+            doubt.kind == STAMP && doubt.decision == Some(Decision::Link(current.id)) && doubt.carried_to.is_none()
+        };
         match self.scheme.read(&current) {
             // A person knows whose it is, but what an agent wrote is not written over.
             StampReading::Of(other) if other != id && job.doubt.as_ref().is_some_and(is_answered) => {
