@@ -65,6 +65,12 @@ fn open_with(state: &Path, suffix: &str, options: &mut OpenOptions) -> io::Resul
     Ok(file)
 }
 
+/// Whether the file that stands there is this one: somebody may have taken it away, or put another in its place.
+pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let (ours, found) = (file.metadata()?, fs::metadata(path)?);
+    Ok((ours.dev(), ours.ino()) == (found.dev(), found.ino()))
+}
+
 /// Gives the file to whom the state belongs to, or its folder where there is no state yet. Only root may; for everybody else
 /// it stays as it is.
 fn follow_owner(file: &File, state: &Path) {

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl SharedLogin {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
             // The last one may have taken it away meanwhile.
-            if file.try_lock_shared().is_ok() && is_at(&file, &self.path()) {
+            if file.try_lock_shared().is_ok() && beside::is_at(&file, &self.path()).unwrap_or(false) {
                 return Ok(InUse { of: self.clone(), file });
             }
             tokio::time::sleep(PAUSE).await;
@@ -109,7 +109,7 @@ impl SharedLogin {
 impl InUse {
     /// Whether the file still stands where others look for it: a person may have taken it away.
     pub(super) fn is_there(&self) -> bool {
-        is_at(&self.file, &self.of.path())
+        beside::is_at(&self.file, &self.of.path()).unwrap_or(false)
     }
 
     /// The turn to log in, for as long as the file is kept; `None` when another command has it for longer than this, which
@@ -164,11 +164,6 @@ impl Drop for InUse {
             let _emptied_by_the_next = fs::remove_file(turn).and(fs::remove_file(self.of.path()));
         }
     }
-}
-
-/// Whether the file still stands there.
-fn is_at(file: &File, path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| file.metadata().is_ok_and(|ours| ours.ino() == found.ino()))
 }
 
 #[cfg(test)]

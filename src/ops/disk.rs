@@ -18,15 +18,13 @@ pub(super) fn look(state: &Path) -> Disk {
     // On the disk that it really is on, whichever links lead there.
     let state = &beside::resolved(state);
     let size = |suffix: &str| std::fs::metadata(beside::path(state, suffix)).map(|file| file.len());
-    let beside = ["-wal", "-shm"].map(|suffix| size(suffix).unwrap_or(0)).iter().sum::<u64>();
-    let folder = match state.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let rest = ["-wal", "-shm"].map(|suffix| size(suffix).unwrap_or(0)).iter().sum::<u64>();
     Disk {
-        state: size("").ok().map(|database| database + beside),
+        state: size("").ok().map(|database| database + rest),
         // Blocks that an ordinary user may take; what is reserved for root does not help us.
-        free: rustix::fs::statvfs(folder).ok().map(|found| found.f_bavail.saturating_mul(found.f_frsize)),
+        free: rustix::fs::statvfs(beside::folder(state))
+            .ok()
+            .map(|found| found.f_bavail.saturating_mul(found.f_frsize)),
     }
 }
 

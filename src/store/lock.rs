@@ -4,14 +4,14 @@
 //! inside the file is for people only: it outlives its writer and says nothing once the lock is free. It stands beside
 //! the database file itself, whichever links lead there, and who holds it sees before each write that it is still there.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub(super) use crate::beside::path as beside;
+use crate::beside::{is_at, open, open_new};
 use crate::clock::Timestamp;
 
 use super::error::StoreError;
@@ -22,6 +22,7 @@ const LOCK: &str = ".lock";
 const TRIES: u32 = 4;
 /// Between two tries; a look takes microseconds.
 const PAUSE: Duration = Duration::from_millis(5);
+
 /// Held while this value lives.
 #[derive(Debug)]
 pub(super) struct StateLock {
@@ -43,7 +44,7 @@ impl StateLock {
         let mut tries = 0;
         let mut file = loop {
             tries += 1;
-            let mut file = crate::beside::open(path, LOCK).map_err(failed)?;
+            let mut file = open(path, LOCK).map_err(failed)?;
             match file.try_lock() {
                 Ok(()) if is_at(&file, &at).unwrap_or(false) => break file,
                 // Somebody took it away meanwhile: another one would not meet this lock.
@@ -74,7 +75,7 @@ impl StateLock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(StoreError::from_io(&self.path, error)),
         }
-        let mut again = match crate::beside::open_new(&self.path, LOCK) {
+        let mut again = match open_new(&self.path, LOCK) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(displaced()),
             Err(error) => return Err(StoreError::from_io(&self.path, error)),
@@ -95,12 +96,6 @@ pub fn holder(path: &Path) -> Option<String> {
         Err(TryLockError::WouldBlock) => Some(describe(&mut file)),
         Ok(()) | Err(TryLockError::Error(_)) => None,
     }
-}
-
-/// Whether the file that stands there is this one.
-fn is_at(file: &File, at: &Path) -> io::Result<bool> {
-    let (ours, found) = (file.metadata()?, fs::metadata(at)?);
-    Ok((ours.dev(), ours.ino()) == (found.dev(), found.ino()))
 }
 
 /// On a full disk the text may fail. It is only for people; the lock holds all the same.

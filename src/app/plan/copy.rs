@@ -135,7 +135,7 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    let is_there = fs::metadata(&path).is_ok_and(|found| file.metadata().is_ok_and(|ours| ours.ino() == found.ino()));
+    let is_there = beside::is_at(&file, &path).unwrap_or(false);
     Ok(is_there.then_some(file))
 }
 
